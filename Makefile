@@ -1,0 +1,53 @@
+# Everything a person does with graphinator; `make help` lists it. Needs Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help install demo test lint mutants bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## set up .venv from the locked, hash-checked requirements
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "graphinator needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv (once, about a minute) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## start the stack, import the sample dumps, show the graph
+	@$(BIN)/graphinator demo
+
+test: $(STAMP) ## run every test, on real servers
+	@$(BIN)/python -m pytest --cov
+
+lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose file
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m ops.checks.async_patterns pipeline workers ops tests
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each
+	@$(BIN)/python -m ops.checks.mutants
+
+bench: $(STAMP) ## records/s and memory, beside the baseline
+	@$(BIN)/python -m ops.bench
+
+lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(BIN)/python -m ops.jars
+
+clean: ## remove .venv and what tools leave behind; the stack's data stays
+	@rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov dist
+	@find pipeline workers ops tests -name __pycache__ -type d -prune -exec rm -rf {} +
