@@ -1,0 +1,2 @@
+MATCH (:@label)
+RETURN count(*) AS number

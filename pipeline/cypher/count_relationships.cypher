@@ -1,0 +1,2 @@
+MATCH ()-[:@type]->()
+RETURN count(*) AS number

@@ -1,0 +1,15 @@
+// The records $ids are about to be written: what their earlier versions asserted of relationships
+// that two records share is withdrawn. Run before their new fingerprints are set.
+//
+// A relationship lives while one of its ends asserts it. `asserted_by` names the only one that does where both
+// ends are records. Without it every end does that is a record and names any such end at all, which the lowest
+// bits of its fingerprint say: bit 1 for the end that the relationship starts at, bit 0 for the other.
+UNWIND $ids AS id
+MATCH (:@label {id: id})-[shared:@type]-(other:@label)
+WITH shared, other,
+  CASE WHEN startNode(shared) = other THEN other.fingerprint % 4 >= 2 ELSE other.fingerprint % 2 = 1 END AS names
+WITH shared, other,
+  other.fingerprint IS NOT NULL AND coalesce(shared.asserted_by = other.id, names)
+  AND NOT other.id IN $ids AS kept
+FOREACH (_ IN CASE WHEN kept THEN [1] ELSE [] END | SET shared.asserted_by = other.id)
+FOREACH (_ IN CASE WHEN kept THEN [] ELSE [1] END | DELETE shared)

@@ -1,0 +1,211 @@
+"""The one way to Neo4j: a driver whose sessions wait for the server, and whose errors are ours."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import neo4j
+from neo4j.exceptions import (
+    ConnectionAcquisitionTimeoutError,
+    DriverError,
+    IncompleteCommit,
+    Neo4jError,
+)
+
+from pipeline.errors import GraphError, GraphRejected, GraphUnavailable
+
+T = TypeVar("T")
+
+#: A connection that answered this recently is taken to answer still.
+VERIFIED_FOR_SECONDS = 5.0
+#: The pause after the first failed attempt to connect, and the longest one.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+#: How long the driver itself repeats a transaction that failed for a passing reason.
+TRANSACTION_RETRY_SECONDS = 30.0
+
+#: Failures of the database that lie in the work: a value too large for an index, for one.
+_WILL_FAIL_AGAIN = ("Neo.DatabaseError.Schema.", "Neo.DatabaseError.Statement.")
+#: Codes that the driver does not repeat (somebody ended the transaction) but that say nothing against the work.
+_ENDED_FROM_OUTSIDE = frozenset(
+    f"Neo.ClientError.Transaction.{reason}"
+    for reason in (
+        "Terminated",
+        "TransactionTimedOut",
+        "TransactionTimedOutClientConfiguration",
+        "LockClientStopped",
+    )
+)
+
+#: Codes of errors that mean: another transaction created, deleted or held the same nodes at the same time.
+_CONFLICTS = frozenset(
+    {
+        "Neo.ClientError.Schema.ConstraintValidationFailed",
+        "Neo.ClientError.Statement.EntityNotFound",
+        "Neo.TransientError.Transaction.DeadlockDetected",
+    }
+)
+CONFLICT_ATTEMPTS = 5
+
+
+def graph_error(error: Neo4jError | DriverError) -> GraphError:
+    """The error of ours that an error of the driver amounts to.
+
+    Wider than the driver's own `is_retryable()`: every write here may be repeated whatever became of
+    the first attempt, so an unknown outcome (`IncompleteCommit`), a full connection pool, a transaction ended by
+    its time-out and a failing server (`Neo.DatabaseError`: disk full, shutting down; not those about the data contradicting a
+    constraint) are worth another try.
+    """
+    code = getattr(error, "code", None) or ""
+    passing = (
+        error.is_retryable()
+        or isinstance(error, IncompleteCommit | ConnectionAcquisitionTimeoutError)
+        or code in _ENDED_FROM_OUTSIDE
+        or (code.startswith("Neo.DatabaseError.") and not code.startswith(_WILL_FAIL_AGAIN))
+    )
+    reason = error.message if isinstance(error, Neo4jError) else str(error)
+    text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
+    return GraphUnavailable(text) if passing else GraphRejected(text)
+
+
+@asynccontextmanager
+async def graph_errors() -> AsyncIterator[None]:
+    """The one place where errors of the driver become ours, the cause kept.
+
+    For an `async with` around the use of a session, or as a decorator, `@graph_errors()`, of a coroutine function.
+    """
+    try:
+        yield
+    except (Neo4jError, DriverError) as error:
+        raise graph_error(error) from error
+
+
+class ConflictError(GraphRejected):
+    """A node that this transaction had found is gone: another one deleted it."""
+
+
+async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
+    """What `work()` returns, tried up to CONFLICT_ATTEMPTS times while it meets another transaction.
+
+    Neo4j checks a unique key and the existence of a node only as it gets there, and the driver does not repeat what
+    fails then: the loser of a race must look again at what the winner left. `work` opens its own session.
+    """
+    for attempt in range(1, CONFLICT_ATTEMPTS):
+        try:
+            return await work()
+        except (Neo4jError, ConflictError) as error:
+            if isinstance(error, Neo4jError) and error.code not in _CONFLICTS:
+                raise
+        await asyncio.sleep(random.uniform(0.0, 0.1 * 2**attempt))
+    return await work()
+
+
+class Driver:
+    """Owns one `neo4j.AsyncDriver`; belongs to the event loop that first uses it.
+
+    Nothing connects before the first session. `connection_timeout_seconds` bounds how long `session()` waits for
+    a server that does not answer; `max_connections` is the size of the pool.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        user: str,
+        password: str,
+        *,
+        connection_timeout_seconds: float = 60.0,
+        max_connections: int = 20,
+    ) -> None:
+        self._uri = uri
+        self._connection_timeout_seconds = connection_timeout_seconds
+        self._asking = asyncio.Lock()
+        self._asked_at = -VERIFIED_FOR_SECONDS
+        self._failure: GraphUnavailable | None = None
+        self._driver = neo4j.AsyncGraphDatabase.driver(
+            uri,
+            auth=(user, password),
+            user_agent="graphinator",
+            max_connection_pool_size=max_connections,
+            connection_acquisition_timeout=min(30.0, connection_timeout_seconds),
+            connection_timeout=min(10.0, connection_timeout_seconds),
+            keep_alive=True,
+            # The server closes idle connections, firewalls drop them: ask before trusting one.
+            liveness_check_timeout=60.0,
+            max_transaction_retry_time=TRANSACTION_RETRY_SECONDS,
+            notifications_min_severity="OFF",
+            telemetry_disabled=True,
+        )
+
+    async def session(self, *, database: str = "neo4j", **config: Any) -> neo4j.AsyncSession:
+        """A session of its own, for `async with await driver.session(database="neo4j") as session:`.
+
+        Waits until the server answers, with growing pauses; callers that wait at the same time share
+        their attempts. `config` is what `neo4j.AsyncDriver.session` takes.
+
+        Raises GraphUnavailable when `connection_timeout_seconds` have passed, GraphRejected at once where waiting
+        is no use, such as for a wrong password.
+        """
+        if self._failure is not None or time.monotonic() - self._asked_at >= VERIFIED_FOR_SECONDS:
+            await self._wait_for_server()
+        return self._driver.session(database=database, **config)
+
+    async def _wait_for_server(self) -> None:
+        give_up_at = time.monotonic() + self._connection_timeout_seconds
+        pause = FIRST_PAUSE_SECONDS
+        while (failure := await self._ask()) is not None:
+            # Many workers wait for the same server: they must not come back all at once.
+            moment = pause * random.uniform(0.5, 1.0)
+            if time.monotonic() + moment > give_up_at:
+                waited = f"{self._connection_timeout_seconds:g} s"
+                raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}") from failure
+            await asyncio.sleep(moment)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _ask(self) -> GraphUnavailable | None:
+        """Whether the server answers now; who comes while another one asks takes that answer.
+
+        An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
+        """
+
+        async def attempt() -> None:
+            await self._driver.verify_connectivity()
+
+        came_at = time.monotonic()
+        async with self._asking:
+            if self._asked_at < came_at:
+                try:
+                    async with graph_errors():
+                        await _to_the_end(attempt)
+                except GraphUnavailable as error:
+                    self._failure = error
+                else:
+                    self._failure = None
+                self._asked_at = time.monotonic()
+            return self._failure
+
+    async def close(self) -> None:
+        """Close all connections; open transactions roll back."""
+        await self._driver.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def _to_the_end(attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await `attempt`; a cancellation meanwhile takes effect when it has ended."""
+    task = asyncio.create_task(attempt())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whatever it is, the cancellation says more
+        raise

@@ -1,0 +1,78 @@
+"""What can go wrong, as one tree.
+
+GraphinatorError            a user can read it: one line that says what to do
+├── SettingError            a setting has a wrong value
+├── DumpError               a file is not a dump, or breaks off
+├── StackError              a server of the embedded stack does not start
+├── BusyError               another load is under way
+├── GraphError              Neo4j refuses or does not answer
+│   ├── GraphUnavailable    it will pass: wait and try again
+│   └── GraphRejected       it will not pass by itself
+└── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
+"""
+
+
+class GraphinatorError(Exception):
+    """The root of all errors that are ours; `str(error)` is one line for the user."""
+
+    #: The exit code of the command that ends with this error.
+    exit_code = 1
+
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later with nothing changed by anybody."""
+        return False
+
+
+class SettingError(GraphinatorError):
+    """A setting is missing or wrong; names the environment variable."""
+
+    exit_code = 2
+
+
+class DumpError(GraphinatorError):
+    """A file is not a Discogs dump, or stops being one; names the file and the byte position.
+
+    The position counts bytes of XML, that is after decompression.
+    """
+
+    exit_code = 3
+
+    def __init__(self, path: object, position: int, reason: str) -> None:
+        super().__init__(f"{path}: {reason} (at byte {position:,} of the XML)")
+        self.path = path
+        self.position = position
+        self.reason = reason
+
+
+class StackError(GraphinatorError):
+    """A server of the embedded stack cannot be installed, started or stopped."""
+
+    exit_code = 4
+
+
+class BusyError(GraphinatorError):
+    """Another load is under way."""
+
+    exit_code = 5
+
+    def is_retryable(self) -> bool:
+        """Once the other load has ended."""
+        return True
+
+
+class GraphError(GraphinatorError):
+    """Neo4j could not do what was asked; the driver's error is the cause."""
+
+    exit_code = 6
+
+
+class GraphUnavailable(GraphError):
+    """Neo4j is away, overloaded, or ended the transaction: the same work may be tried again."""
+
+    def is_retryable(self) -> bool:
+        """Every write here may be repeated."""
+        return True
+
+
+class GraphRejected(GraphError):
+    """Neo4j refused the work: wrong password, missing constraint, bad statement."""
