@@ -1,0 +1,97 @@
+"""The Celery app and its configuration: what senders and workers have in common.
+
+`celery -A workers.app worker --pool threads` starts a worker. Nothing is read from the environment,
+and no connection is made, before the app is used.
+"""
+
+import ssl
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+from redis import Redis
+
+from pipeline.errors import SettingError
+from workers.quarantine import Quarantine
+from workers.settings import Settings, load_settings
+
+NORMALISE_QUEUE = "normalise"
+WRITE_QUEUE = "write"
+QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE)
+
+
+class GraphinatorApp(Celery):
+    """A Celery app with the one settings object."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """From the environment, unless it was assigned before its first use."""
+        return load_settings()
+
+
+def connect_redis(settings: Settings) -> Redis:
+    """A client of the Redis that is broker, result backend and store of what is in flight."""
+    return Redis.from_url(
+        _redis_url(settings), socket_timeout=30, socket_connect_timeout=10, socket_keepalive=True
+    )
+
+
+def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
+    """The quarantine in that Redis, of the size that the settings allow."""
+    return Quarantine(redis, limit_bytes=settings.quarantine_megabytes * 1024 * 1024)
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise SettingError(
+            "where is Redis? Start the embedded stack with `graphinator up`, or set GRAPHINATOR_REDIS_URL"
+        )
+    return settings.redis_url
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings; why each one is what it is: docs/decisions/celery-settings.md."""
+    transport = {
+        "visibility_timeout": settings.visibility_timeout_seconds,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+    }
+    secured = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if _redis_url(settings).startswith("rediss:") else None
+    return {
+        "broker_use_ssl": secured,
+        "redis_backend_use_ssl": secured,
+        "broker_url": _redis_url(settings),
+        "result_backend": "workers.backend:UnwaitedRedisBackend+" + _redis_url(settings),
+        "broker_transport_options": transport,
+        "result_backend_transport_options": {"socket_timeout": 30, "socket_keepalive": True},
+        "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
+        "task_default_queue": NORMALISE_QUEUE,
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_deduplicate_successful_tasks": False,
+        "task_track_started": True,
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_soft_shutdown_timeout": settings.batch_timeout_seconds + 10,
+        "worker_enable_soft_shutdown_on_idle": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "redis_retry_on_timeout": True,
+        "redis_socket_keepalive": True,
+        "redis_socket_timeout": 30,
+        "result_backend_always_retry": True,
+        "result_expires": 3600,
+        "result_chord_expires": 7 * 24 * 3600,
+    }
+
+
+app = GraphinatorApp("graphinator", include=["workers.tasks"], set_as_current=True)
+app.add_defaults(lambda: configuration(app.settings))

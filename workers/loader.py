@@ -1,0 +1,169 @@
+"""A dump → batches in flight → a report."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.dump import Dump, open_dump
+from pipeline.errors import DumpError, GraphinatorError
+from pipeline.model import Chunk, RecordType
+from workers.app import GraphinatorApp
+from workers.batches import Meta, Tally
+from workers.blobs import pack
+from workers.sender import LoadBroken, Sender
+
+#: How often the progress is told, at most.
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the load of one dump stands."""
+
+    record_type: RecordType
+    path: Path
+    #: Records read from the dump so far.
+    read: int
+    #: What became of those that are done.
+    tally: Tally
+    batches_in_flight: int
+    #: Compressed bytes read so far and in total; how many records there are shows only at the end.
+    consumed_bytes: int
+    size_bytes: int
+    seconds: float
+    #: What the load waits for, if for anything but its own batches.
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the load of one dump ended."""
+
+    record_type: RecordType
+    path: Path
+    read: int
+    tally: Tally
+    seconds: float
+    #: Why some of the dump is neither in the graph nor in the quarantine; empty for a complete load.
+    problems: list[GraphinatorError]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the dump is in the graph or in the quarantine."""
+        return not self.problems
+
+
+def load(
+    app: GraphinatorApp,
+    paths: Sequence[Path],
+    on_progress: Callable[[Progress], None],
+    on_wait: Callable[[str], None],
+) -> Iterator[Report]:
+    """Load dumps one after the other, as the only load at that time; gives a report as each one ends.
+
+    `on_wait` is called again and again while something is awaited before the first dump and after the last one.
+    Raises BusyError while another load runs, DumpError for a file that is refused as a whole. A fault
+    further on in a file is among its report's problems, and the records before it are loaded.
+    """
+    sender = Sender(app)
+    sender.on_wait = on_wait
+    with sender.locked():
+        for path in paths:
+            with open_dump(path) as dump:
+                yield _Load(app, sender, dump, on_progress).run()
+        sender.on_wait = on_wait
+        sender.settle()
+
+
+class _Load:
+    """The load of one dump."""
+
+    def __init__(
+        self, app: GraphinatorApp, sender: Sender, dump: Dump, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._app = app
+        self._sender = sender
+        self._dump = dump
+        self._on_progress = on_progress
+        self._run = f"{dump.record_type}-{secrets.token_hex(4)}"
+        self._started_at = time.monotonic()
+        self._told_at = 0.0
+        self._read = 0
+        self._batches_sent = 0
+        #: The batch that is being filled, and the ids of its records.
+        self._chunks: list[bytes] = []
+        self._ids: set[int] = set()
+        self._tally = Tally()
+        self._failures: list[str] = []
+
+    def run(self) -> Report:
+        problems: list[GraphinatorError] = []
+        self._sender.on_wait = self._tell
+        try:
+            for chunk in self._dump.chunks(self._app.settings.chunk_records, self._app.settings.chunk_bytes):
+                self._add(chunk)
+                del chunk  # not while the next one is read
+                if self._failures:
+                    break
+        except DumpError as error:
+            problems.append(error)
+        self._send()
+        self._sender.drain()
+        self._look()
+        problems += map(LoadBroken, self._failures)
+        if not_kept := self._sender.batches.number_not_kept(self._run):
+            problems.append(LoadBroken(f"the quarantine is full: {not_kept:,} records are not kept in it"))
+        lost = self._read - self._tally.read
+        if lost and not problems:
+            problems.append(
+                LoadBroken(
+                    f"Redis has lost {lost:,} records in flight: load again, what is in the graph stays"
+                )
+            )
+        return Report(
+            self._dump.record_type, self._dump.path, self._read, self._tally, self._seconds(), problems
+        )
+
+    def _add(self, chunk: Chunk) -> None:
+        self._read += len(chunk.records) + len(chunk.rejected)
+        # A record that comes again waits for the next batch, and so counts as the newer one.
+        if len(self._chunks) == self._app.settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
+            self._send()
+        self._chunks.append(pack(chunk))
+        self._ids.update(chunk.ids)
+        self._tell()
+
+    def _send(self) -> None:
+        if self._chunks:
+            self._batches_sent += 1
+            meta = Meta(self._dump.record_type, self._run, str(self._dump.path), len(self._chunks))
+            self._sender.send(f"{self._run}-{self._batches_sent}", meta, self._chunks, self._ids)
+            self._chunks, self._ids = [], set()
+
+    def _tell(self, waiting_for: str = "") -> None:
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_SECONDS:
+            return
+        self._told_at = now
+        self._look()
+        self._on_progress(
+            Progress(
+                self._dump.record_type,
+                self._dump.path,
+                self._read,
+                self._tally,
+                self._sender.batches.in_flight(),
+                self._dump.consumed,
+                self._dump.size,
+                self._seconds(),
+                waiting_for,
+            )
+        )
+
+    def _look(self) -> None:
+        self._tally, self._failures = self._sender.batches.tally(self._run)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started_at

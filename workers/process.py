@@ -1,0 +1,78 @@
+"""What a worker process holds open, from its start to its end."""
+
+from threading import Lock
+
+from celery import signals
+from celery.worker import WorkController
+
+from pipeline.driver import Driver
+from pipeline.errors import GraphinatorError, SettingError
+from pipeline.schema import create_schema
+from workers.app import GraphinatorApp, connect_quarantine, connect_redis
+from workers.batches import Batches
+from workers.loop import EventLoop, LoopStopped
+from workers.settings import Settings
+
+
+class WorkerProcess:
+    """The event loop with the driver on it, and the ways to Redis, of one worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        redis = connect_redis(settings)
+        self.settings = settings
+        self.batches = Batches(redis)
+        self.quarantine = connect_quarantine(settings, redis)
+        self.loop = EventLoop(lambda: open_driver(settings))
+        self._preparing = Lock()
+        self._is_prepared = False
+
+    def driver(self) -> Driver:
+        """The driver of the graph; the first call creates the schema, for which it waits for Neo4j."""
+        with self._preparing:
+            if not self._is_prepared:
+                self.loop.run(create_schema(self.loop.resource))
+                self._is_prepared = True
+        return self.loop.resource
+
+
+_process: WorkerProcess | None = None
+
+
+def this_process() -> WorkerProcess:
+    """What this process holds open; raises LoopStopped where it is not a worker, or no longer."""
+    if _process is None:
+        raise LoopStopped("this process is not a worker, or is shutting down")
+    return _process
+
+
+def open_driver(settings: Settings) -> Driver:
+    """A driver for the graph of these settings; use it as an asynchronous context manager."""
+    if settings.neo4j_uri is None or settings.neo4j_password is None:
+        raise SettingError(
+            "where is Neo4j? Start the embedded stack with `graphinator up`, "
+            "or set GRAPHINATOR_NEO4J_URI and GRAPHINATOR_NEO4J_PASSWORD"
+        )
+    return Driver(settings.neo4j_uri, settings.neo4j_user, settings.neo4j_password)
+
+
+@signals.worker_init.connect
+def start(sender: WorkController, **_: object) -> None:
+    """Open it all, before the worker takes its first message."""
+    global _process  # noqa: PLW0603 - there is one per process, as its name says
+    if isinstance(sender.app, GraphinatorApp):
+        try:
+            process = WorkerProcess(sender.app.settings)
+            process.loop.start()
+        except GraphinatorError as error:
+            # Celery goes on after any other exception: the worker would take messages and fail each one.
+            raise SystemExit(f"Error: {error}") from error
+        _process = process
+
+
+@signals.worker_shutdown.connect
+def stop(sender: WorkController, **_: object) -> None:
+    """Roll back what is under way, close the driver, end the loop."""
+    global _process  # noqa: PLW0603 - as above
+    if isinstance(sender.app, GraphinatorApp) and _process is not None:
+        _process.loop.stop()
+        _process = None

@@ -1,0 +1,254 @@
+"""Every setting, read from the environment once, in one place.
+
+`load_settings()` is the way to get them; `python -m workers.settings` prints the table that the README shows.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import SettingError
+
+PREFIX = "GRAPHINATOR_"
+
+#: Settings that hold or may hold a secret: never shown, and readable from a file named by `<variable>_FILE`.
+SECRETS = frozenset({"neo4j_password", "redis_url"})
+
+
+def _below(variable: str, fallback: str) -> Callable[[], Path]:
+    """A default folder below an XDG base directory."""
+    return lambda: Path(os.environ.get(variable) or Path.home() / fallback) / "graphinator"
+
+
+def _shown(default: str) -> dict[str, Any]:
+    """What the table shows as the default where the default itself depends on the machine."""
+    return {"shown": default}
+
+
+class Settings(BaseSettings):
+    """All settings; frozen. Field `name` is the environment variable `GRAPHINATOR_NAME`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    home: Path = Field(
+        default_factory=_below("XDG_DATA_HOME", ".local/share"),
+        description="folder of the embedded stack: its data, logs, password",
+        json_schema_extra=_shown("~/.local/share/graphinator"),
+    )
+    cache: Path = Field(
+        default_factory=_below("XDG_CACHE_HOME", ".cache"),
+        description="folder of the downloaded Neo4j jars, shared by all homes",
+        json_schema_extra=_shown("~/.cache/graphinator"),
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="worker processes of the embedded stack",
+        json_schema_extra=_shown("one a core"),
+    )
+    worker_threads: int = Field(3, ge=1, le=64, description="tasks that one worker runs at a time")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="of the workers' logs"
+    )
+
+    neo4j_uri: str | None = Field(
+        None,
+        description="Bolt address of Neo4j, such as `bolt://host:7687`",
+        json_schema_extra=_shown("the embedded stack's"),
+    )
+    neo4j_user: str = Field("neo4j", min_length=1, description="user at Neo4j")
+    neo4j_password: str | None = Field(
+        None, repr=False, description="password at Neo4j", json_schema_extra=_shown("the embedded stack's")
+    )
+    neo4j_heap_megabytes: int = Field(
+        1024, ge=256, le=65536, description="heap of the embedded Neo4j, at most"
+    )
+    neo4j_pagecache_megabytes: int = Field(
+        256, ge=16, le=1_048_576, description="page cache of the embedded Neo4j"
+    )
+
+    redis_url: str | None = Field(
+        None,
+        repr=False,
+        description="Redis for broker, results and rows in flight, such as `redis://host:6379/0`; "
+        "the database is ours alone",
+        json_schema_extra=_shown("the embedded stack's"),
+    )
+    redis_megabytes: int = Field(240, ge=32, le=65536, description="memory of the embedded Valkey, at most")
+    quarantine_megabytes: int = Field(
+        64, ge=1, le=65536, description="raw text of rejected records kept in Redis, at most"
+    )
+
+    chunk_records: int = Field(500, ge=1, le=10_000, description="records in one `normalise` task, at most")
+    chunk_bytes: int = Field(
+        4 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"
+    )
+    chunks_per_batch: int = Field(4, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
+    batches_in_flight: int = Field(8, ge=1, le=1024, description="chords under way at a time, per load")
+
+    batch_timeout_seconds: int = Field(
+        200, ge=1, le=3600, description="one task's budget; at most a third of the visibility timeout"
+    )
+    resend_after_seconds: int = Field(
+        240, ge=2, le=86_400, description="a message unanswered for so long counts as lost and is sent again"
+    )
+    visibility_timeout_seconds: int = Field(
+        720, ge=3, le=86_400, description="Redis gives a killed worker's messages to others after so long"
+    )
+
+    @field_validator("home", "cache")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("neo4j_uri")
+    @classmethod
+    def _bolt(cls, uri: str | None) -> str | None:
+        schemes = {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")}
+        return _address(uri, schemes)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        return _address(url, {"redis", "rediss"})
+
+    @model_validator(mode="after")
+    def _budgets(self) -> Self:
+        if self.batch_timeout_seconds * 3 > self.visibility_timeout_seconds:
+            msg = (
+                f"{PREFIX}BATCH_TIMEOUT_SECONDS={self.batch_timeout_seconds} should be at most a third of "
+                f"{PREFIX}VISIBILITY_TIMEOUT_SECONDS={self.visibility_timeout_seconds}"
+            )
+            raise ValueError(msg)
+        if self.resend_after_seconds <= self.batch_timeout_seconds:
+            msg = (
+                f"{PREFIX}RESEND_AFTER_SECONDS={self.resend_after_seconds} should be longer than "
+                f"{PREFIX}BATCH_TIMEOUT_SECONDS={self.batch_timeout_seconds}"
+            )
+            raise ValueError(msg)
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, some overridden by name (a command's options).
+
+    Raises:
+        SettingError: a variable is wrong or unknown, or a secret's file cannot be read; one line that names it.
+    """
+    _refuse_unknown()
+    given = {
+        **dict(_secret_files()),
+        **{name: value for name, value in overrides.items() if value is not None},
+    }
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingError(_first_line(error.errors(include_url=False)[0])) from None
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def settings_table() -> str:
+    """The README's table of all settings, as Markdown."""
+    lines = ["| variable | default | allowed | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        what = field.description or ""
+        if name in SECRETS:
+            what += f"; or `{variable(name)}_FILE`, a file that holds it"
+        lines.append(f"| `{variable(name)}` | {_default(field)} | {_allowed(field)} | {what} |")
+    return "\n".join(lines)
+
+
+def _address(value: str | None, schemes: set[str]) -> str | None:
+    if value is None:
+        return None
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        msg = f"should start with {', '.join(f'{scheme}://' for scheme in sorted(schemes))}"
+        raise ValueError(msg)
+    try:
+        parts = urlsplit(value)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        # Nothing of the value: a password with a slash in it would be taken for the port.
+        scheme = value.partition(":")[0]
+        msg = f"should be {scheme}://host:port, the port a number from 1 to 65535 (in a password, / is %2F)"
+        raise ValueError(msg)
+    return value
+
+
+def _refuse_unknown() -> None:
+    known = {variable(name) for name in Settings.model_fields}
+    known |= {f"{variable(name)}_FILE" for name in SECRETS}
+    for given in sorted(os.environ):
+        if given.startswith(PREFIX) and given not in known:
+            near = get_close_matches(given, sorted(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingError(f"{given} is not a setting{hint}")
+
+
+def _secret_files() -> Iterator[tuple[str, str]]:
+    for name in sorted(SECRETS):
+        file_variable = f"{variable(name)}_FILE"
+        path = os.environ.get(file_variable)
+        if not path:
+            continue
+        if os.environ.get(variable(name)):
+            raise SettingError(f"{variable(name)} and {file_variable} are both set; keep one")
+        try:
+            secret = Path(path).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise SettingError(f"{file_variable}: cannot read {path}: {reason}") from None
+        if not secret:
+            raise SettingError(f"{file_variable}: {path} is empty")
+        yield name, secret
+
+
+def _first_line(error: ErrorDetails) -> str:
+    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not error["loc"]:
+        return reason
+    name = str(error["loc"][0])
+    value = (
+        ""
+        if name in SECRETS or error["type"] == "extra_forbidden"
+        else f"={os.environ.get(variable(name), '')}"
+    )
+    return f"{variable(name)}{value}: {reason}"
+
+
+def _default(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict):
+        return str(extra["shown"])
+    return f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
+
+
+def _allowed(field: FieldInfo) -> str:
+    bounds = {
+        key: getattr(rule, key) for rule in field.metadata for key in ("ge", "le") if hasattr(rule, key)
+    }
+    if bounds:
+        return f"{bounds['ge']:,} to {bounds['le']:,}"
+    choices = getattr(field.annotation, "__args__", ())
+    return ", ".join(choices) if choices and all(isinstance(choice, str) for choice in choices) else ""
+
+
+if __name__ == "__main__":
+    print(settings_table())  # noqa: T201 - printing the table is what running this module is for
