@@ -1,0 +1,113 @@
+"""One run of the benchmark: the same dumps loaded our way and the common way, on one and the same server."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from ops.bench import baseline
+from ops.bench.stack import BenchError, BenchStack
+from pipeline.model import RecordType
+
+#: Called with what is being done now.
+OnStep = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Round:
+    """What was measured in one round, in records a second."""
+
+    #: From the first record read to the last one done, as the load reports it.
+    first: dict[RecordType, float] = field(default_factory=dict)
+    unchanged: dict[RecordType, float] = field(default_factory=dict)
+    #: The same over the whole time of the command, its start and the work after the last record included.
+    first_command: dict[RecordType, float] = field(default_factory=dict)
+    unchanged_command: dict[RecordType, float] = field(default_factory=dict)
+    #: Releases the common way.
+    baseline_first: float = 0.0
+    baseline_unchanged: float = 0.0
+
+
+@dataclass(slots=True)
+class Figures:
+    """All that was measured; rates are in records a second, memory is in bytes."""
+
+    records: dict[RecordType, int] = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+    #: The highest resident memory of each process in all loads: `reader`, `worker 1`, …, `valkey`.
+    peaks: dict[str, int] = field(default_factory=dict)
+    #: The most memory that Redis itself counted for its data.
+    redis_peak: int = 0
+
+    def median(self, figure: Callable[[Round], float]) -> float:
+        """The median of a figure of the rounds; of ratios too, as each compares what was measured close together."""
+        return median(figure(each) for each in self.rounds)
+
+
+class Bench:
+    """Measures on a stack; `figures` fill while it runs."""
+
+    def __init__(
+        self, stack: BenchStack, dumps: Mapping[RecordType, Path], on_step: OnStep, *, same_indexes: bool
+    ) -> None:
+        self.figures = Figures()
+        self._same_indexes = same_indexes
+        self._stack = stack
+        self._dumps = dumps
+        self._on_step = on_step
+
+    def run(self, rounds: int) -> Figures:
+        """Load the dumps in so many rounds; each way starts with an empty graph, and they take turns at being first.
+
+        Both use the same server, warm after the first load, with the same constraints. With `same_indexes` both
+        also keep the same search indexes, which are part of the graph; each small transaction of the common way pays
+        dearly for them, so without it they are ours alone.
+        """
+        for number in range(1, rounds + 1):
+            measured = Round()
+            ways = [self._measure_ours, self._measure_baseline]
+            for way in ways if number % 2 else reversed(ways):
+                way(measured, f"round {number} of {rounds}")
+                self._on_step(f"round {number} of {rounds}: emptying the graph")
+                self._stack.wipe()
+            self.figures.rounds.append(measured)
+        self.figures.redis_peak = self._stack.redis_peak()
+        return self.figures
+
+    def _measure_ours(self, measured: Round, name: str) -> None:
+        for record_type in self._dumps:
+            self._on_step(f"{name}: {record_type}, first load")
+            measured.first[record_type], measured.first_command[record_type] = self._load(
+                record_type, "created"
+            )
+        for record_type in self._dumps:
+            self._on_step(f"{name}: {record_type}, unchanged")
+            measured.unchanged[record_type], measured.unchanged_command[record_type] = self._load(
+                record_type, "unchanged"
+            )
+
+    def _load(self, record_type: RecordType, expected: str) -> tuple[float, float]:
+        """The two rates of one load, of which every record must have met with what was expected."""
+        load = self._stack.load(self._dumps[record_type])
+        counts = load.report[record_type]
+        records = counts["read"]
+        if not load.report["complete"] or counts[expected] != records:
+            raise BenchError(f"a load did not go as it must: {load.report}")
+        for process, peak in load.peaks.items():
+            self.figures.peaks[process] = max(peak, self.figures.peaks.get(process, 0))
+        self.figures.records[record_type] = records
+        return records / counts["seconds"], records / load.seconds
+
+    def _measure_baseline(self, measured: Round, name: str) -> None:
+        with nullcontext() if self._same_indexes else self._stack.constraints_only():
+            self._on_step(f"{name}: releases the common way, first load")
+            measured.baseline_first = self._load_baseline(unchanged=False)
+            self._on_step(f"{name}: releases the common way, unchanged")
+            measured.baseline_unchanged = self._load_baseline(unchanged=True)
+
+    def _load_baseline(self, *, unchanged: bool) -> float:
+        loaded = baseline.load(self._dumps[RecordType.RELEASES], *self._stack.login())
+        if loaded.written != (0 if unchanged else loaded.read):
+            raise BenchError(f"the baseline did not go as it must: {loaded}")
+        return loaded.rate

@@ -1,0 +1,6 @@
+// By whom they are.
+UNWIND $rows AS row
+MATCH (release:Release {id: row.release})
+MERGE (artist:Artist {id: row.id})
+ON CREATE SET artist.name = row.name
+MERGE (release)-[:BY]->(artist)

@@ -1,0 +1,5 @@
+// Their genres.
+UNWIND $rows AS row
+MATCH (release:Release {id: row.release})
+MERGE (genre:Genre {name: row.name})
+MERGE (release)-[:IS]->(genre)

@@ -1,0 +1,4 @@
+// The releases themselves.
+UNWIND $rows AS row
+MERGE (release:Release {id: row.id})
+SET release += row.properties

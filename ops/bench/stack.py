@@ -1,0 +1,148 @@
+"""An embedded stack for one benchmark, used through the command as a user would."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import neo4j
+import redis
+
+from ops.bench.baseline import statement
+from ops.bench.memory import Peaks
+from ops.state import load_state
+from pipeline.driver import Driver
+from pipeline.errors import GraphinatorError
+from pipeline.schema import check_schema, create_schema
+
+#: Of the same environment as this process.
+COMMAND = Path(sys.executable).with_name("graphinator")
+
+
+class BenchError(GraphinatorError):
+    """A step of the benchmark failed, so that there is nothing to measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one load reported, and what was seen from outside."""
+
+    #: The last line of the command's output.
+    report: dict[str, Any]
+    #: From the start of the command to its end.
+    seconds: float
+    #: The highest resident memory in bytes of each process involved: `reader`, `worker 1`, …, `valkey`.
+    peaks: dict[str, int]
+
+
+class BenchStack:
+    """Starts a stack in a folder of its own, and stops and removes it in the end."""
+
+    def __init__(self, workers: int | None) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="graphinator-bench-"))
+        self._workers = [] if workers is None else ["--workers", str(workers)]
+
+    def __enter__(self) -> Self:
+        try:
+            self.info = json.loads(self._run("up", "--json", *self._workers))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the stack and remove its folder."""
+        self._run("down")
+        shutil.rmtree(self.home)
+
+    def login(self) -> tuple[str, str, str]:
+        """Address, user and password of Neo4j."""
+        server = self.info["neo4j"]
+        return server["uri"], server["user"], Path(server["password_file"]).read_text("utf-8").strip()
+
+    def load(self, dump: Path) -> Load:
+        """Load one dump with the command, and watch."""
+        started = time.perf_counter()
+        with (
+            (self.home / "load.log").open("w+b") as log,
+            subprocess.Popen(
+                self._command("load", str(dump), "--json"), stdout=subprocess.PIPE, stderr=log
+            ) as load,
+            Peaks({"reader": load.pid, **self._processes()}) as peaks,
+        ):
+            output = load.communicate()[0].decode()
+            seconds = time.perf_counter() - started
+            if load.returncode:
+                log.seek(0)
+                raise BenchError(f"loading {dump.name} failed: {_end(log.read())}")
+        return Load(json.loads(output.splitlines()[-1]), seconds, peaks.bytes_of)
+
+    def redis_peak(self) -> int:
+        """The most memory in bytes that Redis has used for data since it started."""
+        with redis.Redis.from_url(self.info["redis"]["url"]) as client:
+            return int(client.info("memory")["used_memory_peak"])
+
+    def wipe(self) -> None:
+        """Empty the graph; its schema stays."""
+        with self._session() as session:
+            session.run(statement("wipe")).consume()
+
+    @contextmanager
+    def constraints_only(self) -> Iterator[None]:
+        """For the time of a `with`, the schema has its unique constraints and no other index.
+
+        Raises GraphRejected if it lacks a constraint: whatever writes would crawl then, and no figure mean anything.
+        """
+        asyncio.run(self._schema(check_schema))
+        with self._session() as session:
+            for name in session.run(statement("plain_indexes")).single(strict=True)["names"]:
+                session.run(statement("drop_index"), name=name).consume()
+        yield
+        asyncio.run(self._schema(create_schema))
+
+    async def _schema(self, step: Callable[[Driver], Awaitable[None]]) -> None:
+        async with Driver(*self.login()) as driver:
+            await step(driver)
+
+    @contextmanager
+    def _session(self) -> Iterator[neo4j.Session]:
+        uri, user, password = self.login()
+        with (
+            neo4j.GraphDatabase.driver(uri, auth=(user, password)) as driver,
+            driver.session(database="neo4j") as session,
+        ):
+            yield session
+
+    def _processes(self) -> dict[str, int]:
+        state = load_state(self.home / "stack.json")
+        workers = {f"worker {number}": mark.pid for number, mark in state.workers.items()}
+        return {**workers, "valkey": state.servers["valkey"].pid}
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(COMMAND), "--home", str(self.home), *arguments]
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(self._command(*arguments), check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            raise BenchError(f"graphinator {arguments[0]} failed: {_end(error.stderr.encode())}") from error
+        return done.stdout
+
+
+def _end(log: bytes) -> str:
+    """The last lines of what a command has said."""
+    return "\n".join(log.decode(errors="replace").strip().splitlines()[-5:])

@@ -1,0 +1,60 @@
+"""`graphinator load`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from ops.console import plain_console
+from ops.dumps import find_dumps
+from ops.progress import LoadProgress
+from ops.report import as_json, print_reports
+from ops.session import Session
+from pipeline.errors import BusyError, SettingError
+from workers.loader import Report
+from workers.loader import load as load_dumps
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--json", "as_json_", is_flag=True, help="End with one line of JSON for scripts.")
+@click.pass_obj
+def load(session: Session, paths: tuple[Path, ...], as_json_: bool) -> None:
+    """Load dumps: files, or folders of .xml and .xml.gz files.
+
+    The record type is read from the content. What the graph holds already is recognised and left alone,
+    so an interrupted load is simply repeated. Records that cannot be read are set aside, never lost:
+    see `graphinator quarantine`.
+    """
+    dumps = find_dumps(paths)
+    reports: list[Report] = []
+    try:
+        # One by one: the reports before an error are told too.
+        for report in run_load(session, dumps):
+            reports.append(report)  # noqa: PERF402 - extend would lose them
+    except (BusyError, SettingError):
+        raise
+    except BaseException:
+        if as_json_:
+            click.echo(as_json(reports, complete=False))
+        raise
+    if as_json_:
+        click.echo(as_json(reports))
+    else:
+        print_reports(plain_console(), reports)
+    raise_problem(reports)
+
+
+def run_load(session: Session, dumps: Sequence[Path]) -> Iterator[Report]:
+    """Load the dumps, showing progress; gives a report as each one ends."""
+    with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
+        for report in load_dumps(app, dumps, progress.show, progress.wait):
+            progress.ended(report)
+            yield report
+
+
+def raise_problem(reports: Sequence[Report]) -> None:
+    """End the command with the first thing that kept a load from being complete."""
+    for report in reports:
+        for problem in report.problems:
+            raise problem

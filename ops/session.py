@@ -1,0 +1,43 @@
+"""What a command works with: the settings, the stack of its home, the servers that both point to."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ops.info import read_info
+from workers.app import GraphinatorApp, app
+from workers.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of the command."""
+
+    settings: Settings
+
+    def workers(self) -> int:
+        """How many workers the settings ask for: one a core unless they say so."""
+        return self.settings.workers if self.settings.workers is not None else os.cpu_count() or 1
+
+    def connected(self) -> Settings:
+        """The settings, with the servers of the running stack where they name none of their own."""
+        info = read_info(self.settings.home)
+        return self.settings if info is None else info.connect(self.settings)
+
+    @contextmanager
+    def app(self) -> Iterator[GraphinatorApp]:
+        """The Celery app, pointed at the servers; its connections are closed afterwards."""
+        app.settings = self.connected()
+        try:
+            yield app
+        finally:
+            app.close()
+
+    def command(self, command: str) -> str:
+        """How a user calls another command for the same home."""
+        program = sys.argv[0] if shutil.which("graphinator") is None else "graphinator"
+        is_default = self.settings.home == load_settings().home
+        return " ".join([program, *([] if is_default else ["--home", str(self.settings.home)]), command])
