@@ -1,0 +1,122 @@
+"""Real workers, and the command as a user calls it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import neo4j
+import pytest
+from redis import Redis
+
+from ops.stack import Stack
+from tests.conftest import EMPTY_GRAPH, Neo4jServer
+from tests.graph_dump import differences, read_graph_at_once
+from tests.oracle import expected_graph
+from workers.app import connect_redis
+from workers.batches import PREFIX
+from workers.settings import Settings
+
+COMMAND = Path(sys.executable).parent / "graphinator"
+SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
+
+
+class Product:
+    """The command `graphinator` for the home of the tests, and a look at what it did."""
+
+    def __init__(self, stack: Stack, server: Neo4jServer, redis: Redis, redis_url: str) -> None:
+        self.stack = stack
+        self.redis_url = redis_url
+        self.redis = redis
+        self._server = server
+
+    def environment(self, **settings: object) -> dict[str, str]:
+        own = {f"GRAPHINATOR_{name.upper()}": str(value) for name, value in settings.items()}
+        return {**os.environ, "GRAPHINATOR_HOME": str(self.stack.home), **own}
+
+    def run(self, *arguments: object, **settings: object) -> "subprocess.CompletedProcess[str]":
+        """Run the command to its end."""
+        return subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            env=self.environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def start(self, *arguments: object, **settings: object) -> "subprocess.Popen[str]":
+        """Start the command and leave it running."""
+        return subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            env=self.environment(**settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def load(self, *paths: Path, **settings: object) -> dict[str, Any]:
+        """Load dumps; the JSON of a load that ended well."""
+        ended = self.run("load", *paths, "--json", **settings)
+        assert ended.returncode == 0, ended.stderr
+        result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+        return result
+
+    def workers(self, number: int) -> None:
+        """Have exactly so many workers running."""
+        self.stack.up(workers=number)
+
+    def graph_differences(
+        self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), *, bookkeeping: bool = True
+    ) -> list[str]:
+        """How the graph in Neo4j differs from the one that these dumps define; see `read_graph` on bookkeeping."""
+        with self._driver() as driver, driver.session() as session:
+            found = read_graph_at_once(session, bookkeeping=bookkeeping)
+        return differences(expected_graph(dumps, malformed), found)
+
+    def empty(self) -> None:
+        """Start from nothing. The broker's own keys stay: the workers hold on to them."""
+        with self._driver() as driver, driver.session() as session:
+            session.run(EMPTY_GRAPH).consume()
+        keys = list(self.redis.scan_iter(PREFIX + "*"))
+        if keys:
+            self.redis.delete(*keys)
+
+    def leftovers(self) -> set[str]:
+        """What is still in Redis of work that is done: batches, chords, queued and unacknowledged messages."""
+        patterns = ("graphinator:pending", "graphinator:batch:*", "graphinator:writing:*", "graphinator:load")
+        broker = ("normalise", "write", "unacked", "celery-taskset-meta-*.[jts]", "celery-task-meta-*")
+        return {
+            str(key, "utf-8") for pattern in (*patterns, *broker) for key in self.redis.scan_iter(pattern)
+        }
+
+    def _driver(self) -> neo4j.Driver:
+        return neo4j.GraphDatabase.driver(self._server.uri, auth=(self._server.user, self._server.password))
+
+
+@pytest.fixture(scope="package")
+def staffed(stack: Stack) -> Iterator[Stack]:
+    """The stack; its workers are gone when the other tests begin to empty their Redis."""
+    yield stack
+    stack.up(workers=0)
+
+
+@pytest.fixture
+def product(staffed: Stack, neo4j_server: Neo4jServer, settings: Settings) -> Iterator[Product]:
+    """Two workers, an empty graph, nothing in flight."""
+    with connect_redis(settings) as redis:
+        product = Product(staffed, neo4j_server, redis, settings.redis_url or "")
+        product.workers(2)
+        product.empty()
+        yield product
+
+
+@pytest.fixture(scope="session")
+def sample() -> list[Path]:
+    """The four sample dumps, in the order in which a folder is loaded."""
+    return [
+        SAMPLE / f"discogs_20200806_{name}.xml.gz" for name in ("artists", "labels", "masters", "releases")
+    ]

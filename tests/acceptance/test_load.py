@@ -1,0 +1,239 @@
+"""`graphinator load`: what is in the graph afterwards is what the dumps say, however they were loaded."""
+
+import gzip
+import json
+import signal
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+from celery import Celery
+from celery.backends.redis import RedisBackend
+
+from pipeline.model import RecordType
+from tests.acceptance.conftest import SAMPLE, Product
+from tests.oddities import BROKEN, broken, handmade, oversized
+from workers.batches import Batches, Meta
+from workers.chords import send_batch
+
+COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
+TYPES = ("artists", "labels", "masters", "releases")
+
+
+def counts(result: dict[str, dict[str, int]], record_type: str) -> tuple[int, ...]:
+    return tuple(result[record_type][name] for name in COUNTS)
+
+
+def test_the_sample_dumps_become_exactly_the_graph_that_the_model_defines(
+    product: Product, sample: list[Path]
+) -> None:
+    result = product.load(SAMPLE)
+    assert [counts(result, name) for name in TYPES] == [(1000, 0, 1000, 0, 0)] * 4
+    assert result["complete"] is True
+    assert product.graph_differences(sample) == []
+    assert product.leftovers() == set()
+
+
+def test_a_second_load_recognises_every_record_and_writes_nothing(
+    product: Product, sample: list[Path]
+) -> None:
+    product.load(SAMPLE)
+    result = product.load(SAMPLE)
+    assert [counts(result, name) for name in TYPES] == [(1000, 1000, 0, 0, 0)] * 4
+    assert product.graph_differences(sample) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "chunk_records", "chunks_per_batch"), [(1, 37, 3), (3, 250, 1), (3, 1000, 4)]
+)
+def test_chunk_size_and_number_of_workers_leave_no_trace(
+    product: Product, sample: list[Path], workers: int, chunk_records: int, chunks_per_batch: int
+) -> None:
+    product.workers(workers)
+    product.load(SAMPLE, chunk_records=chunk_records, chunks_per_batch=chunks_per_batch)
+    assert product.graph_differences(sample) == []
+
+
+def test_the_order_of_the_dumps_leaves_no_trace(product: Product, sample: list[Path]) -> None:
+    for dump in reversed(sample):
+        product.load(dump)
+    assert product.graph_differences(sample) == []
+
+
+@pytest.mark.parametrize(("workers", "chunk_records"), [(2, 500), (1, 2), (3, 3)])
+def test_odd_but_valid_dumps_become_their_graph_and_bad_records_are_set_aside(
+    product: Product, tmp_path: Path, workers: int, chunk_records: int
+) -> None:
+    product.workers(workers)
+    oddities = handmade(tmp_path)
+    result = product.load(tmp_path, chunk_records=chunk_records)
+    malformed = [raw for oddity in oddities for raw in oddity.malformed_raw]
+    dumps = [oddity.path for oddity in oddities]
+    assert product.graph_differences(dumps, malformed, bookkeeping=False) == []
+    for oddity in oddities:
+        read = oddity.records + len(oddity.malformed)
+        assert result[oddity.record_type]["read"] == read
+        assert result[oddity.record_type]["quarantined"] == len(oddity.malformed)
+        assert sum(counts(result, oddity.record_type)[1:]) == read
+    again = product.load(tmp_path, chunk_records=chunk_records)
+    assert sum(counts(again, name)[2] for name in TYPES) == 0
+    assert product.graph_differences(dumps, malformed, bookkeeping=False) == []
+    exported = product.run("quarantine", "export")
+    entries = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert sorted(entry["raw"] for entry in entries) == sorted(
+        raw.decode("utf-8", "backslashreplace") for raw in malformed
+    )
+    assert all(entry["reason"] and entry["position"] >= 0 for entry in entries)
+
+
+def test_a_changed_record_is_rewritten_exactly_and_one_that_comes_twice_counts_as_its_last_version(
+    product: Product, tmp_path: Path
+) -> None:
+    before = tmp_path / "a_labels.xml"
+    after = tmp_path / "b_labels.xml"
+    before.write_text(
+        "<labels>"
+        "<label><id>1</id><name>One</name><profile>old</profile><sublabels><label id='2'>Two</label>"
+        "<label id='3'>Three</label></sublabels></label>"
+        "<label><id>2</id><name>Two</name><parentLabel id='1'>One</parentLabel></label>"
+        "</labels>"
+    )
+    after.write_text(
+        "<labels>"
+        "<label><id>1</id><name>One</name><sublabels><label id='4'>Four</label></sublabels></label>"
+        "<label><id>2</id><name>Two</name></label>"
+        "<label><id>1</id><name>Uno</name><sublabels><label id='5'>Five</label></sublabels></label>"
+        "</labels>"
+    )
+    product.load(before)
+    assert product.graph_differences([before]) == []
+    result = product.load(after, chunk_records=1)
+    assert counts(result, "labels") == (3, 0, 0, 3, 0)
+    assert product.graph_differences([before, after]) == []
+
+
+def test_an_interrupted_load_is_finished_by_the_next_one(
+    product: Product, sample: list[Path], tmp_path: Path
+) -> None:
+    releases = _slowly_read(sample[3], tmp_path)
+    started = product.start("load", releases, "--json", chunk_records=1, chunks_per_batch=1)
+    while not product.redis.zcard("graphinator:pending"):
+        assert started.poll() is None, started.communicate()
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "Traceback" not in errors
+    result = product.load(releases)
+    assert sum(counts(result, "releases")[1:]) == 1000
+    assert product.graph_differences([sample[3]]) == []
+    assert product.leftovers() == set()
+
+
+def _slowly_read(dump: Path, folder: Path) -> Path:
+    """The same dump as a plain file of the same name: a chord a record takes longer than a look at Redis."""
+    path = folder / dump.name.removesuffix(".gz")
+    path.write_bytes(gzip.decompress(dump.read_bytes()))
+    return path
+
+
+def test_a_second_load_at_the_same_time_is_refused_in_one_line(product: Product, sample: list[Path]) -> None:
+    product.redis.set("graphinator:load", "another one", ex=60)
+    ended = product.run("load", sample[0])
+    assert ended.returncode == 5
+    assert ended.stderr.startswith("Error: another load is under way")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_a_broken_file_ends_with_one_clear_line_and_what_came_before_the_fault_is_loaded(
+    product: Product, tmp_path: Path, name: str
+) -> None:
+    file = broken(tmp_path, name)
+    ended = product.run("load", file.path, "--json")
+    assert ended.returncode == 3
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert name in errors[0]
+    assert "at byte" in errors[0]
+    assert "Traceback" not in ended.stderr
+    if file.records:
+        result = json.loads(ended.stdout.splitlines()[-1])
+        assert result["complete"] is False
+        assert result["labels"]["created"] == result["labels"]["read"]
+        if file.records > 0:
+            assert result["labels"]["read"] == file.records
+    else:
+        assert ended.stdout == ""
+
+
+def test_a_record_beyond_every_limit_is_set_aside_and_the_rest_is_loaded(
+    product: Product, tmp_path: Path
+) -> None:
+    dump = oversized(tmp_path)
+    result = product.load(dump.path)
+    assert counts(result, "artists") == (3, 0, 2, 0, 1)
+    assert product.graph_differences([dump.path], dump.malformed_raw) == []
+
+
+def test_a_record_that_the_graph_cannot_hold_is_set_aside_and_its_batch_is_written(
+    product: Product, tmp_path: Path
+) -> None:
+    dump = tmp_path / "releases.xml"
+    endless = f"<release id='2'><genres><genre>{'too long ' * 5000}</genre></genres></release>"
+    dump.write_text(f"<releases><release id='1'/>{endless}<release id='3'/></releases>")
+    result = product.load(dump)
+    assert counts(result, "releases") == (3, 0, 2, 0, 1)
+    assert product.graph_differences([dump], [endless.encode()]) == []
+    assert "too large to index" in product.run("quarantine", "list").stdout
+
+
+def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Product) -> None:
+    batches = Batches(product.redis)
+    batches.store(
+        "spoilt", Meta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
+    )
+    backend = "workers.backend:UnwaitedRedisBackend+" + product.redis_url
+    with Celery(broker=product.redis_url, backend=backend, set_as_current=False) as app:
+        send_batch(app, "spoilt", 1)
+        while batches.in_flight():
+            time.sleep(0.05)
+        cast("RedisBackend", app.backend).client.close()
+    assert any("ZstdError" in failure for failure in batches.tally("spoilt-run")[1])
+
+
+def test_the_quarantine_is_listed_shown_and_cleared(product: Product, tmp_path: Path) -> None:
+    dump = tmp_path / "labels.xml"
+    dump.write_text("<labels><label><id>1</id><name>R & B</name></label></labels>")
+    product.load(dump)
+    listed = product.run("quarantine", "list")
+    entry = listed.stdout.split()[0]
+    shown = product.run("quarantine", "show", entry)
+    assert shown.stdout == "<label><id>1</id><name>R & B</name></label>\n"
+    assert product.run("quarantine", "show", "0").returncode == 2
+    assert product.run("quarantine", "clear", "--yes").returncode == 0
+    assert "nothing is set aside" in product.run("quarantine", "list").stdout
+
+
+def test_a_wrong_setting_is_one_line_that_names_the_variable(product: Product) -> None:
+    ended = product.run("status", chunk_records="many")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[0].startswith("Error: GRAPHINATOR_CHUNK_RECORDS=many")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_status_tells_what_runs_and_what_is_in_the_graph(product: Product, sample: list[Path]) -> None:
+    product.load(sample[0])
+    status = json.loads(product.run("status", "--json").stdout)
+    assert status["stack"]["workers"] == 2
+    assert status["nodes"]["Artist"] >= 1000
+    assert status["batches_in_flight"] == 0
+    assert "2 workers" in product.run("status").stdout
+
+
+def test_demo_ends_with_what_is_in_the_graph_and_how_to_look_at_it(product: Product) -> None:
+    ended = product.run("demo", workers=2)
+    assert ended.returncode == 0, ended.stderr
+    for expected in ("1,000 Release", "label with most releases", "/browser/", "MATCH", "graphinator down"):
+        assert expected in ended.stdout

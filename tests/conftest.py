@@ -1,0 +1,97 @@
+"""The real servers, once a session, and an empty graph and an empty Redis for each test that asks.
+
+A missing server fails the tests that need it: nothing is skipped. Where GRAPHINATOR_TEST_HOME names a folder, the
+servers stay up there for the next run, which saves their start while one works on the code.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from ops.stack import Stack, StackInfo
+from pipeline.driver import Driver
+from pipeline.schema import create_schema
+from workers.app import connect_redis
+from workers.settings import Settings, load_settings
+
+LEVELS = ("unit", "contract", "integration", "acceptance", "static")
+
+
+@dataclass(frozen=True)
+class Neo4jServer:
+    """A real Neo4j that the tests may fill and empty."""
+
+    uri: str
+    user: str
+    password: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        level = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        if level in LEVELS:
+            item.add_marker(level)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded stack, its servers started, without workers."""
+    kept = os.environ.pop("GRAPHINATOR_TEST_HOME", None)
+    home = Path(kept) if kept else tmp_path_factory.mktemp("home")
+    stack = Stack(load_settings(home=home))
+    stack.up(workers=0)
+    try:
+        yield stack
+    finally:
+        if kept:
+            stack.up(workers=0)
+        else:
+            stack.down()
+
+
+@pytest.fixture(scope="session")
+def servers(stack: Stack) -> StackInfo:
+    info = stack.info()
+    assert info is not None
+    return info
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(servers: StackInfo) -> Neo4jServer:
+    return Neo4jServer(servers.neo4j_uri, servers.neo4j_user, servers.password())
+
+
+@pytest.fixture
+def settings(stack: Stack, servers: StackInfo) -> Settings:
+    return servers.connect(stack.settings)
+
+
+@pytest.fixture
+async def driver(neo4j_server: Neo4jServer) -> AsyncIterator[Driver]:
+    """A driver of the product on an empty graph that has its schema."""
+    async with Driver(neo4j_server.uri, neo4j_server.user, neo4j_server.password) as driver:
+        await empty_graph(driver)
+        await create_schema(driver)
+        yield driver
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """The real Valkey, empty."""
+    with connect_redis(settings) as redis:
+        redis.flushall()
+        yield redis
+
+
+EMPTY_GRAPH = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS"
+
+
+async def empty_graph(driver: Driver) -> None:
+    """Delete every node and relationship; the schema stays."""
+    async with await driver.session(database="neo4j") as session:
+        result = await session.run(EMPTY_GRAPH)
+        await result.consume()

@@ -1,0 +1,112 @@
+"""The two worlds that the contract suite runs in, and the statements that both understand."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import neo4j
+
+from tests.contract.proxy import Proxy
+from tests.fakes.driver import FakeAsyncDriver, as_driver
+from tests.fakes.faults import server_error
+from tests.fakes.server import Answer, Effect, FakeServer, Store
+
+COUNT = "UNWIND range(1, $n) AS x RETURN x"
+ECHO = "RETURN $a AS a, $b AS b"
+CREATE = "CREATE (:ContractThing {name: $name})"
+NAMES = "MATCH (t:ContractThing) RETURN t.name AS name ORDER BY name"
+DIVIDE = "UNWIND $divisors AS d RETURN 6 / d AS x"
+DELETE = "MATCH (t:ContractThing) DELETE t"
+#: No answer is registered for this one, and Neo4j does not understand it either.
+NONSENSE = "NONSENSE"
+
+
+def _create(store: Store, parameters: Mapping[str, Any]) -> Effect:
+    store.setdefault("names", []).append(parameters["name"])
+    return Effect(nodes_created=1, labels_added=1, properties_set=1)
+
+
+def _divide(_: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for divisor in parameters["divisors"]:
+        if divisor == 0:
+            raise server_error("Neo.ClientError.Statement.ArithmeticError", "/ by zero")
+        yield {"x": 6 // divisor}
+
+
+#: What the fake answers; Neo4j knows by itself.
+ANSWERS: dict[str, Answer] = {
+    COUNT: lambda _, parameters: [{"x": x} for x in range(1, parameters["n"] + 1)],
+    ECHO: lambda _, parameters: [{"a": parameters["a"], "b": parameters["b"]}],
+    CREATE: _create,
+    NAMES: lambda store, _: [{"name": name} for name in sorted(store.get("names", []))],
+    DIVIDE: _divide,
+}
+
+
+class Faults(Protocol):
+    """What the fake server and the proxy in front of the real one can both do to a driver."""
+
+    async def cut(self) -> None:
+        """Break all connections that are open."""
+
+    async def cut_on_next_request(self) -> None:
+        """Break the connection that next asks for something."""
+
+    async def refuse(self) -> None:
+        """Break all connections, open ones and new ones."""
+
+    async def freeze(self) -> None:
+        """Leave everything unanswered."""
+
+    async def thaw(self) -> None:
+        """Answer again."""
+
+
+class Neo4jServer(Protocol):
+    """Where the real server is."""
+
+    uri: str
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class World:
+    """A driver, and the means to break its connections."""
+
+    driver: neo4j.AsyncDriver
+    faults: Faults
+
+    async def names(self) -> list[str]:
+        """The names of all things that were committed."""
+        async with self.driver.session(database="neo4j") as session:
+            result = await session.run(NAMES)
+            return [record["name"] async for record in result]
+
+
+@asynccontextmanager
+async def fake_world() -> AsyncIterator[World]:
+    """The fake, not strict: a result left unread is discarded, as Neo4j does."""
+    server = FakeServer(ANSWERS, strict=False)
+    driver = FakeAsyncDriver(server)
+    yield World(as_driver(driver), server)
+    await driver.close()
+
+
+@asynccontextmanager
+async def real_world(server: Neo4jServer) -> AsyncIterator[World]:
+    """The real driver, connected to the real Neo4j through a proxy."""
+    address = urlsplit(server.uri)
+    async with (
+        Proxy.to(address.hostname or "127.0.0.1", address.port or 7687) as proxy,
+        neo4j.AsyncGraphDatabase.driver(
+            f"bolt://127.0.0.1:{proxy.port}", auth=(server.user, server.password)
+        ) as driver,
+    ):
+        await driver.execute_query(DELETE)
+        yield World(driver, proxy)
+        await proxy.thaw()
+    async with neo4j.AsyncGraphDatabase.driver(server.uri, auth=(server.user, server.password)) as driver:
+        await driver.execute_query(DELETE)

@@ -1,0 +1,313 @@
+"""What Neo4j makes of the product's statements, as far as tests without a server need it.
+
+Each statement's answer is written down once more, in Python, over a dictionary of nodes and one of relationships.
+The integration tests run the product over these answers and over the real Neo4j and expect the same of both.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from pipeline.cypher import statement, statements
+from pipeline.schema import UNIQUE_KEYS
+from tests.fakes.server import Answer, Effect, FakeServer, Store
+
+#: (label, id or name)
+Key = tuple[str, Any]
+#: (type, start, end, what tells it from others between the same nodes)
+Edge = tuple[str, Key, Key, Any]
+
+NUMBERED = ("Artist", "Label", "Master", "Release")
+NAMED = ("Genre", "Style", "Person")
+SHARED = (("Artist", "MEMBER_OF"), ("Label", "SUBLABEL_OF"))
+TYPES = (
+    "ALIAS_OF",
+    "BY",
+    "CREDITED_ON",
+    "DERIVED_FROM",
+    "IS",
+    "MEMBER_OF",
+    "ON",
+    "PART_OF",
+    "SAME_AS",
+    "SUBLABEL_OF",
+)
+
+
+class Graph:
+    """The store of a fake server, as nodes and relationships."""
+
+    def __init__(self, store: Store) -> None:
+        self.nodes: dict[Key, dict[str, Any]] = store.setdefault("nodes", {})
+        self.edges: dict[Edge, dict[str, Any]] = store.setdefault("edges", {})
+
+    def merge(self, label: str, key: Any) -> dict[str, Any]:
+        """The node with this key, made where there is none."""
+        name = "name" if label in NAMED else "id"
+        return self.nodes.setdefault((label, key), {name: key})
+
+    def relate(self, type_: str, start: Key, end: Key, *, tell_apart: Any = None, **properties: Any) -> int:
+        """Create a relationship if both of its ends exist; how many were created."""
+        edge = (type_, start, end, tell_apart)
+        if start not in self.nodes or end not in self.nodes or edge in self.edges:
+            return 0
+        self.edges[edge] = {name: value for name, value in properties.items() if value is not None}
+        return 1
+
+    def delete(self, edges: Iterable[Edge]) -> int:
+        """Remove relationships; how many."""
+        return len([self.edges.pop(edge) for edge in list(edges)])
+
+    def of(self, key: Key, *types: str) -> list[Edge]:
+        """The relationships of a node, either way, of these types or of all."""
+        return [edge for edge in self.edges if key in edge[1:3] and (not types or edge[0] in types)]
+
+
+Act = Callable[[Graph, Mapping[str, Any]], Effect]
+
+
+def answer_for_product(server: FakeServer) -> None:
+    """Register the answers to all statements of the product."""
+    for text, answer in answers_for_product().items():
+        server.answer(text, answer)
+
+
+def answers_for_product() -> dict[str, Answer]:
+    """The answers by the text of their statement."""
+    acts = {**dict.fromkeys(statements("schema"), _nothing), **_acts()}
+    return {text: _over_graph(act) for text, act in acts.items()}
+
+
+def _over_graph(act: Act) -> Answer:
+    return lambda store, parameters: act(Graph(store), parameters)
+
+
+def _acts() -> dict[str, Act]:
+    acts: dict[str, Act] = {
+        statement("await_indexes"): _nothing,
+        statement("unique_keys"): _unique_keys,
+        statement("create_releases"): _create_releases,
+        statement("delete_releases"): _delete_releases,
+        statement("create_master_relationships"): _relate_masters,
+        statement("create_aliases"): _create_aliases,
+        statement("merge_same_as"): _merge_same_as,
+        statement("merge_part_of"): _merge_part_of,
+        statement("settle_same_as"): _settle_same_as,
+        statement("settle_part_of"): _settle_part_of,
+        statement("delete_asserted", label="Master", types="BY|IS"): _deleting_asserted("Master", "BY", "IS"),
+        statement("delete_asserted", label="Artist", types="ALIAS_OF"): _deleting_asserted(
+            "Artist", "ALIAS_OF"
+        ),
+    }
+    for label in NUMBERED:
+        acts |= {
+            statement("fingerprints", label=label): _fingerprints(label),
+            statement("fingerprints_range", label=label): _fingerprints(label),
+            statement("set_properties", label=label): _set_properties(label),
+            statement("merge_numbered", label=label): _merge_numbered(label),
+            statement("lock_records", label=label): _merge_numbered(label),
+        }
+    for label in NAMED:
+        acts[statement("merge_named", label=label)] = _merge_named(label)
+    for label, type_ in SHARED:
+        acts |= {
+            statement("lock_shared", label=label, type=type_): _nothing,
+            statement("withdraw_shared", label=label, type=type_): _withdraw_shared(label, type_),
+            statement("assert_shared", label=label, type=type_): _assert_shared(label, type_),
+            statement("simplify_shared", label=label, type=type_): _nothing,
+        }
+    for label in (*NUMBERED, *NAMED):
+        acts[statement("count_nodes", label=label)] = _count_nodes(label)
+        acts[statement("settle_orphans", label=label)] = _settle_orphans(label)
+    for type_ in TYPES:
+        acts[statement("count_relationships", type=type_)] = _count_edges(type_)
+    for topic in ("artist", "group", "label", "oldest_release", "person", "style"):
+        acts[statement(f"highlight_{topic}")] = _nothing
+    return acts
+
+
+def _nothing(_graph: Graph, _: Mapping[str, Any]) -> Effect:
+    return Effect()
+
+
+def _unique_keys(_graph: Graph, _: Mapping[str, Any]) -> Effect:
+    return Effect([{"keys": sorted(UNIQUE_KEYS)}])
+
+
+def _count_nodes(label: str) -> Act:
+    return lambda graph, _: Effect([{"number": sum(key[0] == label for key in graph.nodes)}])
+
+
+def _count_edges(type_: str) -> Act:
+    return lambda graph, _: Effect([{"number": sum(edge[0] == type_ for edge in graph.edges)}])
+
+
+def _fingerprints(label: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        def wanted(id_: int) -> bool:
+            return id_ in p["ids"] if "ids" in p else bool(p["lowest"] <= id_ <= p["highest"])
+
+        prints = {
+            node["id"]: node["fingerprint"]
+            for key, node in graph.nodes.items()
+            if key[0] == label and "fingerprint" in node and wanted(node["id"])
+        }
+        return Effect([{"ids": list(prints), "fingerprints": list(prints.values())}])
+
+    return answer
+
+
+def _set_properties(label: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        for row in p["rows"]:
+            graph.nodes[label, row["id"]] = dict(row["properties"])
+        return Effect()
+
+    return answer
+
+
+def _merge_numbered(label: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        for end in p["ends"]:
+            node = graph.merge(label, end["id"])
+            if "fingerprint" not in node and end["name"] is not None:
+                node["name"] = end["name"]
+        return Effect()
+
+    return answer
+
+
+def _merge_named(label: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        for name in p["names"]:
+            graph.merge(label, name)
+        return Effect()
+
+    return answer
+
+
+def _relate_record(graph: Graph, record: Key, row: Mapping[str, Any]) -> int:
+    return sum(
+        [
+            *(graph.relate("BY", record, ("Artist", each["id"])) for each in row["artists"]),
+            *(graph.relate("IS", record, ("Genre", name)) for name in row["genres"]),
+            *(graph.relate("IS", record, ("Style", name)) for name in row["styles"]),
+        ]
+    )
+
+
+def _relate_masters(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    return Effect(
+        relationships_created=sum(_relate_record(graph, ("Master", row["id"]), row) for row in p["rows"])
+    )
+
+
+def _create_releases(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    created = 0
+    for row in p["rows"]:
+        release = ("Release", row["id"])
+        graph.nodes[release] = dict(row["properties"])
+        created += _relate_record(graph, release, row)
+        for label in row["labels"]:
+            numbers = label["catalog_numbers"] or None
+            created += graph.relate("ON", release, ("Label", label["id"]), catalog_numbers=numbers)
+        if row["master"] is not None:
+            created += graph.relate("DERIVED_FROM", release, ("Master", row["master"]))
+        for credit in row["credits"]:
+            rest = {name: credit[name] for name in ("role", "category", "artist_id")}
+            told_apart = (credit["role"], credit["artist_id"])
+            person = ("Person", credit["name"])
+            created += graph.relate("CREDITED_ON", person, release, tell_apart=told_apart, **rest)
+    return Effect(relationships_created=created)
+
+
+def _delete_releases(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    for id_ in p["ids"]:
+        graph.delete(graph.of(("Release", id_)))
+        graph.nodes.pop(("Release", id_), None)
+    return Effect()
+
+
+def _deleting_asserted(label: str, *types: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        mine = {(label, id_) for id_ in p["ids"]}
+        graph.delete(edge for edge in list(graph.edges) if edge[1] in mine and edge[0] in types)
+        return Effect()
+
+    return answer
+
+
+def _create_aliases(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    aliases = [(row["id"], each["id"]) for row in p["rows"] for each in row["aliases"]]
+    created = sum(graph.relate("ALIAS_OF", ("Artist", start), ("Artist", end)) for start, end in aliases)
+    return Effect(relationships_created=created)
+
+
+def _merge_same_as(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    for pair in p["pairs"]:
+        graph.relate("SAME_AS", ("Person", pair["name"]), ("Artist", pair["artist_id"]))
+    return Effect([{"found": len(p["pairs"])}])
+
+
+def _merge_part_of(graph: Graph, p: Mapping[str, Any]) -> Effect:
+    for pair in p["pairs"]:
+        graph.relate("PART_OF", ("Style", pair["style"]), ("Genre", pair["genre"]))
+    return Effect([{"found": len(p["pairs"])}])
+
+
+def _withdraw_shared(label: str, type_: str) -> Act:
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        mine = {(label, id_) for id_ in p["ids"]}
+        for edge in [edge for edge in graph.edges if edge[0] == type_ and mine & set(edge[1:3])]:
+            graph.edges[edge]["asserted_by"] -= mine
+            if not graph.edges[edge]["asserted_by"]:
+                del graph.edges[edge]
+        return Effect()
+
+    return answer
+
+
+def _assert_shared(label: str, type_: str) -> Act:
+    """Neo4j keeps who asserts a relationship more sparingly; what follows from it is the same."""
+
+    def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
+        for pair in p["pairs"]:
+            ends = (label, pair["start"]), (label, pair["end"])
+            graph.relate(type_, *ends, asserted_by=set())
+            by = set(ends) if pair["sole"] is None else {(label, pair["sole"])}
+            graph.edges[cast("Edge", (type_, *ends, None))]["asserted_by"] |= by
+        return Effect()
+
+    return answer
+
+
+def _settle_orphans(label: str) -> Act:
+    def answer(graph: Graph, _: Mapping[str, Any]) -> Effect:
+        orphans = [
+            key
+            for key, node in graph.nodes.items()
+            if key[0] == label and "fingerprint" not in node and not graph.of(key)
+        ]
+        for key in orphans:
+            del graph.nodes[key]
+        return Effect(nodes_deleted=len(orphans))
+
+    return answer
+
+
+def _settle_same_as(graph: Graph, _: Mapping[str, Any]) -> Effect:
+    credits_ = {
+        (edge[1], node.get("artist_id")) for edge, node in graph.edges.items() if edge[0] == "CREDITED_ON"
+    }
+    idle = [edge for edge in graph.edges if edge[0] == "SAME_AS" and (edge[1], edge[2][1]) not in credits_]
+    return Effect(relationships_deleted=graph.delete(idle))
+
+
+def _settle_part_of(graph: Graph, _: Mapping[str, Any]) -> Effect:
+    supported = set()
+    for record in {edge[1] for edge in graph.edges if edge[0] == "IS"}:
+        ends = [edge[2] for edge in graph.of(record, "IS")]
+        genres = [end for end in ends if end[0] == "Genre"]
+        if len(genres) == 1:
+            supported |= {(end, genres[0]) for end in ends if end[0] == "Style"}
+    idle = [edge for edge in graph.edges if edge[0] == "PART_OF" and (edge[1], edge[2]) not in supported]
+    return Effect(relationships_deleted=graph.delete(idle))

@@ -1,0 +1,250 @@
+"""A database of registered answers: what the fake driver talks to instead of Neo4j."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from weakref import WeakSet
+
+from neo4j.exceptions import IncompleteCommit, Neo4jError
+
+from tests.fakes.faults import Fault, Moment, commit_unconfirmed, connection_lost, deadlock, server_error
+
+#: What the answers keep between statements; anything that `copy.deepcopy` and `==` understand.
+Store = dict[str, Any]
+
+
+class Effect(list[dict[str, Any]]):
+    """The records of a statement, with what it did: counters as `neo4j.SummaryCounters` names them."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = (), **counters: int) -> None:
+        super().__init__(rows)
+        self.counters = counters
+
+
+#: `(store, parameters) -> rows`; may change the store, and raises what the server would answer instead.
+Answer = Callable[[Store, Mapping[str, Any]], Iterable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement that arrived."""
+
+    text: str
+    parameters: Mapping[str, Any]
+
+
+class Parameters(dict[str, Any]):
+    """A statement's parameters; one that the statement needs and does not get is the client's error."""
+
+    def __missing__(self, name: str) -> Any:
+        raise server_error("Neo.ClientError.Statement.ParameterMissing", f"Expected parameter(s): {name}")
+
+
+def on_the_wire(value: Any) -> Any:
+    """A copy of a value as the other side gets it; raises as the driver does for what cannot be sent."""
+    match value:
+        case None | bool() | float() | str() | bytes() | bytearray():
+            return value
+        case int():
+            if not -(2**63) <= value < 2**63:
+                raise OverflowError("Integer values must be within 64 bits")
+            return value
+        case list() | tuple():
+            return [on_the_wire(each) for each in value]
+        case dict():
+            if not all(isinstance(name, str) for name in value):
+                raise TypeError("Map keys must be strings")
+            return {name: on_the_wire(each) for name, each in value.items()}
+        case _:
+            raise ValueError(f"Values of type {type(value)} are not supported")
+
+
+@dataclass
+class Reply:
+    """What a statement is answered with: its records, then an error if there is one."""
+
+    statement: Statement
+    rows: list[dict[str, Any]]
+    error: Exception | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise the error that ends the records."""
+        if self.error is not None:
+            raise self.error
+
+
+_ALWAYS = 1_000_000_000
+
+
+class Session(Protocol):
+    """A session, as the server looks at it."""
+
+    _closed: bool
+
+
+class UnreadResultError(AssertionError):
+    """A transaction or session ended with a result that nobody read to its end; in strict mode only."""
+
+
+@dataclass(eq=False)
+class Work:
+    """A transaction as the server sees it: a copy of the store that becomes the store at commit."""
+
+    base: Store
+    store: Store = field(init=False)
+    statements: list[Statement] = field(default_factory=list)
+    state: Literal["open", "committed", "rolled back"] = "open"
+    connected: bool = True
+
+    def __post_init__(self) -> None:
+        self.store = copy.deepcopy(self.base)
+
+
+class FakeServer:
+    """Answers statements by their text, keeps a store with transactions, and breaks on demand.
+
+    It does not understand Cypher: a statement without a registered answer is refused like one with a syntax error.
+    """
+
+    def __init__(self, answers: Mapping[str, Answer] | None = None, *, strict: bool = True) -> None:
+        self._answers = {text.strip(): answer for text, answer in (answers or {}).items()}
+        #: Whether a result that nobody read to its end is an error. Neo4j discards it in silence; we read everything.
+        self.strict = strict
+        self._faults: list[Fault] = []
+        self._seen: Counter[Moment] = Counter()
+        self.store: Store = {}
+        #: Every transaction that was begun, the automatic ones of `session.run` included, oldest first.
+        self.transactions: list[Work] = []
+        self._sessions: WeakSet[Session] = WeakSet()
+
+    # -- what a test sets up and looks at
+
+    def answer(self, text: str, answer: Answer) -> None:
+        """Register what the statement `text` is answered with, white space around it aside."""
+        self._answers[text.strip()] = answer
+
+    def fail(
+        self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
+    ) -> None:
+        """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
+        self._faults.append(Fault(at, self._seen[at] + occurrence, times, error))
+
+    def hang(self, *, at: Moment = Moment.RUN, occurrence: int = 1) -> None:
+        """Plan silence: nothing answers at this occurrence of the moment, counted from now."""
+        self._faults.append(Fault(at, self._seen[at] + occurrence, 1, None))
+
+    @property
+    def statements(self) -> list[Statement]:
+        """Every statement that arrived, by transaction, oldest first."""
+        return [statement for work in self.transactions for statement in work.statements]
+
+    @property
+    def committed(self) -> list[Statement]:
+        """The statements of the transactions that were committed."""
+        return [s for work in self.transactions if work.state == "committed" for s in work.statements]
+
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions still exist that were neither closed nor cancelled."""
+        return sum(not session._closed for session in self._sessions)
+
+    # -- faults that both sides of the contract suite know
+
+    async def cut(self) -> None:
+        """Break all connections that are open; new ones work."""
+        for work in self.transactions:
+            work.connected = False
+
+    async def cut_on_next_request(self) -> None:
+        """Break the connection that next asks for something, before it is answered.
+
+        Asked for a commit, the server does it, and nobody hears of it.
+        """
+        self.fail(connection_lost)
+        self.fail(commit_unconfirmed, at=Moment.COMMIT)
+
+    async def refuse(self) -> None:
+        """Break all connections, open ones and new ones."""
+        await self.cut()
+        self.fail(connection_lost, at=Moment.CONNECT, times=_ALWAYS)
+
+    async def freeze(self) -> None:
+        """Leave everything unanswered from now on."""
+        for moment in Moment:
+            self._faults.append(Fault(moment, self._seen[moment] + 1, _ALWAYS, None))
+
+    async def thaw(self) -> None:
+        """Answer again."""
+        self._faults.clear()
+
+    # -- what the driver calls
+
+    def opened(self, session: Session) -> None:
+        """Remember a session for as long as somebody else does."""
+        self._sessions.add(session)
+
+    async def moment(self, moment: Moment) -> None:
+        """Let time pass, as a round trip does, and let the planned faults strike."""
+        await asyncio.sleep(0)
+        self._seen[moment] += 1
+        for fault in [fault for fault in self._faults if fault.moment is moment]:
+            await fault.strike(self._seen[moment])
+
+    async def begin(self) -> Work:
+        """Open a transaction on a connection of its own."""
+        await self.moment(Moment.CONNECT)
+        work = Work(self.store)
+        self.transactions.append(work)
+        return work
+
+    async def run(self, work: Work, text: str, parameters: dict[str, Any]) -> Reply:
+        """Answer one statement; raises what the real driver raises where the server refuses it."""
+        statement = Statement(text.strip(), on_the_wire(parameters))
+        self.check_connected(work)
+        work.statements.append(statement)
+        await self.moment(Moment.RUN)
+        answer = self._answers.get(statement.text)
+        if answer is None:
+            raise server_error(
+                "Neo.ClientError.Statement.SyntaxError", f"no answer is registered for: {statement.text!r}"
+            )
+        rows: list[dict[str, Any]] = []
+        answered = answer(work.store, Parameters(on_the_wire(parameters)))
+        try:
+            rows.extend(on_the_wire(row) for row in answered)
+        except Neo4jError as error:  # a generator's error: the records before it were on their way already
+            return Reply(statement, rows, error)
+        return Reply(statement, rows, counters=answered.counters if isinstance(answered, Effect) else {})
+
+    async def commit(self, work: Work) -> None:
+        """Make the transaction's store the store, or answer like a deadlock if that changed meanwhile."""
+        self.check_connected(work)
+        try:
+            await self.moment(Moment.COMMIT)
+        except IncompleteCommit:
+            self._apply(work)
+            raise
+        self._apply(work)
+
+    def _apply(self, work: Work) -> None:
+        if work.store != work.base:
+            if self.store is not work.base:
+                raise deadlock()
+            self.store = work.store
+        work.state = "committed"
+
+    def roll_back(self, work: Work) -> None:
+        """Forget what an open transaction did."""
+        if work.state == "open":
+            work.state = "rolled back"
+
+    def check_connected(self, work: Work) -> None:
+        """Raise as the driver does if the transaction's connection was cut."""
+        if not work.connected:
+            raise connection_lost()

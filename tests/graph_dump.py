@@ -1,0 +1,128 @@
+"""Everything that is in a Neo4j database, in the shape of `tests.oracle`, and how it differs from what was expected."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import neo4j
+
+from tests.oracle import AnyInteger, Graph, NodeKey, OneOf, Properties, RelationshipKey
+
+#: Labels whose nodes are told apart by `id`; those of the others by `name`.
+_BY_ID = frozenset({"Artist", "Label", "Master", "Release"})
+_LABELS = _BY_ID | {"Genre", "Style", "Person"}
+#: Properties computed after an import; the oracle says nothing of them.
+STATISTICS = frozenset(
+    {"release_count", "artist_count", "label_count", "style_count", "genre_count", "first_year"}
+)
+
+_Key = TypeVar("_Key", bound=tuple[object, ...])
+
+_NODES = "MATCH (n) RETURN elementId(n), labels(n), properties(n)"
+_RELATIONSHIPS = "MATCH (a)-[r]->(b) RETURN elementId(a), type(r), elementId(b), properties(r)"
+
+
+#: What the product may add to a relationship that two records share (docs/decisions/shared-relationships.md).
+BOOKKEEPING = "asserted_by"
+
+
+async def read_graph(
+    session: neo4j.AsyncSession, *, ignoring: frozenset[str] = STATISTICS, bookkeeping: bool = True
+) -> Graph:
+    """All nodes and relationships that this session sees, but for node properties of the names in `ignoring`.
+
+    Without `bookkeeping`, relationships that two records share come without `asserted_by`.
+
+    What does not fit the shape lands in `faults`: a node with another label than those of the graph model or
+    without a key, two nodes with one key, two relationships where one is allowed.
+    """
+    nodes = [record.values() async for record in await session.run(_NODES)]
+    relationships = [record.values() async for record in await session.run(_RELATIONSHIPS)]
+    return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
+
+
+def read_graph_at_once(
+    session: neo4j.Session, *, ignoring: frozenset[str] = STATISTICS, bookkeeping: bool = True
+) -> Graph:
+    """As `read_graph`, for larger graphs: a sync session reads them in a tenth of the time."""
+    nodes, relationships = session.run(_NODES).values(), session.run(_RELATIONSHIPS).values()
+    return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
+
+
+def _graph(
+    nodes: list[list[Any]], relationships: list[list[Any]], ignoring: frozenset[str], *, bookkeeping: bool
+) -> Graph:
+    graph = Graph()
+    keys: dict[str, NodeKey] = {}
+    for element_id, labels, properties in nodes:
+        label = labels[0] if len(labels) == 1 else "+".join(sorted(labels))
+        key = properties.get("id" if label in _BY_ID else "name")
+        if label not in _LABELS or not isinstance(key, int | str):
+            graph.faults.append(f"a node that the model does not know: {labels} {properties}")
+            key = element_id
+        node: NodeKey = (label, key)
+        if node in graph.nodes:
+            graph.faults.append(f"a second node {node}: {properties}")
+        keys[element_id] = node
+        graph.nodes[node] = {name: value for name, value in properties.items() if name not in ignoring}
+    for start, kind, end, properties in relationships:
+        relationship = _key(kind, keys[start], keys[end], properties)
+        if relationship in graph.relationships:
+            graph.faults.append(f"a second relationship {relationship}: {properties}")
+        if not bookkeeping and kind in {"MEMBER_OF", "SUBLABEL_OF"}:
+            properties.pop(BOOKKEEPING, None)
+        graph.relationships[relationship] = properties
+    return graph
+
+
+def _key(kind: str, start: NodeKey, end: NodeKey, properties: Mapping[str, Any]) -> RelationshipKey:
+    if kind == "CREDITED_ON":
+        return kind, start, end, properties.get("role"), properties.get("artist_id")
+    return kind, start, end, None, None
+
+
+def differences(expected: Graph, actual: Graph, limit: int = 50) -> list[str]:
+    """What distinguishes two graphs, one readable line a difference, at most `limit` and a line that counts the rest."""
+    found = list(_differences(expected, actual))
+    if len(found) > limit:
+        return [*found[:limit], f"… and {len(found) - limit:,} more differences"]
+    return found
+
+
+def _differences(expected: Graph, actual: Graph) -> Iterator[str]:
+    yield from actual.faults
+    yield from _compare("node", expected.nodes, actual.nodes)
+    yield from _compare("relationship", expected.relationships, actual.relationships)
+
+
+def _compare(
+    what: str, expected: Mapping[_Key, Properties], actual: Mapping[_Key, Properties]
+) -> Iterator[str]:
+    for key, properties in expected.items():
+        if key not in actual:
+            yield f"missing {what} {_name(key)}: {properties}"
+            continue
+        found = actual[key]
+        for name in [*properties, *(name for name in found if name not in properties)]:
+            if name not in found:
+                yield f"{what} {_name(key)} has no {name}, expected {properties[name]!r}"
+            elif name not in properties:
+                yield f"{what} {_name(key)} has {name}={found[name]!r}, expected none"
+            elif not _agree(properties[name], found[name]):
+                yield f"{what} {_name(key)} has {name}={found[name]!r}, expected {properties[name]!r}"
+    for key, found in actual.items():
+        if key not in expected:
+            yield f"unexpected {what} {_name(key)}: {found}"
+
+
+def _agree(expected: object, found: object) -> bool:
+    if isinstance(expected, OneOf | AnyInteger):
+        return expected.allows(found)
+    return type(expected) is type(found) and expected == found
+
+
+def _name(key: tuple[object, ...]) -> str:
+    if isinstance(key[0], str) and len(key) == 2:
+        return f"{key[0]} {key[1]!r}"
+    kind, start, end, role, artist_id = key
+    credit = f" role={role!r} artist_id={artist_id!r}" if kind == "CREDITED_ON" else ""
+    return f"{start} -{kind}-> {end}{credit}"

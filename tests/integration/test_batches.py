@@ -1,0 +1,138 @@
+"""What is in flight, on the real Valkey: outbox, credit and tally."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from redis import Redis
+
+from pipeline.model import Chunk, RecordType, Rejected
+from workers.batches import PREFIX, Batches, Meta, Tally
+from workers.blobs import pack
+
+CHUNK = Chunk(
+    RecordType.LABELS, [10, 40], [1, 2], [b"<label/>", b"<label>\xff</label>"], [Rejected(0, "why", b"<")]
+)
+META = Meta(RecordType.LABELS, "run", "labels.xml", chunks=2)
+
+
+@pytest.fixture
+def batches(redis: Redis) -> Batches:
+    return Batches(redis)
+
+
+def store(batches: Batches, batch: str) -> None:
+    batches.store(batch, META, [pack(CHUNK), pack(CHUNK)])
+
+
+def test_a_batch_is_listed_with_all_it_needs_before_anything_is_sent(batches: Batches) -> None:
+    store(batches, "b")
+    assert batches.never_sent() == ["b"]
+    assert batches.meta("b") == META
+    assert batches.chunk("b", 1) == CHUNK
+    assert batches.chunk("b", 2) is None
+    batches.sent("b")
+    assert batches.never_sent() == []
+    assert batches.in_flight() == 1
+
+
+def test_a_batch_sent_long_ago_is_overdue(batches: Batches, redis: Redis) -> None:
+    store(batches, "old")
+    store(batches, "new")
+    redis.zadd(PREFIX + "pending", {"old": 1000.0})
+    batches.sent("new")
+    assert batches.overdue(60) == ["old"]
+
+
+def test_rows_are_whole_or_not_there(batches: Batches) -> None:
+    store(batches, "b")
+    batches.store_rows("b", 0, [{"id": 1}])
+    assert batches.rows("b", 2) is None
+    batches.store_rows("b", 1, [{"id": 2, "properties": {"name": "é"}}])
+    assert batches.rows("b", 2) == [{"id": 1}, {"id": 2, "properties": {"name": "é"}}]
+
+
+def test_a_late_copy_of_a_header_task_leaves_nothing_behind(batches: Batches, redis: Redis) -> None:
+    store(batches, "b")
+    batches.complete("b", "run", Tally(created=1))
+    batches.store_rows("b", 0, [{"id": 1}])
+    assert list(redis.scan_iter(PREFIX + "batch:*")) == []
+
+
+def test_a_batch_counts_once_however_often_it_is_completed_and_by_however_many(batches: Batches) -> None:
+    store(batches, "b")
+    tally = Tally(unchanged=1, created=2, changed=3, quarantined=4)
+    with ThreadPoolExecutor(8) as threads:
+        first = list(threads.map(lambda _: batches.complete("b", "run", tally), range(32)))
+    assert first.count(True) == 1
+    assert batches.tally("run") == (tally, [])
+    assert batches.in_flight() == 0
+
+
+def test_a_failed_batch_gives_its_credit_back_and_its_reason_to_the_load(batches: Batches) -> None:
+    store(batches, "b")
+    batches.fail("b", "run", "no such procedure")
+    batches.fail("b", "run", "said twice")
+    assert batches.tally("run") == (Tally(), ["no such procedure"])
+    assert batches.in_flight() == 0
+
+
+def test_one_copy_of_a_body_writes_at_a_time(batches: Batches) -> None:
+    with batches.writing("b", expiry_seconds=60) as first:
+        assert first is not None
+        assert first.holds()
+        with batches.writing("b", expiry_seconds=60) as second:
+            assert second is None
+        assert first.holds()
+    with batches.writing("b", expiry_seconds=60) as third:
+        assert third is not None
+        assert not first.holds()
+
+
+def test_a_claim_ends_with_its_batch(batches: Batches) -> None:
+    store(batches, "b")
+    with batches.writing("b", expiry_seconds=60) as claim:
+        assert claim is not None
+        batches.complete("b", "run", Tally())
+        assert not claim.holds()
+
+
+def test_everything_that_an_abandoned_load_leaves_expires(batches: Batches, redis: Redis) -> None:
+    store(batches, "b")
+    store(batches, "c")
+    batches.complete("c", "run", Tally(created=1))
+    for key in redis.scan_iter(PREFIX + "*"):
+        assert key == (PREFIX + "pending").encode() or redis.ttl(key) > 0
+
+
+def test_a_batch_whose_blobs_have_expired_is_forgotten(batches: Batches, redis: Redis) -> None:
+    store(batches, "b")
+    redis.delete(PREFIX + "batch:b")
+    assert batches.meta("b") is None
+    batches.forget("b")
+    assert batches.in_flight() == 0
+
+
+def test_settled_says_whether_anything_changed_since_the_settling_began(batches: Batches) -> None:
+    assert not batches.is_settled()
+    batches.settled(batches.changes())
+    assert batches.is_settled()
+    batches.unsettle()
+    began = batches.changes()
+    batches.unsettle()
+    batches.settled(began)
+    assert not batches.is_settled()
+    batches.settled(batches.changes())
+    assert batches.is_settled()
+
+
+def test_a_redis_without_its_data_is_not_settled(batches: Batches, redis: Redis) -> None:
+    batches.settled(batches.changes())
+    redis.flushall()
+    assert not batches.is_settled()
+
+
+def test_why_settling_failed_is_told_once(batches: Batches) -> None:
+    assert batches.take_settling_failure() is None
+    batches.settling_failed("no constraint")
+    assert batches.take_settling_failure() == "no constraint"
+    assert batches.take_settling_failure() is None

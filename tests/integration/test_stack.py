@@ -1,0 +1,222 @@
+"""The embedded stack on its real servers: harmless to start twice, gone when stopped, its data kept."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from neo4j import GraphDatabase
+from redis import Redis
+
+from ops import worker
+from ops.ports import LOOPBACK
+from ops.stack import Stack, StackInfo
+from ops.state import load_state
+from pipeline.errors import SettingError, StackError
+from workers.settings import load_settings
+
+UP = """
+import sys
+from pathlib import Path
+from ops.stack import Stack
+from workers.settings import load_settings
+Stack(load_settings(home=Path(sys.argv[1]))).up(workers=0)
+"""
+
+
+def processes(stack: Stack) -> list[psutil.Process]:
+    state = load_state(stack.home / "stack.json")
+    return [psutil.Process(mark.pid) for mark in (*state.servers.values(), *state.workers.values())]
+
+
+def left_over(home: Path) -> list[str]:
+    """Processes that name the folder on their command line or work in it, zombies aside."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                words = [*process.cmdline(), process.environ().get("GRAPHINATOR_HOME", ""), process.cwd()]
+                found += [" ".join(process.cmdline())] if any(str(home) in word for word in words) else []
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@contextmanager
+def own_stack(home: Path) -> Iterator[Stack]:
+    stack = Stack(load_settings(home=home))
+    try:
+        yield stack
+    finally:
+        stack.down()
+
+
+def up_twice_at_once(stack: Stack) -> StackInfo:
+    found: list[StackInfo] = []
+    threads = [threading.Thread(target=lambda: found.append(stack.up(workers=0))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    return found[0]
+
+
+def remember(info: StackInfo) -> None:
+    with Redis.from_url(info.redis_url) as redis:
+        redis.set("kept", "yes")
+        redis.waitaof(1, 0, 5000)
+    with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
+        driver.execute_query("CREATE (:Kept)")
+
+
+def recalls(info: StackInfo) -> bool:
+    with Redis.from_url(info.redis_url) as redis:
+        kept = redis.get("kept") == b"yes"
+    with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
+        return kept and len(driver.execute_query("MATCH (n:Kept) RETURN n").records) == 1
+
+
+def test_up_again_changes_nothing(stack: Stack, servers: StackInfo) -> None:
+    before = [process.pid for process in processes(stack)]
+    started = time.monotonic()
+    assert stack.up(workers=0) == servers
+    assert time.monotonic() - started < 2
+    assert [process.pid for process in processes(stack)] == before
+
+
+def test_info_is_what_a_script_is_told(stack: Stack, servers: StackInfo) -> None:
+    told = servers.to_json()
+    assert told["neo4j"]["uri"].startswith(f"bolt://{LOOPBACK}:")
+    assert told["neo4j"]["password_file"] == str(stack.home / "neo4j.password")
+    assert told["redis"]["url"].startswith(f"redis://{LOOPBACK}:")
+    assert told["home"] == str(stack.home)
+    assert told["workers"] == 0
+
+
+def test_the_password_is_the_owners_only_and_on_no_command_line(stack: Stack, servers: StackInfo) -> None:
+    assert stat.S_IMODE(servers.password_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((stack.home / "stack.json").stat().st_mode) == 0o600
+    assert len(servers.password()) >= 32
+    for process in processes(stack):
+        assert not any(servers.password() in word for word in process.cmdline())
+        assert servers.password() not in process.environ().values()
+
+
+def test_only_the_loopback_address_listens(stack: Stack) -> None:
+    sockets = [connection for process in processes(stack) for connection in process.net_connections()]
+    open_to = {connection.laddr.ip for connection in sockets if connection.status in ("LISTEN", "NONE")}
+    assert open_to <= {LOOPBACK, f"::ffff:{LOOPBACK}"}
+    assert len(open_to) >= 1
+
+
+def test_valkey_keeps_what_it_is_given(servers: StackInfo) -> None:
+    with Redis.from_url(servers.redis_url) as redis:
+        options = redis.config_get("*")
+    assert options["appendonly"] == "yes"
+    assert options["maxmemory-policy"] == "noeviction"
+    assert options["maxmemory"] == str(240 * 2**20)
+
+
+def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
+    servers: StackInfo, tmp_path: Path
+) -> None:
+    with own_stack(tmp_path / "second home") as second:
+        info = up_twice_at_once(second)
+        assert {info.neo4j_uri, info.redis_url, info.browser}.isdisjoint(
+            {servers.neo4j_uri, servers.redis_url, servers.browser}
+        )
+        assert len(left_over(second.home)) == 2
+        remember(info)
+
+        second.down()
+        assert left_over(second.home) == []
+        assert second.info() is None
+        second.down()
+
+        assert second.up(workers=0) == info
+        assert recalls(info)
+
+        state = load_state(second.home / "stack.json")
+        valkey, neo4j = (psutil.Process(state.servers[name].pid) for name in ("valkey", "neo4j"))
+        valkey.kill()
+        valkey.wait(10)
+        assert second.info() is None
+        assert second.up(workers=0) == info
+        assert neo4j in processes(second)
+        assert recalls(info)
+    assert left_over(second.home) == []
+
+
+def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo) -> None:
+    names = [worker.node_name(stack.home, number) for number in (1, 2)]
+    try:
+        info = stack.up(workers=2)
+        assert info.workers == 2
+        assert worker.answering(info.redis_url, names) == set(names)
+        for process in processes(stack):
+            assert servers.password() not in " ".join(process.environ().values())
+
+        assert stack.up(workers=1).workers == 1
+        assert worker.answering(info.redis_url, names) == {names[0]}
+
+        kept = processes(stack)[-1]
+        kept.kill()
+        kept.wait(10)
+        assert stack.up(workers=1).workers == 1
+        assert worker.answering(info.redis_url, names) == {names[0]}
+    finally:
+        assert stack.up(workers=0) == servers
+    assert len(left_over(stack.home)) == 2
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    with own_stack(tmp_path) as stack:
+        broken = tmp_path / "valkey" / "appendonlydir" / "appendonly.aof.manifest"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("not a manifest\n")
+        with pytest.raises(StackError, match=r"^valkey ended while it started: .*\(log: .*valkey\.log\)$"):
+            stack.up(workers=0)
+        assert stack.info() is None
+        assert left_over(tmp_path) == []
+
+
+def test_a_lost_password_is_one_clear_line(tmp_path: Path) -> None:
+    with own_stack(tmp_path) as stack:
+        (tmp_path / "neo4j" / "data" / "dbms").mkdir(parents=True)
+        with pytest.raises(StackError, match=r"neo4j\.password is gone"):
+            stack.up(workers=0)
+        assert left_over(tmp_path) == []
+
+
+def test_a_home_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match=r"^cannot make .*file.*: Not a directory$"):
+        Stack(load_settings(home=tmp_path / "file" / "home")).up(workers=0)
+
+
+def test_settings_that_name_other_servers_are_refused(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, redis_url="redis://elsewhere:6379/0")
+    with pytest.raises(SettingError, match="GRAPHINATOR_REDIS_URL is set"):
+        Stack(settings).up(workers=0)
+
+
+def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
+    with own_stack(tmp_path) as stack, subprocess.Popen([sys.executable, "-c", UP, str(tmp_path)]) as starter:
+        deadline = time.monotonic() + 60
+        while "neo4j" not in load_state(tmp_path / "stack.json").servers:
+            assert starter.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        starter.send_signal(signal.SIGINT)
+        assert starter.wait(60) != 0
+        assert left_over(tmp_path) == []
+        assert stack.info() is None

@@ -1,0 +1,58 @@
+"""Counts and highlights say what is in the graph."""
+
+from pipeline.driver import Driver
+from pipeline.model import RecordType
+from pipeline.summary import NODE_LABELS, RELATIONSHIP_TYPES, highlights, node_counts, relationship_counts
+from pipeline.writer import write_batch
+from tests.integration.rows import artist, credit, label, release
+
+
+async def test_an_empty_graph_counts_zeros_and_has_nothing_to_tell(driver: Driver) -> None:
+    assert await node_counts(driver) == dict.fromkeys(NODE_LABELS, 0)
+    assert await relationship_counts(driver) == dict.fromkeys(RELATIONSHIP_TYPES, 0)
+    assert await highlights(driver) == []
+
+
+async def test_counts_and_facts_are_those_of_the_graph(driver: Driver) -> None:
+    await write_batch(driver, RecordType.ARTISTS, [artist(1, name="The Fall", members=[2, 3])])
+    await write_batch(driver, RecordType.LABELS, [label(1, name="Factory")])
+    rows = [
+        release(
+            1,
+            artists=[1],
+            labels=[1],
+            styles=["Punk"],
+            year=1979,
+            credits_=[credit("Ann"), credit("Ann", "Design")],
+        ),
+        release(2, artists=[1], labels=[1], styles=["Punk"], year=1978, credits_=[credit("Bob")]),
+        release(3, artists=[194], labels=[2], styles=["Bop"], credits_=[credit("Bob", "Design", 4)]),
+        release(4, artists=[194], labels=[3], master=5, genres=["Rock"], styles=["Punk"]),
+        release(5, artists=[194], labels=[4]),
+    ]
+    await write_batch(driver, RecordType.RELEASES, rows)
+    nodes = await node_counts(driver)
+    assert nodes == {"Artist": 5, "Label": 4, "Master": 1, "Release": 5, "Genre": 1, "Style": 2, "Person": 2}
+    assert list(nodes) == list(NODE_LABELS)
+    assert await relationship_counts(driver) == {
+        "BY": 5,
+        "ON": 5,
+        "DERIVED_FROM": 1,
+        "IS": 5,
+        "CREDITED_ON": 4,
+        "SAME_AS": 1,
+        "MEMBER_OF": 2,
+        "ALIAS_OF": 0,
+        "SUBLABEL_OF": 0,
+        "PART_OF": 1,
+    }
+    facts = {fact.topic: fact for fact in await highlights(driver)}
+    assert {topic: (fact.name, fact.number) for topic, fact in facts.items()} == {
+        "label": ("Factory", 2),
+        "artist": ("The Fall", 2),
+        "person": ("Bob", 2),
+        "style": ("Punk", 3),
+        "oldest_release": ("Release 2", 1978),
+        "group": ("The Fall", 2),
+    }
+    assert facts["label"].sentence == "The label with most releases is Factory: 2."

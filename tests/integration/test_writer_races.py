@@ -1,0 +1,144 @@
+"""Two transactions that want the same thing at the same moment: forced, and by chance many times over."""
+
+import asyncio
+import random
+
+import pytest
+from neo4j.exceptions import TransientError
+
+from pipeline.driver import CONFLICT_ATTEMPTS, ConflictError, Driver, graph_errors, repeat_conflicts
+from pipeline.errors import GraphRejected
+from pipeline.model import RecordType, Row
+from pipeline.settle import settle
+from pipeline.writer import Written, write_batch
+from tests.integration.rows import Rows, artist, keyed, release
+from tests.integration.test_writer_records import expect
+from tests.integration.test_writer_shared import random_row
+
+
+async def test_who_comes_second_with_the_same_new_record_looks_again(driver: Driver) -> None:
+    """Both find the record missing; the second waits at its key, is refused there, and finds it written."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        inside.set()
+        await go_on.wait()
+
+    rows = [release(1)]
+    first = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows, before_commit=hold))
+    await inside.wait()
+    second = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows))
+    await asyncio.sleep(0.3)
+    assert not second.done()
+    go_on.set()
+    assert await first == Written(created=1)
+    assert await second == Written(unchanged=1)
+    await expect(driver, keyed(RecordType.RELEASES, rows))
+
+
+async def one_behind_the_other(driver: Driver, first: Row, second: Row) -> None:
+    """Write one artist, and the other one while the first has done all but commit."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        inside.set()
+        await go_on.wait()
+
+    leading = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [first], before_commit=hold))
+    await inside.wait()
+    following = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [second]))
+    await asyncio.sleep(0.3)
+    assert not following.done()
+    go_on.set()
+    await asyncio.gather(leading, following)
+
+
+async def test_both_ends_may_withdraw_at_the_same_time(driver: Driver) -> None:
+    await write_batch(driver, RecordType.ARTISTS, [artist(1, groups=[2]), artist(2, members=[1])])
+    await one_behind_the_other(driver, artist(1, 2), artist(2, 2))
+    await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 2), artist(2, 2)]))
+
+
+async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driver: Driver) -> None:
+    """That it names other members and not this one, the first batch cannot know and the second must see."""
+    stubs, first, second = artist(3, aliases=[1, 2]), artist(1, groups=[2]), artist(2, members=[4])
+    await write_batch(driver, RecordType.ARTISTS, [stubs])
+    await one_behind_the_other(driver, first, second)
+    await expect(driver, keyed(RecordType.ARTISTS, [stubs, first, second]))
+
+
+async def test_a_deadlock_costs_a_repetition_and_nothing_else(driver: Driver) -> None:
+    lock = "MATCH (n:Artist {id: $id}) SET n:Artist"
+    await write_batch(driver, RecordType.ARTISTS, [artist(1, groups=[2])])
+    async with await driver.session(database="neo4j") as session:
+        tx = await session.begin_transaction()
+        await (await tx.run(lock, id=2)).consume()
+        batch = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [artist(1, 2, groups=[2])]))
+        await asyncio.sleep(0.3)
+        assert not batch.done()
+        try:
+            await (await tx.run(lock, id=1)).consume()
+        except TransientError:
+            # The server chose this side to give way; otherwise it was the batch, which comes again.
+            await tx.close()
+        else:
+            await tx.rollback()
+    assert await batch == Written(changed=1)
+    await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 2, groups=[2])]))
+
+
+async def test_a_reference_deleted_between_merging_and_relating_is_never_lost(driver: Driver) -> None:
+    """A batch merges its ends, another transaction deletes one of them: the batch notices and starts over."""
+    old = release(1, artists=[1])
+    for version in range(2, 22, 2):
+        await write_batch(driver, RecordType.RELEASES, [old])
+        await write_batch(driver, RecordType.RELEASES, [release(1, version)])
+        old = release(1, version + 1, artists=range(1, 30), genres=["Rock"], styles=["Punk"])
+        await asyncio.gather(settle(driver), write_batch(driver, RecordType.RELEASES, [old]), settle(driver))
+        await expect(driver, keyed(RecordType.RELEASES, [old]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_records_that_share_relationships_may_be_written_at_the_same_time(
+    driver: Driver, seed: int
+) -> None:
+    """Each record changes in one of several batches at once: what both ends say in the end is what counts."""
+    draw = random.Random(seed)
+    newest: Rows = {}
+    for version in range(1, 16):
+        ids = draw.sample(range(1, 7), 6)
+        rows = [random_row(draw, RecordType.ARTISTS, id_, version) for id_ in ids]
+        newest |= keyed(RecordType.ARTISTS, rows)
+        parts = [rows[0:2], rows[2:4], rows[4:6]]
+        await asyncio.gather(*(write_batch(driver, RecordType.ARTISTS, part) for part in parts))
+        if version % 3 == 0:
+            await settle(driver)
+            await expect(driver, newest)
+
+
+async def test_a_conflict_that_never_ends_is_rejected_after_some_attempts() -> None:
+    attempts = 0
+
+    async def collide() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise ConflictError("gone again")
+
+    with pytest.raises(GraphRejected, match="gone again"):
+        await repeat_conflicts(collide)
+    assert attempts == CONFLICT_ATTEMPTS
+
+
+async def test_other_errors_are_not_repeated(driver: Driver) -> None:
+    attempts = 0
+
+    async def fail() -> None:
+        nonlocal attempts
+        attempts += 1
+        async with await driver.session(database="neo4j") as session:
+            await session.run("nonsense")
+
+    with pytest.raises(GraphRejected):
+        async with graph_errors():
+            await repeat_conflicts(fail)
+    assert attempts == 1

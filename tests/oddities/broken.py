@@ -1,0 +1,83 @@
+"""Files that must end a load with one clear error: no dump at all, or one that breaks off."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A broken file; `records` whole records stand before the fault."""
+
+    path: Path
+    records: int
+
+
+_RECORDS = 300
+
+
+def _dump() -> bytes:
+    lines = [
+        f"<label><id>{i}</id><name>Label {i * 7919 % 997}</name></label>\n" for i in range(1, _RECORDS + 1)
+    ]
+    return f"<labels>\n{''.join(lines)}</labels>\n".encode()
+
+
+def _truncated() -> bytes:
+    compressed = gzip.compress(_dump())
+    return compressed[: len(compressed) // 2]
+
+
+def _without_trailer() -> bytes:
+    return gzip.compress(_dump())[:-8]
+
+
+def _wrong_checksum() -> bytes:
+    compressed = bytearray(gzip.compress(_dump()))
+    compressed[-8] ^= 0xFF
+    return bytes(compressed)
+
+
+def _tar() -> bytes:
+    content = _dump()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member = tarfile.TarInfo("discogs_labels.xml")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
+
+
+_HTML = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><p>Not <b>found</b></body></html>\n"
+
+#: Name of the file to its content and the whole records before the fault (-1: depends on the compressor).
+BROKEN: dict[str, tuple[Callable[[], bytes], int]] = {
+    "truncated.xml.gz": (_truncated, -1),
+    "without_trailer.xml.gz": (_without_trailer, _RECORDS),
+    "wrong_checksum.xml.gz": (_wrong_checksum, _RECORDS),
+    "wrong_root.xml": (lambda: b"<tracks><track><id>1</id></track></tracks>\n", 0),
+    "wrong_root.xml.gz": (lambda: gzip.compress(b"<?xml version='1.0'?><rss><channel/></rss>"), 0),
+    "record_as_root.xml": (lambda: b"<label><id>1</id><name>Alone</name></label>\n", 0),
+    "tar.xml.gz": (_tar, 0),
+    "page.xml": (lambda: _HTML, 0),
+    "page.xml.gz": (lambda: gzip.compress(_HTML), 0),
+    "empty.xml": (lambda: b"", 0),
+    "empty.xml.gz": (lambda: gzip.compress(b""), 0),
+    "no_bytes.xml.gz": (lambda: b"", 0),
+    "blank.xml": (lambda: b" \n\n", 0),
+    "noise.xml.gz": (lambda: bytes(range(256)) * 16, 0),
+    "no_root_end.xml": (lambda: _dump().removesuffix(b"</labels>\n"), _RECORDS),
+    "no_root_end.xml.gz": (lambda: gzip.compress(_dump().removesuffix(b"</labels>\n")), _RECORDS),
+    "within_a_record.xml": (lambda: _dump()[: -len("bel></labels>\n") - 8], _RECORDS - 1),
+}
+
+
+def broken(folder: Path, name: str) -> Broken:
+    """Write the broken file of this name (a key of `BROKEN`)."""
+    content, records = BROKEN[name]
+    path = folder / name
+    path.write_bytes(content())
+    return Broken(path, records)

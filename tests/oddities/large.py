@@ -1,0 +1,52 @@
+"""Dumps whose oddity is a matter of size: records over block borders, a long line, a record beyond every limit."""
+
+import gzip
+from pathlib import Path
+
+from tests.oddities.handmade import Oddity, Planted
+
+#: Longest record that a reader must accept is below this.
+_BEYOND_BYTES = 5 * 1024 * 1024
+
+
+def borders(folder: Path, records: int = 400) -> Oddity:
+    """Releases of about 10 KB, all on one line, each of another length, so that block borders fall anywhere.
+
+    Wherever a reader's blocks end, some do so within a tag, an attribute value with `>`, a comment, CDATA, a
+    character reference, and a character of several bytes.
+    """
+    dump = b"<releases>" + b"".join(_dense(number) for number in range(1, records + 1)) + b"</releases>"
+    path = folder / "borders_releases.xml"
+    path.write_bytes(dump)
+    return Oddity(path, "releases", records)
+
+
+def _dense(number: int) -> bytes:
+    """A record that is nearly all mark-up, and longer than the one before by a prime number of bytes."""
+    piece = "<!-- </release> --><![CDATA[</release>]]>é&#233;&amp;東"
+    labels = "".join(f'<label catno="&gt; {i} >" name=\'L > {i}\' id="{i}"/>' for i in range(1, 20))
+    return (
+        f'<release  status="a > b"\n id="{number}"><title>Border {number}</title><labels>{labels}</labels>'
+        f"<notes>{'x' * (number * 7 % 101)}{piece * 130}</notes></release>"
+    ).encode()
+
+
+def oversized(folder: Path) -> Oddity:
+    """Three artists, of which the one in the middle is longer than any reader has to accept (5 MiB).
+
+    What is set aside of it may be its beginning only.
+    """
+    big = b"<artist><id>2</id><name>Big</name><profile>" + b"x" * _BEYOND_BYTES + b"</profile></artist>"
+    small = [b"<artist><id>%d</id><name>Small %d</name></artist>" % (i, i) for i in (1, 3)]
+    path = folder / "oversized_artists.xml"
+    path.write_bytes(b"<artists>\n%b\n%b\n%b\n</artists>\n" % (small[0], big, small[1]))
+    return Oddity(path, "artists", 2, (Planted("longer than the largest record", big),))
+
+
+def two_members(folder: Path) -> Oddity:
+    """A gzip file of two members, as parallel compressors write them; the border is within a record."""
+    dump = b"<labels>\n<label><id>1</id><name>In Two Mem" + b"bers</name></label>\n</labels>\n"
+    cut = dump.index(b"bers")
+    path = folder / "members_labels.xml.gz"
+    path.write_bytes(gzip.compress(dump[:cut]) + gzip.compress(dump[cut:]))
+    return Oddity(path, "labels", 1)

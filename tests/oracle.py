@@ -1,0 +1,348 @@
+"""The expected graph of some dumps, computed from the words of the graph model and nothing else.
+
+Independent of the product on purpose: the standard library only, whole files in memory, ElementTree.
+What it returns is compared with what `tests.graph_dump` reads out of Neo4j.
+
+A graph is two dictionaries. Nodes: `(label, key) -> properties`, the key being the node's `id` or `name`.
+Relationships: `(type, start node, end node, role, artist_id) -> properties`, the last two being None but
+for CREDITED_ON. Where the contract leaves a value open, an expectation stands in its place: `OneOf` for
+the name of a stub and for a category that is not clear, `AnyInteger` for a fingerprint.
+"""
+
+import gzip
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.role_categories import expected_categories
+
+NodeKey = tuple[str, int | str]
+RelationshipKey = tuple[str, NodeKey, NodeKey, str | None, int | None]
+Properties = dict[str, object]
+
+#: The root element of a dump and the label of the nodes that its records define.
+LABELS = {"artists": "Artist", "labels": "Label", "masters": "Master", "releases": "Release"}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Stands for any one of some values."""
+
+    values: frozenset[str]
+
+    def allows(self, value: object) -> bool:
+        """Whether the value that was found is one of those."""
+        return value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class AnyInteger:
+    """Stands for an integer that is there, whatever its value."""
+
+    def allows(self, value: object) -> bool:
+        """Whether the value that was found is an integer other than 0."""
+        return isinstance(value, int) and not isinstance(value, bool) and value != 0
+
+
+@dataclass(slots=True)
+class Graph:
+    """Nodes and relationships; `faults` lists what does not fit into this shape (found in a database only)."""
+
+    nodes: dict[NodeKey, Properties] = field(default_factory=dict)
+    relationships: dict[RelationshipKey, Properties] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """That some record speaks of another one: which, and under what name (None where it gives none)."""
+
+    node: NodeKey
+    name: str | None
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the newest version of one record says."""
+
+    node: NodeKey
+    properties: Properties
+    relationships: dict[RelationshipKey, Properties] = field(default_factory=dict)
+    references: list[Reference] = field(default_factory=list)
+    genres: list[str] = field(default_factory=list)
+    styles: list[str] = field(default_factory=list)
+
+    def relate(self, kind: str, start: NodeKey, end: NodeKey, properties: Properties | None = None) -> None:
+        """Assert a relationship other than a credit."""
+        self.relationships[(kind, start, end, None, None)] = properties or {}
+
+
+def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Graph:
+    """The graph of these dumps, loaded in this order; the last occurrence of a record is its newest version.
+
+    `malformed` is the raw text of every record that is planted as a bad one: it counts for nothing anywhere.
+    """
+    newest: dict[NodeKey, Facts] = {}
+    planted = list(malformed)
+    for dump in dumps:
+        for facts in records(dump, planted):
+            newest[facts.node] = facts
+    graph = Graph()
+    references: dict[NodeKey, set[str]] = {}
+    for facts in newest.values():
+        graph.nodes[facts.node] = facts.properties
+        graph.relationships.update(facts.relationships)
+        for reference in facts.references:
+            names = references.setdefault(reference.node, set())
+            if reference.name is not None:
+                names.add(reference.name)
+    for node, names in references.items():
+        if node not in newest:
+            graph.nodes[node] = stub(node, names)
+    _derive(graph, newest.values())
+    return graph
+
+
+def stub(node: NodeKey, names: set[str]) -> Properties:
+    """The properties of a node that is referred to under these names and that no record defines."""
+    label, key = node
+    properties: Properties = {"id": key}
+    if names:
+        properties["title" if label == "Master" else "name"] = OneOf(frozenset(names))
+    return properties
+
+
+def _derive(graph: Graph, facts: Iterable[Facts]) -> None:
+    """Add what follows from the relationships: SAME_AS, PART_OF, and the nodes that have only a name."""
+    for kind, start, _, _, artist_id in list(graph.relationships):
+        if kind == "CREDITED_ON" and artist_id is not None:
+            graph.relationships[("SAME_AS", start, ("Artist", artist_id), None, None)] = {}
+    for record in facts:
+        if len(record.genres) == 1:
+            for style in record.styles:
+                genre = record.genres[0]
+                graph.relationships[("PART_OF", ("Style", style), ("Genre", genre), None, None)] = {}
+    for _, start, end, _, _ in graph.relationships:
+        for node in (start, end):
+            if node[0] in {"Genre", "Style", "Person"}:
+                graph.nodes[node] = {"name": node[1]}
+
+
+def records(dump: Path, malformed: Iterable[bytes] = ()) -> Iterator[Facts]:
+    """What each well-formed record of a dump says, in the order of the dump, repeated ids included."""
+    raw = dump.read_bytes()
+    if raw.startswith(b"\x1f\x8b"):
+        raw = gzip.decompress(raw)
+    for bad in malformed:
+        raw = raw.replace(bad, b"")
+    root = ET.fromstring(clean(raw))
+    read = {"Artist": _artist, "Label": _label, "Master": _master, "Release": _release}[LABELS[root.tag]]
+    for element in root.findall(root.tag[:-1]):
+        yield read(element)
+
+
+_FORBIDDEN_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+#: Comments and CDATA come first, because a character reference inside them is none.
+_TOKENS = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?:x([0-9a-fA-F]+)|([0-9]+));", re.DOTALL)
+
+
+def clean(raw: bytes) -> bytes:
+    """XML without the characters, raw or as references, that are outside the range XML allows."""
+
+    def kept(token: re.Match[bytes]) -> bytes:
+        hexadecimal, decimal = token.groups()
+        if hexadecimal is None and decimal is None:
+            return token[0]
+        code = int(hexadecimal, 16) if hexadecimal else int(decimal)
+        return token[0] if _is_legal(code) else b""
+
+    return _TOKENS.sub(kept, _FORBIDDEN_BYTES.sub(b"", raw))
+
+
+def _is_legal(code: int) -> bool:
+    """The production `Char` of XML 1.0."""
+    return (
+        code in {0x9, 0xA, 0xD}
+        or 0x20 <= code <= 0xD7FF
+        or 0xE000 <= code <= 0xFFFD
+        or 0x10000 <= code <= 0x10FFFF
+    )
+
+
+def _artist(element: ET.Element) -> Facts:
+    node = ("Artist", _own_id(_text(element, "id")))
+    facts = Facts(
+        node,
+        _present(
+            id=node[1],
+            name=_text(element, "name"),
+            real_name=_text(element, "realname"),
+            profile=_text(element, "profile"),
+            data_quality=_text(element, "data_quality"),
+            urls=_texts(element, "urls/url"),
+            name_variations=_texts(element, "namevariations/name"),
+            fingerprint=AnyInteger(),
+        ),
+    )
+    for alias in _refer(facts, "Artist", element.findall("aliases/name")):
+        facts.relate("ALIAS_OF", node, alias)
+    for group in _refer(facts, "Artist", element.findall("groups/name")):
+        facts.relate("MEMBER_OF", node, group)
+    for member in _refer(facts, "Artist", element.findall("members/name")):
+        facts.relate("MEMBER_OF", member, node)
+    return facts
+
+
+def _label(element: ET.Element) -> Facts:
+    node = ("Label", _own_id(_text(element, "id")))
+    facts = Facts(
+        node,
+        _present(
+            id=node[1],
+            name=_text(element, "name"),
+            contact_info=_text(element, "contactinfo"),
+            profile=_text(element, "profile"),
+            data_quality=_text(element, "data_quality"),
+            urls=_texts(element, "urls/url"),
+            fingerprint=AnyInteger(),
+        ),
+    )
+    for parent in _refer(facts, "Label", element.findall("parentLabel")):
+        facts.relate("SUBLABEL_OF", node, parent)
+    for sublabel in _refer(facts, "Label", element.findall("sublabels/label")):
+        facts.relate("SUBLABEL_OF", sublabel, node)
+    return facts
+
+
+def _master(element: ET.Element) -> Facts:
+    node = ("Master", _own_id(element.get("id", "")))
+    facts = Facts(
+        node,
+        _present(
+            id=node[1],
+            title=_text(element, "title"),
+            year=_year(_text(element, "year")),
+            data_quality=_text(element, "data_quality"),
+            main_release=_id(_text(element, "main_release")),
+            fingerprint=AnyInteger(),
+        ),
+    )
+    _by(facts, element)
+    _is(facts, element)
+    return facts
+
+
+def _release(element: ET.Element) -> Facts:
+    node = ("Release", _own_id(element.get("id", "")))
+    facts = Facts(
+        node,
+        _present(
+            id=node[1],
+            title=_text(element, "title"),
+            year=_year(_text(element, "released")),
+            released=_text(element, "released"),
+            country=_text(element, "country"),
+            formats=[
+                name for item in element.findall("formats/format") if (name := item.get("name", "").strip())
+            ],
+            status=element.get("status", "").strip(),
+            data_quality=_text(element, "data_quality"),
+            notes=_text(element, "notes"),
+            fingerprint=AnyInteger(),
+        ),
+    )
+    _by(facts, element)
+    _is(facts, element)
+    _on(facts, element)
+    _credited_on(facts, element)
+    master = _id(_text(element, "master_id"))
+    if master:
+        facts.references.append(Reference(("Master", master), None))
+        facts.relate("DERIVED_FROM", node, ("Master", master))
+    return facts
+
+
+def _by(facts: Facts, element: ET.Element) -> None:
+    for artist in element.findall("artists/artist"):
+        key = _id(_text(artist, "id"))
+        if key:
+            facts.references.append(Reference(("Artist", key), _text(artist, "name") or None))
+            facts.relate("BY", facts.node, ("Artist", key))
+
+
+def _is(facts: Facts, element: ET.Element) -> None:
+    facts.genres = _texts(element, "genres/genre")
+    facts.styles = _texts(element, "styles/style")
+    for label, names in (("Genre", facts.genres), ("Style", facts.styles)):
+        for name in names:
+            facts.relate("IS", facts.node, (label, name))
+
+
+def _on(facts: Facts, element: ET.Element) -> None:
+    catalog_numbers: dict[int, list[str]] = {}
+    for label in element.findall("labels/label"):
+        key = _id(label.get("id", ""))
+        if key:
+            facts.references.append(Reference(("Label", key), label.get("name", "").strip() or None))
+            catalog_numbers.setdefault(key, []).append(label.get("catno", "").strip())
+    for key, numbers in catalog_numbers.items():
+        facts.relate("ON", facts.node, ("Label", key), _present(catalog_numbers=_distinct(numbers)))
+
+
+def _credited_on(facts: Facts, element: ET.Element) -> None:
+    for artist in element.findall("extraartists/artist"):
+        name, role = _text(artist, "name"), _text(artist, "role")
+        artist_id = _id(_text(artist, "id")) or None
+        if not (name and role):
+            continue
+        if artist_id:
+            facts.references.append(Reference(("Artist", artist_id), name))
+        categories = expected_categories(role)
+        category = OneOf(categories) if len(categories) > 1 else next(iter(categories))
+        key = ("CREDITED_ON", ("Person", name), facts.node, role, artist_id)
+        facts.relationships[key] = _present(role=role, category=category, artist_id=artist_id)
+
+
+def _refer(facts: Facts, label: str, elements: Iterable[ET.Element]) -> Iterator[NodeKey]:
+    """The nodes that elements like `<name id="7">Someone</name>` refer to; no 0, no empty id, not the record itself."""
+    for element in elements:
+        key = _id(element.get("id", ""))
+        if key and (label, key) != facts.node:
+            facts.references.append(Reference((label, key), (element.text or "").strip() or None))
+            yield label, key
+
+
+def _present(**properties: object) -> Properties:
+    return {name: value for name, value in properties.items() if value not in ("", 0, [], None)}
+
+
+def _text(element: ET.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _texts(element: ET.Element, path: str) -> list[str]:
+    return _distinct((item.text or "").strip() for item in element.findall(path))
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if value]
+
+
+def _own_id(text: str) -> int:
+    number = _id(text)
+    if not number:
+        raise ValueError(f"a record without an id that is not planted as malformed: {text!r}")
+    return number
+
+
+def _id(text: str) -> int:
+    """The number; 0 where the text is none."""
+    return int(text) if re.fullmatch(r"[0-9]+", text.strip()) else 0
+
+
+def _year(text: str) -> int:
+    """The four digits that the text begins with; 0 where it does not."""
+    digits = re.match(r"[0-9]{4}", text)
+    return int(digits[0]) if digits else 0

@@ -1,0 +1,131 @@
+"""The Python blocks of the async docs are run, page by page from top to bottom, over the fake and the real driver.
+
+A block that shows an error says which: ```` ```python raises=TypeError finds=GA101 ````; it must raise it, and
+`ops.checks.async_patterns` must find those codes in it and in no other block.
+"""
+
+import ast
+import asyncio
+import inspect
+import re
+import warnings
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import neo4j
+import pytest
+import pytest_asyncio
+
+from ops.checks.async_patterns import check
+from pipeline.driver import Driver
+from tests.contract.world import ANSWERS, DELETE, Neo4jServer
+from tests.fakes.driver import FakeAsyncDriver, as_driver
+from tests.fakes.faults import deadlock
+from tests.fakes.server import FakeServer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "docs/async-bug-postmortem.md",
+    ROOT / "docs/async-testing-lessons-learned.md",
+    ROOT / "CONTRIBUTING.md",
+]
+BLOCK = re.compile(r"^```python(?P<options>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)#]+)\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A Python block of a page."""
+
+    line: int
+    code: str
+    #: The name of the exception that it must end with.
+    raises: str | None
+    #: The codes of the rules that it breaks.
+    finds: set[str]
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in BLOCK.finditer(text):
+        options = dict(option.split("=") for option in match["options"].split())
+        finds = set(options["finds"].split(",")) if "finds" in options else set()
+        line = text.count("\n", 0, match.start()) + 2
+        found.append(Block(line, match["code"], options.get("raises"), finds))
+    return found
+
+
+@pytest.fixture(params=["fake", "real"])
+def server(request: pytest.FixtureRequest) -> Neo4jServer | None:
+    """The real Neo4j, or None for the fake; started here, outside of any event loop."""
+    return request.getfixturevalue("neo4j_server") if request.param == "real" else None
+
+
+@pytest_asyncio.fixture
+async def driver(server: Neo4jServer | None) -> AsyncIterator[Driver]:
+    """The product's driver, over an empty graph."""
+    if server is None:
+        async with Driver("bolt://127.0.0.1:9", "neo4j", "no password") as driver:
+            await driver._driver.close()
+            # Not strict: some blocks show what becomes of results that are not read.
+            driver._driver = as_driver(FakeAsyncDriver(FakeServer(ANSWERS, strict=False)))
+            yield driver
+    else:
+        async with Driver(server.uri, server.user, server.password) as driver:
+            await driver._driver.execute_query(DELETE)
+            yield driver
+            await driver._driver.execute_query(DELETE)
+
+
+async def run(block: Block, page: Path, names: dict[str, Any]) -> None:
+    """Run a block as a module's code, in which `await` is allowed."""
+    source = "\n" * (block.line - 1) + block.code
+    code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    running = eval(code, names)  # noqa: S307 - our own documentation
+    if inspect.iscoroutine(running):
+        await running
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+async def test_the_code_on_the_page_does_what_the_page_says(page: Path, driver: Driver) -> None:
+    names: dict[str, Any] = {
+        "asyncio": asyncio,
+        "deadlock": deadlock,
+        "driver": driver,
+        "expect_raises": pytest.raises,
+        "neo4j": neo4j,
+    }
+    for block in blocks(page):
+        if block.raises is None:
+            await run(block, page, names)
+            continue
+        with warnings.catch_warnings():
+            # What such a block forgets to await or to close is what it is about.
+            warnings.simplefilter("ignore")
+            own = dict(names)
+            with pytest.raises(Exception, match="") as raised:  # noqa: PT011 - its name is compared
+                await run(block, page, own)
+            assert raised.type.__name__ == block.raises, f"line {block.line}"
+            raised.value.__traceback__ = None
+            del raised, own
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_check_for_async_patterns_finds_what_the_page_says(page: Path) -> None:
+    for block in blocks(page):
+        # The page's blocks are the body of one coroutine.
+        text = "async def page():\n" + "\n".join(f"    {line}" for line in block.code.splitlines())
+        assert {finding.code for finding in check(text)} == block.finds, f"line {block.line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_the_page_lead_somewhere(page: Path) -> None:
+    targets = [match["target"] for match in LINK.finditer(page.read_text(encoding="utf-8"))]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_pages_have_code() -> None:
+    assert sum(len(blocks(page)) for page in PAGES) > 10

@@ -1,0 +1,186 @@
+"""What is no dump, or stops being one, ends in one clear line; records before the fault are delivered."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.dump import open_dump
+from pipeline.errors import DumpError
+from pipeline.model import RecordType
+
+# Records that do not compress well, so that a fault in the middle has many of them on either side.
+RECORDS = [
+    b'<release id="%d"><title>%x</title></release>' % (number, number**97 % (1 << 400))
+    for number in range(1, 2001)
+]
+DUMP = b"<releases>\n" + b"\n".join(RECORDS) + b"\n</releases>\n"
+
+
+def read(path: Path) -> tuple[list[bytes], DumpError]:
+    """The records delivered before the error, and the error."""
+    records: list[bytes] = []
+    with open_dump(path) as dump, pytest.raises(DumpError) as error:
+        for chunk in dump.chunks(100, 1 << 20):
+            assert chunk.rejected == []
+            records += chunk.records
+    return records, error.value
+
+
+def refused(path: Path) -> DumpError:
+    with pytest.raises(DumpError) as error:
+        open_dump(path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).endswith(f"(at byte {error.value.position:,} of the XML)")
+    return error.value
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "dump.xml.gz"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_truncated_gzip_file_is_read_up_to_its_end(tmp_path: Path) -> None:
+    compressed = gzip.compress(DUMP)
+    records, error = read(written(tmp_path, compressed[: len(compressed) // 2]))
+    assert records == RECORDS[: len(records)]
+    assert 900 < len(records) < 1100
+    assert error.reason == f"the gzip file is truncated; the {len(records):,} records before that were read"
+    assert DUMP[: error.position].count(b"</release>") == len(records)
+
+
+@pytest.mark.parametrize("missing", range(1, 9))
+def test_a_gzip_file_without_its_whole_trailer_is_truncated(tmp_path: Path, missing: int) -> None:
+    records, error = read(written(tmp_path, gzip.compress(DUMP)[:-missing]))
+    assert records == RECORDS
+    assert error.reason == "the gzip file is truncated; the 2,000 records before that were read"
+    assert error.position == len(DUMP)
+
+
+@pytest.mark.parametrize("offset", [-8, -1])
+def test_checksum_and_length_of_a_gzip_file_are_verified(tmp_path: Path, offset: int) -> None:
+    compressed = bytearray(gzip.compress(DUMP))
+    compressed[offset] ^= 0x40
+    records, error = read(written(tmp_path, bytes(compressed)))
+    assert records == RECORDS
+    assert "its checksum does not match; the 2,000 records" in error.reason
+
+
+def test_a_checksum_in_the_middle_is_verified(tmp_path: Path) -> None:
+    first = bytearray(gzip.compress(DUMP[:50_000]))
+    first[-8] ^= 1
+    records, error = read(written(tmp_path, bytes(first) + gzip.compress(DUMP[50_000:])))
+    assert records == RECORDS[: DUMP[:50_000].count(b"</release>")]
+    assert "its checksum does not match" in error.reason
+
+
+def test_a_corrupt_gzip_file_is_read_up_to_the_fault(tmp_path: Path) -> None:
+    compressed = bytearray(gzip.compress(DUMP[:100_000]) + gzip.compress(DUMP[100_000:]))
+    at = compressed.index(b"\x1f\x8b\x08", 1)
+    compressed[at + 10] = 0b111  # a block type that deflate does not have
+    records, error = read(written(tmp_path, bytes(compressed)))
+    assert records == RECORDS[: DUMP[:100_000].count(b"</release>")]
+    assert error.reason.startswith("the gzip data is corrupt: ")
+    assert error.position == 100_000
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        (b"<html>not gzip</html>", "the gzip data is followed by something else"),
+        (b"\0\0tail of another kind", "the gzip data is followed by something else"),
+        (b"\x1f\x8b", "the gzip file is truncated"),
+        (b"\x1f\x8b\x07" + b"\0" * 20, "the gzip data is corrupt: unknown header"),
+        (b"\x1f\x8b\x08\x08\0\0\0\0\0\0a name without an end", "the gzip file is truncated"),
+        (gzip.compress(b"junk"), "something follows after </releases>"),
+    ],
+)
+def test_what_follows_after_the_dump_is_an_error(tmp_path: Path, tail: bytes, reason: str) -> None:
+    records, error = read(written(tmp_path, gzip.compress(DUMP) + tail))
+    assert records == RECORDS
+    assert error.reason == f"{reason}; the 2,000 records before that were read"
+
+
+def test_a_missing_end_of_the_root_is_an_error_after_all_records(tmp_path: Path) -> None:
+    records, error = read(written(tmp_path, DUMP.removesuffix(b"</releases>\n")))
+    assert records == RECORDS
+    assert error.reason == "the file ends without </releases>; the 2,000 records before that were read"
+    assert error.position == len(DUMP) - len(b"</releases>\n")
+
+
+def test_one_record_before_a_fault_is_counted_in_the_singular(tmp_path: Path) -> None:
+    _, error = read(written(tmp_path, b"<masters><master id='1'/>"))
+    assert error.reason.endswith("; the one record before that was read")
+
+
+@pytest.mark.parametrize(
+    ("root", "position"),
+    [
+        (b"<rss><channel/></rss>", 0),
+        (b"<?xml version='1.0'?>\n<tracks>", 22),
+        (b"<release id='1'></release>", 0),
+        (b"<releasesx>", 0),
+        (b"<x:releases>", 0),
+    ],
+)
+def test_another_root_is_refused_with_the_right_ones_named(
+    tmp_path: Path, root: bytes, position: int
+) -> None:
+    for content in (root, gzip.compress(root)):
+        error = refused(written(tmp_path, content))
+        assert error.position == position
+        assert error.reason.endswith("but a dump has one of <artists>, <labels>, <masters>, <releases>")
+
+
+def tar() -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(__file__, "dump.xml")
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (tar(), "this is not XML but a tar archive"),
+        (gzip.compress(gzip.compress(DUMP)), "this is not XML but gzip inside gzip"),
+        (b"PK\x03\x04 and so on", "this is not XML but a zip archive"),
+        (b"\x28\xb5\x2f\xfd and so on", "this is not XML but zstd"),
+        (b'{"artists": []}', "this is not XML"),
+        (b"\0" * 5000, "this is not XML"),
+        (b"<!doctype html>\n<html lang='en'><body></body></html>", "this is an HTML page, not a dump"),
+        (b"\n<HTML><body>404</body></HTML>", "this is an HTML page, not a dump"),
+        (b"", "the file is empty"),
+        (gzip.compress(b""), "the file is empty"),
+        (b"\n \n", "the file is empty"),
+        (b"<?xml version='1.0'?><!-- <releases> ", "the file ends before its root element begins"),
+        (b"<releases", "the file ends before its root element begins"),
+        (b"<!-- " + b"x" * 3_000_000, "no root element begins in the first 1,024 KiB"),
+        (b" " * 3_000_000, "no root element begins in the first 1,024 KiB"),
+        (gzip.compress(DUMP)[:7], "the gzip file is truncated"),
+        (gzip.compress(DUMP)[:15], "the gzip file is truncated"),
+        (DUMP.decode().encode("utf-16"), "the encoding is UTF-16, but a dump is UTF-8"),
+        (DUMP.decode().encode("utf-16-be"), "the encoding is UTF-16, but a dump is UTF-8"),
+        (
+            b"<?xml version='1.0' encoding='iso-8859-1'?>" + DUMP,
+            "the encoding is iso-8859-1, but a dump is UTF-8",
+        ),
+    ],
+)
+def test_what_is_no_dump_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    assert refused(written(tmp_path, content)).reason == reason
+
+
+def test_a_folder_or_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path).reason == "the file cannot be opened: Is a directory"
+    assert refused(tmp_path / "none").reason == "the file cannot be opened: No such file or directory"
+
+
+def test_a_record_type_is_told_before_a_fault_behind_it(tmp_path: Path) -> None:
+    compressed = gzip.compress(DUMP)[:3000]
+    with open_dump(written(tmp_path, compressed)) as dump:
+        assert dump.record_type is RecordType.RELEASES

@@ -1,0 +1,137 @@
+"""The reader stays below 100 MB, whatever the file."""
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+LIMIT_BYTES = 100_000_000
+# What is left of that in a process that holds the rest of a load.
+GROWTH_BYTES = 34_000_000
+MIB = 1 << 20
+TINY = 60_000
+MEMBER = b"<id>123</id><name>Some One</name>"
+RECORD = b'<release id="7"><title>t</title><notes>%b</notes></release>\n' % (b"All about it. " * 300)
+
+READ = """
+import resource, sys
+from pathlib import Path
+from pipeline.dump import open_dump
+from pipeline.errors import DumpError
+
+def peak():
+    # What exec leaves in ru_maxrss is the parent's; Linux knows the peak of this program alone.
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if "VmHWM" in line)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+records = rejected = 0
+reason = ""
+before = peak()
+try:
+    with open_dump(sys.argv[1]) as dump:
+        for chunk in dump.chunks(500, 4 << 20):
+            records += len(chunk.ids)
+            rejected += len(chunk.rejected)
+except DumpError as error:
+    reason = error.reason
+print(records, rejected, before, peak(), reason, sep="|")
+"""
+
+
+def usual() -> Iterator[bytes]:
+    yield b"<releases>\n"
+    for _ in range(300):
+        yield RECORD * (MIB // len(RECORD))
+    yield b"</releases>\n"
+
+
+def one_record() -> Iterator[bytes]:
+    yield b'<releases>\n<release id="1"><title>'
+    for _ in range(200):
+        yield b"x" * MIB
+    yield b'</title></release>\n<release id="2"/>\n</releases>'
+
+
+def without_an_end() -> Iterator[bytes]:
+    yield b'<releases><release id="1"><title>'
+    for _ in range(200):
+        yield b"<a b='c'>" * (MIB // 9)
+
+
+def text_between() -> Iterator[bytes]:
+    yield b'<releases>\n<release id="1"/>\n'
+    for _ in range(200):
+        yield b"< garbage! ?" * (MIB // 12)
+    yield b'<release id="2"/>\n</releases>'
+
+
+def comment_between() -> Iterator[bytes]:
+    yield b'<releases>\n<release id="1"/>\n<!--'
+    for _ in range(200):
+        yield b" a long story" * (MIB // 13)
+    yield b'-->\n<release id="2"/>\n</releases>'
+
+
+def nothing_but_space() -> Iterator[bytes]:
+    yield b"<releases>"
+    for _ in range(100):
+        yield b" " * MIB
+    yield b"</releases>"
+
+
+def ids_behind_long_records() -> Iterator[bytes]:
+    """Artists of nearly 4 MiB, all elements, with the id behind them; every other one is not well-formed."""
+    members = MEMBER * ((4 * MIB - 1000) // len(MEMBER))
+    yield b"<artists>\n"
+    for _ in range(3):
+        yield b"<artist><members>" + members + b"</members><id>7</id></artist>\n"
+        yield b"<artist><members>" + members + b"</member><id>7</id></artist>\n"
+    yield b"</artists>"
+
+
+def many_tiny() -> Iterator[bytes]:
+    yield b"<masters>"
+    yield b"<master/>" * TINY
+    yield b"</masters>"
+
+
+@pytest.mark.parametrize(
+    ("content", "records", "rejected", "reason"),
+    [
+        (usual, 300 * (MIB // len(RECORD)), 0, ""),
+        (one_record, 1, 1, ""),
+        (without_an_end, 0, 0, "the file ends inside the <release> that begins at byte 10"),
+        (text_between, 2, 1, ""),
+        (comment_between, 2, 0, ""),
+        (nothing_but_space, 0, 0, ""),
+        (many_tiny, 0, TINY, ""),
+        (ids_behind_long_records, 3, 3, ""),
+    ],
+)
+def test_memory_is_bounded(
+    tmp_path: Path, content: Callable[[], Iterator[bytes]], records: int, rejected: int, reason: str
+) -> None:
+    path = tmp_path / "dump.xml.gz"
+    members: dict[bytes, bytes] = {}
+    with path.open("wb") as file:
+        for part in content():
+            if part not in members:
+                members[part] = gzip.compress(part, 1)
+            file.write(members[part])
+    result = subprocess.run(
+        [sys.executable, "-c", READ, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    found_records, found_rejected, before, peak, found_reason = result.stdout.strip().split("|")
+    assert (int(found_records), int(found_rejected)) == (records, rejected)
+    assert found_reason.startswith(reason)
+    assert int(peak) < LIMIT_BYTES
+    assert int(peak) - int(before) < GROWTH_BYTES

@@ -1,0 +1,239 @@
+"""The event loop of a worker process, and the bridge from task threads to it."""
+
+import asyncio
+import contextvars
+import multiprocessing
+import threading
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from workers.loop import EventLoop, LoopStopped
+
+VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", default=0)
+
+
+class Resource:
+    """Stands where the driver stands: it records on which loop it is used, and what happens to it."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Resource"]:
+        self.loop = asyncio.get_running_loop()
+        self.events.append("opened")
+        yield self
+        await asyncio.sleep(0)
+        self.events.append("closed")
+
+
+@pytest.fixture
+def resource() -> Resource:
+    return Resource()
+
+
+@pytest.fixture
+def loop(resource: Resource) -> Iterator[EventLoop[Resource]]:
+    loop = EventLoop(resource.open)
+    loop.start()
+    yield loop
+    loop.stop()
+
+
+async def running_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+def test_all_calls_from_all_threads_run_on_the_loop_that_the_resource_was_opened_on(
+    loop: EventLoop[Resource], resource: Resource
+) -> None:
+    found: list[asyncio.AbstractEventLoop] = []
+    threads = [threading.Thread(target=lambda: found.append(loop.run(running_loop()))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [resource.loop] * 8
+    assert loop.resource is resource
+
+
+def test_stop_awaits_the_closing_of_the_resource_and_ends_the_thread(
+    loop: EventLoop[Resource], resource: Resource
+) -> None:
+    loop.stop()
+    assert resource.events == ["opened", "closed"]
+    assert "event-loop" not in {thread.name for thread in threading.enumerate()}
+    loop.stop()
+
+
+def test_a_call_after_the_stop_is_refused_as_one_that_may_be_repeated_elsewhere(
+    loop: EventLoop[Resource],
+) -> None:
+    loop.stop()
+    with pytest.raises(LoopStopped) as caught:
+        loop.run(running_loop())
+    assert caught.value.is_retryable()
+    with pytest.raises(LoopStopped):
+        _ = loop.resource
+
+
+def test_an_error_while_the_resource_opens_is_raised_by_start(resource: Resource) -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[None]:
+        if resource.events == []:
+            raise OSError("no route")
+        yield
+
+    loop = EventLoop(broken)
+    with pytest.raises(OSError, match="no route"):
+        loop.start()
+
+
+def test_a_second_start_is_refused(loop: EventLoop[Resource]) -> None:
+    with pytest.raises(RuntimeError, match="started before"):
+        loop.start()
+
+
+def test_an_exception_arrives_with_the_frames_that_raised_it(loop: EventLoop[Resource]) -> None:
+    async def deeper() -> None:
+        raise ValueError("bad")
+
+    async def outer() -> None:
+        await deeper()
+
+    with pytest.raises(ValueError, match="bad") as caught:
+        loop.run(outer())
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["outer", "deeper"]
+
+
+def test_context_variables_survive_the_crossing_in_both_directions(loop: EventLoop[Resource]) -> None:
+    async def increase() -> int:
+        seen = VARIABLE.get()
+        VARIABLE.set(seen + 1)
+        return seen
+
+    token = VARIABLE.set(41)
+    try:
+        assert loop.run(increase()) == 41
+        assert VARIABLE.get() == 42
+    finally:
+        VARIABLE.reset(token)
+
+
+def test_blocking_calls_come_back_to_the_thread_that_waits(loop: EventLoop[Resource]) -> None:
+    async def where() -> tuple[int, int]:
+        return await sync_to_async(threading.get_ident)(), threading.get_ident()
+
+    blocking, own = loop.run(where())
+    assert blocking == threading.get_ident()
+    assert own != blocking
+
+
+def test_an_error_of_a_blocking_call_reaches_the_coroutine(loop: EventLoop[Resource]) -> None:
+    def fail() -> None:
+        raise KeyError("missing")
+
+    async def attempt() -> str:
+        try:
+            await sync_to_async(fail)()
+        except KeyError:
+            return "caught"
+        return "lost"
+
+    assert loop.run(attempt()) == "caught"
+
+
+def test_past_the_deadline_the_coroutine_is_cancelled_and_unwinds(loop: EventLoop[Resource]) -> None:
+    unwound: list[str] = []
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            unwound.append("rolled back")
+
+    with pytest.raises(TimeoutError):
+        loop.run(forever(), timeout_seconds=0.01)
+    assert unwound == ["rolled back"]
+
+
+def test_stop_cancels_what_runs_and_closes_the_resource_after_it_has_unwound(
+    loop: EventLoop[Resource], resource: Resource
+) -> None:
+    begun = threading.Event()
+    caught: list[BaseException] = []
+
+    async def forever() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            resource.events.append("rolled back")
+
+    def wait() -> None:
+        try:
+            loop.run(forever())
+        except LoopStopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait()
+    loop.stop()
+    thread.join()
+    assert resource.events == ["opened", "rolled back", "closed"]
+    assert len(caught) == 1
+
+
+def test_an_interrupted_wait_cancels_the_coroutine_before_the_interrupt_goes_on(
+    loop: EventLoop[Resource], resource: Resource
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def forever() -> None:
+        try:
+            # What the coroutine sends back runs in the waiting thread: there the interrupt strikes.
+            await sync_to_async(interrupt)()
+        finally:
+            resource.events.append("unwound")
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(forever())
+    assert resource.events == ["opened", "unwound"]
+
+
+def test_a_coroutine_that_raises_system_exit_does_not_take_the_loop_down(loop: EventLoop[Resource]) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        loop.run(leave())
+    assert loop.run(running_loop()) is not None
+
+
+def test_a_call_from_the_loops_own_thread_is_refused(loop: EventLoop[Resource]) -> None:
+    async def nested() -> None:
+        loop.run(running_loop())
+
+    with pytest.raises(RuntimeError, match="await"):
+        loop.run(nested())
+
+
+def test_a_loop_inherited_over_a_fork_is_refused() -> None:
+    loop = EventLoop(Resource().open)
+    child = multiprocessing.get_context("fork").Process(target=_start_refused, args=(loop,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def _start_refused(loop: EventLoop[Resource]) -> None:
+    with pytest.raises(RuntimeError, match="fork"):
+        loop.start()

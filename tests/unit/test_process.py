@@ -1,0 +1,145 @@
+"""A process is recognised by more than its pid, and stopped whole."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ops.files import write_private
+from ops.process import Mark, last_line, spawn, stop
+from ops.state import State, load_state, save_state
+from pipeline.errors import StackError
+
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def start(tmp_path: Path, code: str) -> Mark:
+    marks: list[Mark] = []
+    mark = spawn(
+        [sys.executable, "-c", code], log=tmp_path / "it.log", environment=os.environ, record=marks.append
+    )
+    assert marks == [mark]
+    return mark
+
+
+def wait_for_log(log: Path) -> str:
+    deadline = time.monotonic() + 10
+    while not log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return log.read_text()
+
+
+def test_a_process_is_apart_from_us_and_ends_on_request(tmp_path: Path) -> None:
+    mark = start(tmp_path, "import time; time.sleep(60)")
+    assert mark.is_alive()
+    assert os.getsid(mark.pid) == mark.pid
+    stop([mark], timeout_seconds=10)
+    assert not psutil.pid_exists(mark.pid)
+
+
+def test_another_process_with_the_same_pid_is_not_ours(tmp_path: Path) -> None:
+    mark = start(tmp_path, "import time; time.sleep(60)")
+    reused = replace(mark, started=mark.started - 3600)
+    assert not reused.is_alive()
+    stop([reused], timeout_seconds=10)
+    assert mark.is_alive()
+    stop([mark], timeout_seconds=10)
+
+
+def test_a_process_that_ended_is_not_alive_and_not_a_zombie(tmp_path: Path) -> None:
+    mark = start(tmp_path, "pass")
+    deadline = time.monotonic() + 10
+    while mark.is_alive():
+        assert time.monotonic() < deadline
+    assert not psutil.pid_exists(mark.pid)
+
+
+def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
+    mark = start(tmp_path, STUBBORN)
+    child = int(wait_for_log(tmp_path / "it.log"))
+    stop([mark], timeout_seconds=0.2)
+    assert not mark.is_alive()
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+
+
+def test_a_new_start_keeps_the_last_log(tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        mark = start(tmp_path, f"print('{word}', flush=True); import time; time.sleep(60)")
+        wait_for_log(tmp_path / "it.log")
+        stop([mark], timeout_seconds=10)
+    assert (tmp_path / "it.log").read_text() == "second\n"
+    assert (tmp_path / "it.log.old").read_text() == "first\n"
+
+
+def test_a_started_process_can_be_interrupted(tmp_path: Path) -> None:
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    mark = start(tmp_path, "import time; time.sleep(60)")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == held
+    os.kill(mark.pid, signal.SIGINT)
+    deadline = time.monotonic() + 10
+    while mark.is_alive():
+        assert time.monotonic() < deadline
+
+
+def test_a_command_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"^cannot start /no/such: No such file"):
+        spawn(["/no/such"], log=tmp_path / "log", environment={}, record=print)
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("starting\nERROR the port is taken\nbye\n\n", "ERROR the port is taken"),
+        ("starting\nbye\n\n", "bye"),
+        ("", "it wrote nothing"),
+    ],
+)
+def test_the_last_line_is_the_one_that_tells(tmp_path: Path, log: str, line: str) -> None:
+    (tmp_path / "log").write_text(log)
+    assert last_line(tmp_path / "log") == line
+
+
+def test_the_last_line_of_no_log() -> None:
+    assert last_line(Path("/no/such")) == "it wrote nothing"
+
+
+def test_the_state_forgets_what_does_not_run(tmp_path: Path) -> None:
+    mark = start(tmp_path, "import time; time.sleep(60)")
+    gone = replace(mark, started=mark.started - 3600)
+    save_state(
+        tmp_path / "stack.json",
+        State(ports={"bolt": 1}, servers={"valkey": mark, "neo4j": gone}, workers={1: gone, 2: mark}),
+    )
+    state = load_state(tmp_path / "stack.json")
+    assert (state.ports, state.servers, state.workers) == ({"bolt": 1}, {"valkey": mark}, {2: mark})
+    stop([mark], timeout_seconds=10)
+
+
+def test_a_state_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text('{"ports": []}')
+    with pytest.raises(StackError, match=r"stack\.json cannot be read"):
+        load_state(tmp_path / "stack.json")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_private(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_private(path, "\udc80")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,130 @@
+"""A record that cannot be read is told apart from the others, with what is wrong and where."""
+
+import pytest
+
+from pipeline.model import RecordType
+from pipeline.records import Label, Malformed, Record, parse
+
+GOOD = b"<label><id>%d</id><name>L</name></label>"
+
+
+def parsed(*records: bytes) -> list[Record | Malformed]:
+    return parse(RecordType.LABELS, records)
+
+
+def named(xml: bytes) -> str | None:
+    (record,) = parsed(b"<label><id>1</id><name>" + xml + b"</name></label>")
+    assert isinstance(record, Label), record
+    return record.name
+
+
+def reason(xml: bytes) -> str:
+    (record,) = parsed(xml)
+    assert isinstance(record, Malformed)
+    return record.reason
+
+
+def test_no_records_are_no_values() -> None:
+    assert parsed() == []
+
+
+@pytest.mark.parametrize("bad", [b"<label><id>0</id></label>", b"<label><id>1</id>", b"", b"<!--", b"\xff"])
+@pytest.mark.parametrize("place", [0, 40, 99])
+def test_the_others_survive_a_malformed_record(bad: bytes, place: int) -> None:
+    records = [GOOD % number for number in range(1, 100)]
+    records.insert(place, bad)
+    found = parsed(*records)
+    assert isinstance(found.pop(place), Malformed)
+    assert [record.id for record in found if isinstance(record, Label)] == [*range(1, 100)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (b"<label><id>1</id>", b"</label>"),
+        (b"<label><id>1</id><!-- ", b" --></label>"),
+        (b"<label><id>1</id></label><label>", b"<id>2</id></label>"),
+        (b"<label><id>1</id><name><![CDATA[", b"]]></name></label>"),
+        (b"<label><id>1</id></label><label><id>2</id></label>", b""),
+        (b"<label><id>1</id></label> text", b"<label><id>2</id></label>x"),
+    ],
+)
+def test_two_halves_do_not_make_a_record(first: bytes, second: bytes) -> None:
+    assert all(isinstance(record, Malformed) for record in parsed(first, second))
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        (
+            b"<label>\n<id>1</id>\n <name>a & b</name></label>",
+            "line 3, column 11: xmlParseEntityRef: no name",
+        ),
+        (b"<label><name>a</nome></label>", "line 1, column 22: Opening and ending tag mismatch: name"),
+        (b"<label><name>&nbsp;</name></label>", "line 1, column 20: Entity 'nbsp' not defined"),
+        (b"<label><name>\xff</name></label>", "line 1, column 14: Invalid bytes in character encoding"),
+        (
+            b"<label><name>\xed\xa0\x80</name></label>",
+            "line 1, column 14: Invalid bytes in character encoding",
+        ),
+        (b"<label a='1' a='2'/>", "line 1, column 19: Attribute a redefined"),
+        (b"<label/>text", "line 1, column 1: not one element"),
+        (b"<artist><id>1</id></artist>", "line 1, column 1: not <label> but <artist>"),
+        (b"<label/>", "line 1, column 1: <label> without an id from 1 to 2^63-1"),
+        (b"<label><id>-1</id></label>", "line 1, column 1: <label> without an id from 1 to 2^63-1"),
+        (b"<label><id>9223372036854775808</id></label>", "line 1, column 1: <label> without an id from"),
+        (b"<!DOCTYPE label [<!ENTITY a 'b'>]><label/>", "line 1, column 2: StartTag: invalid element name"),
+    ],
+)
+def test_the_reason_says_what_and_where(xml: bytes, expected: str) -> None:
+    assert reason(xml).startswith(expected)
+    assert "\n" not in reason(xml)
+
+
+@pytest.mark.parametrize(
+    "code", [0, 1, 8, 0xB, 0xC, 0xE, 0x1F, 0xFFFE, 0xFFFF, 0xD800, 0xDFFF, 0x110000, 10**30]
+)
+def test_references_to_characters_that_xml_forbids_are_dropped(code: int) -> None:
+    assert named(b"a&#%d;b&#x%x;c&#x%X;d&#00%d;" % (code, code, code, code)) == "abcd"
+
+
+@pytest.mark.parametrize("character", [*"\0\1\b\x0b\x0c\x0e\x1f\ufffe\uffff"])
+def test_characters_that_xml_forbids_are_dropped(character: str) -> None:
+    assert named(f"a{character}b".encode()) == "ab"
+
+
+@pytest.mark.parametrize("character", [*"\t\x7f\x85\ud7ff\ue000\ufffd\U00010000\U0010ffff"])
+def test_characters_that_xml_allows_are_kept(character: str) -> None:
+    text = f"a{character}b"
+    assert named(text.encode()) == text
+    assert named(f"a&#{ord(character)};b\1".encode()) == text
+
+
+def test_what_looks_like_a_reference_but_is_none_is_kept() -> None:
+    assert named(b"\x01&amp;#1; <![CDATA[&#1;]]><!-- &#1; -->") == "&#1; &#1;"
+    assert named(b"<![CDATA[&#1;]]>") == "&#1;"
+
+
+def test_a_value_does_not_depend_on_its_neighbours() -> None:
+    odd = [
+        b"<label><id>1</id><name><![CDATA[&#1;]]></name></label>",
+        b"<label><id>2</id><name>\1x</name></label>",
+    ]
+    assert parsed(*odd) == [*parsed(odd[0]), *parsed(odd[1])]
+
+
+def test_no_entity_is_resolved_and_no_file_read() -> None:
+    assert isinstance(
+        parsed(b'<!DOCTYPE label [<!ENTITY x SYSTEM "file:///etc/hostname">]><label><id>1</id>&x;</label>')[
+            0
+        ],
+        Malformed,
+    )
+
+
+def test_comments_and_instructions_are_not_part_of_a_text() -> None:
+    assert named(b" a<!-- x -->b<?x y?>c<![CDATA[<d>]]> ") == "abc<d>"
+
+
+def test_a_text_of_more_than_ten_million_bytes_is_read() -> None:
+    assert len(named(b"x" * 11_000_000) or "") == 11_000_000

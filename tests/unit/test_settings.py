@@ -1,0 +1,137 @@
+"""A wrong setting is one line that names its variable, before anything starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SettingError
+from workers.settings import SECRETS, Settings, load_settings, settings_table, variable
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in [name for name in os.environ if name.startswith("GRAPHINATOR_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("WORKERS", "abc", "integer"),
+        ("WORKERS", "-1", "greater than or equal to 0"),
+        ("WORKER_THREADS", "0", "greater than or equal to 1"),
+        ("LOG_LEVEL", "loud", "'DEBUG'"),
+        ("NEO4J_URI", "http://host:7474", "bolt://"),
+        ("NEO4J_URI", "bolt://", "bolt://"),
+        ("REDIS_URL", "localhost:6379", "redis://"),
+        ("NEO4J_URI", "bolt://host:abc", "bolt://host:port"),
+        ("NEO4J_URI", "bolt://host:70000", "bolt://host:port"),
+        ("NEO4J_URI", "bolt://[::1", "bolt://host:port"),
+        ("REDIS_URL", "redis://host:abc/0", "redis://host:port"),
+        ("REDIS_URL", "redis://:6379/0", "redis://host:port"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_variable(
+    environment: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    environment.setenv(f"GRAPHINATOR_{name}", value)
+    with pytest.raises(SettingError) as raised:
+        load_settings()
+    assert str(raised.value).startswith(f"GRAPHINATOR_{name}")
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GRAPHINATOR_NEO4J_PASSWORD", "swordfish")
+    environment.setenv("GRAPHINATOR_REDIS_URL", "redis://:swordfish@host:6379/0")
+    assert "swordfish" not in repr(load_settings())
+    for wrong in ("http://:swordfish@host", "redis://:swordfish/x@host:6379/0"):
+        environment.setenv("GRAPHINATOR_REDIS_URL", wrong)
+        with pytest.raises(SettingError) as raised:
+            load_settings()
+        assert "swordfish" not in str(raised.value)
+
+
+def test_a_mistyped_variable_is_refused_with_the_nearest_one(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GRAPHINATOR_WORKER", "3")
+    with pytest.raises(SettingError, match=r"GRAPHINATOR_WORKER is not a setting; .* GRAPHINATOR_WORKERS\?"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("redis://:s3cret@host:1/0\n")
+    environment.setenv(f"{variable(name)}_FILE", str(tmp_path / "secret"))
+    assert getattr(load_settings(), name) == "redis://:s3cret@host:1/0"
+
+
+def test_only_a_secret_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("GRAPHINATOR_WORKERS_FILE", str(tmp_path))
+    with pytest.raises(SettingError, match="GRAPHINATOR_WORKERS_FILE is not a setting"):
+        load_settings()
+
+
+def test_a_secret_file_that_cannot_be_used_is_named(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    environment.setenv("GRAPHINATOR_NEO4J_PASSWORD_FILE", str(file))
+    with pytest.raises(SettingError, match="GRAPHINATOR_NEO4J_PASSWORD_FILE: cannot read"):
+        load_settings()
+    file.write_text(" \n")
+    with pytest.raises(SettingError, match="is empty"):
+        load_settings()
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(SettingError, match="not text"):
+        load_settings()
+    environment.setenv("GRAPHINATOR_NEO4J_PASSWORD", "x")
+    with pytest.raises(SettingError, match="both set"):
+        load_settings()
+
+
+def test_budgets_that_contradict_each_other_name_both(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GRAPHINATOR_BATCH_TIMEOUT_SECONDS", "300")
+    with pytest.raises(
+        SettingError, match=r"GRAPHINATOR_BATCH_TIMEOUT_SECONDS=300 .* GRAPHINATOR_VISIBILITY_TIME"
+    ):
+        load_settings()
+    environment.setenv("GRAPHINATOR_BATCH_TIMEOUT_SECONDS", "200")
+    environment.setenv("GRAPHINATOR_RESEND_AFTER_SECONDS", "200")
+    with pytest.raises(
+        SettingError, match=r"GRAPHINATOR_RESEND_AFTER_SECONDS=200 .* GRAPHINATOR_BATCH_TIMEOUT"
+    ):
+        load_settings()
+
+
+def test_folders_follow_xdg_and_an_option_goes_before_the_environment(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    environment.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert load_settings().home == tmp_path / "data" / "graphinator"
+    assert load_settings().cache == tmp_path / "cache" / "graphinator"
+    environment.setenv("GRAPHINATOR_HOME", "~/elsewhere")
+    assert load_settings(home=None).home == Path.home() / "elsewhere"
+    assert load_settings(home=tmp_path).home == tmp_path
+
+
+def test_an_empty_variable_counts_as_unset(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GRAPHINATOR_WORKERS", "")
+    environment.setenv("GRAPHINATOR_NEO4J_URI", "")
+    assert load_settings() == Settings()
+
+
+def test_the_table_tells_every_setting() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "workers.settings"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == settings_table()
+    for name, field in Settings.model_fields.items():
+        assert f"`{variable(name)}`" in printed
+        assert field.description
+        assert field.description in printed
+    for name in SECRETS:
+        assert f"`{variable(name)}_FILE`" in printed
