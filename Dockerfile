@@ -1,0 +1,26 @@
+# One image for workers and Flower. The code is on PYTHONPATH; only locked, hash-checked packages are installed.
+FROM python:3.13-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONPATH=/app \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --require-hashes --only-binary :all: -r requirements.txt
+
+COPY pipeline pipeline
+COPY workers workers
+COPY ops ops
+
+RUN useradd --uid 10001 --create-home graphinator \
+    && install -d -o graphinator /data
+USER graphinator
+
+# SIGTERM is Celery's warm shutdown: what is under way is finished, the rest stays in Redis.
+STOPSIGNAL SIGTERM
+CMD ["celery", "-A", "workers.app", "worker", "--pool=threads", "--concurrency=3", \
+     "--queues=normalise,write", "--hostname=worker@%h", "--loglevel=INFO", \
+     "--without-gossip", "--without-mingle"]
