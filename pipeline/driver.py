@@ -83,8 +83,11 @@ async def graph_errors() -> AsyncIterator[None]:
         raise graph_error(error) from error
 
 
-class ConflictError(GraphRejected):
-    """A node that this transaction had found is gone: another one deleted it."""
+class Bulk(list[Any]):
+    """A long parameter, printed as its length: the driver prints every parameter, even for a log that is off."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} values>"
 
 
 async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
@@ -96,8 +99,8 @@ async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
     for attempt in range(1, CONFLICT_ATTEMPTS):
         try:
             return await work()
-        except (Neo4jError, ConflictError) as error:
-            if isinstance(error, Neo4jError) and error.code not in _CONFLICTS:
+        except Neo4jError as error:
+            if error.code not in _CONFLICTS:
                 raise
         await asyncio.sleep(random.uniform(0.0, 0.1 * 2**attempt))
     return await work()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from neo4j import AsyncManagedTransaction, unit_of_work
 
 from pipeline.cypher import statement
-from pipeline.driver import Driver, graph_errors
+from pipeline.driver import Bulk, Driver, graph_errors
 from pipeline.model import RecordType
 
 #: Ids are read by a walk along the index where at least one in so many between the first and the last is asked for.
@@ -42,7 +42,7 @@ async def fingerprints_in(
             statement("fingerprints_range", label=record_type.label), lowest=lowest, highest=highest
         )
     else:
-        result = await tx.run(statement("fingerprints", label=record_type.label), ids=list(ids))
+        result = await tx.run(statement("fingerprints", label=record_type.label), ids=Bulk(ids))
     record = await result.single(strict=True)
     found = dict(zip(record["ids"], record["fingerprints"], strict=True))
     if not dense:

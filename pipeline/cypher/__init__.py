@@ -1,4 +1,4 @@
-"""The statements, one a file: `statement("merge_named", label="Genre")` is `merge_named.cypher`.
+"""The statements, one a file: `statement("count_nodes", label="Genre")` is `count_nodes.cypher`.
 
 Cypher takes values as parameters (`$ids`) but no labels and no relationship types; where those vary a
 file says `@label`, and the loader puts in the one asked for. They come from the code, never from data.

@@ -85,12 +85,8 @@ def _acts() -> dict[str, Act]:
     acts: dict[str, Act] = {
         statement("await_indexes"): _nothing,
         statement("unique_keys"): _unique_keys,
-        statement("create_releases"): _create_releases,
         statement("delete_releases"): _delete_releases,
-        statement("create_master_relationships"): _relate_masters,
         statement("create_aliases"): _create_aliases,
-        statement("merge_same_as"): _merge_same_as,
-        statement("merge_part_of"): _merge_part_of,
         statement("settle_same_as"): _settle_same_as,
         statement("settle_part_of"): _settle_part_of,
         statement("delete_asserted", label="Master", types="BY|IS"): _deleting_asserted("Master", "BY", "IS"),
@@ -103,11 +99,10 @@ def _acts() -> dict[str, Act]:
             statement("fingerprints", label=label): _fingerprints(label),
             statement("fingerprints_range", label=label): _fingerprints(label),
             statement("set_properties", label=label): _set_properties(label),
-            statement("merge_numbered", label=label): _merge_numbered(label),
             statement("lock_records", label=label): _merge_numbered(label),
         }
-    for label in NAMED:
-        acts[statement("merge_named", label=label)] = _merge_named(label)
+    for label in ("Master", "Release"):
+        acts[statement("write_records", label=label)] = _write_records(label)
     for label, type_ in SHARED:
         acts |= {
             statement("lock_shared", label=label, type=type_): _nothing,
@@ -176,48 +171,51 @@ def _merge_numbered(label: str) -> Act:
     return answer
 
 
-def _merge_named(label: str) -> Act:
+def _write_records(label: str) -> Act:
     def answer(graph: Graph, p: Mapping[str, Any]) -> Effect:
-        for name in p["names"]:
-            graph.merge(label, name)
+        _merge_numbered("Artist")(graph, {"ends": p["artists"]})
+        _merge_numbered("Label")(graph, {"ends": p["labels"]})
+        for kind, keys in (
+            ("Master", "masters"),
+            ("Genre", "genres"),
+            ("Style", "styles"),
+            ("Person", "persons"),
+        ):
+            for key in p[keys]:
+                graph.merge(kind, key)
+        records: list[Key] = [(label, properties["id"]) for properties in p["records"]]
+        graph.nodes |= {key: dict(properties) for key, properties in zip(records, p["records"], strict=True)}
+
+        def end(kind: str, place: int) -> Key:
+            at = p[f"{kind.lower()}s"][place]
+            return kind, at["id"] if kind in {"Artist", "Label"} else at
+
+        for record, place in p["by"]:
+            graph.relate("BY", records[record], end("Artist", place))
+        for record, place, numbers in p["on"]:
+            graph.relate("ON", records[record], end("Label", place), catalog_numbers=numbers)
+        for record, place in p["derived_from"]:
+            graph.relate("DERIVED_FROM", records[record], end("Master", place))
+        for kind in ("Genre", "Style"):
+            for record, place in p[f"is_{kind.lower()}"]:
+                graph.relate("IS", records[record], end(kind, place))
+        for place, record, role, category, artist_id in p["credited_on"]:
+            graph.relate(
+                "CREDITED_ON",
+                end("Person", place),
+                records[record],
+                tell_apart=(role, artist_id),
+                role=role,
+                category=category,
+                artist_id=artist_id,
+            )
+        for person, artist in p["same_as"]:
+            graph.relate("SAME_AS", end("Person", person), end("Artist", artist))
+        for style, genre in p["part_of"]:
+            graph.relate("PART_OF", end("Style", style), end("Genre", genre))
         return Effect()
 
     return answer
-
-
-def _relate_record(graph: Graph, record: Key, row: Mapping[str, Any]) -> int:
-    return sum(
-        [
-            *(graph.relate("BY", record, ("Artist", each["id"])) for each in row["artists"]),
-            *(graph.relate("IS", record, ("Genre", name)) for name in row["genres"]),
-            *(graph.relate("IS", record, ("Style", name)) for name in row["styles"]),
-        ]
-    )
-
-
-def _relate_masters(graph: Graph, p: Mapping[str, Any]) -> Effect:
-    return Effect(
-        relationships_created=sum(_relate_record(graph, ("Master", row["id"]), row) for row in p["rows"])
-    )
-
-
-def _create_releases(graph: Graph, p: Mapping[str, Any]) -> Effect:
-    created = 0
-    for row in p["rows"]:
-        release = ("Release", row["id"])
-        graph.nodes[release] = dict(row["properties"])
-        created += _relate_record(graph, release, row)
-        for label in row["labels"]:
-            numbers = label["catalog_numbers"] or None
-            created += graph.relate("ON", release, ("Label", label["id"]), catalog_numbers=numbers)
-        if row["master"] is not None:
-            created += graph.relate("DERIVED_FROM", release, ("Master", row["master"]))
-        for credit in row["credits"]:
-            rest = {name: credit[name] for name in ("role", "category", "artist_id")}
-            told_apart = (credit["role"], credit["artist_id"])
-            person = ("Person", credit["name"])
-            created += graph.relate("CREDITED_ON", person, release, tell_apart=told_apart, **rest)
-    return Effect(relationships_created=created)
 
 
 def _delete_releases(graph: Graph, p: Mapping[str, Any]) -> Effect:
@@ -238,20 +236,9 @@ def _deleting_asserted(label: str, *types: str) -> Act:
 
 def _create_aliases(graph: Graph, p: Mapping[str, Any]) -> Effect:
     aliases = [(row["id"], each["id"]) for row in p["rows"] for each in row["aliases"]]
-    created = sum(graph.relate("ALIAS_OF", ("Artist", start), ("Artist", end)) for start, end in aliases)
-    return Effect(relationships_created=created)
-
-
-def _merge_same_as(graph: Graph, p: Mapping[str, Any]) -> Effect:
-    for pair in p["pairs"]:
-        graph.relate("SAME_AS", ("Person", pair["name"]), ("Artist", pair["artist_id"]))
-    return Effect([{"found": len(p["pairs"])}])
-
-
-def _merge_part_of(graph: Graph, p: Mapping[str, Any]) -> Effect:
-    for pair in p["pairs"]:
-        graph.relate("PART_OF", ("Style", pair["style"]), ("Genre", pair["genre"]))
-    return Effect([{"found": len(p["pairs"])}])
+    for start, end in aliases:
+        graph.relate("ALIAS_OF", ("Artist", start), ("Artist", end))
+    return Effect()
 
 
 def _withdraw_shared(label: str, type_: str) -> Act:

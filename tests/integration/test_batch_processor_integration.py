@@ -43,6 +43,7 @@ ROWS: dict[RecordType, list[Row]] = {
         release(21, artists=[2], genres=["Jazz"], credits_=[credit("Ann", "Producer", 2)]),
     ],
 }
+WRITE_RELEASES = statement("write_records", label="Release")
 #: What is in the graph once all of them are written.
 NODES = {"Artist": 4, "Label": 3, "Master": 1, "Release": 2, "Genre": 2, "Style": 1, "Person": 1}
 RELATIONSHIPS = {
@@ -276,7 +277,7 @@ async def test_async_context_manager_cleanup_on_cancellation(world: World, recor
 async def test_async_exception_propagation(world: World) -> None:
     row = release(1, artists=[1], genres=["Rock"], title={"a": "map is no property"})
     if world.fake is not None:
-        world.fake.answer(statement("create_releases"), refusing("title"))
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected) as raised:
         await write_batch(world.driver, RecordType.RELEASES, [row])
     assert isinstance(raised.value.__cause__, neo4j.exceptions.CypherTypeError)
@@ -355,20 +356,20 @@ async def write_claimed(world: World, rows: list[Row], *, holds: bool = True) ->
 
 
 def refusing(title: str) -> Answer:
-    """Neo4j's answer to the statement that creates releases: it takes no map as a property."""
-    create = answers_for_product()[statement("create_releases")]
+    """Neo4j's answer to the statement that writes releases: it takes no map as a property."""
+    write = answers_for_product()[WRITE_RELEASES]
 
     def answer(store: Store, parameters: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        if any(isinstance(row["properties"][title], dict) for row in parameters["rows"]):
+        if any(isinstance(properties[title], dict) for properties in parameters["records"]):
             raise server_error("Neo.ClientError.Statement.TypeError", "Property values can only be primitive")
-        return create(store, parameters)
+        return write(store, parameters)
 
     return answer
 
 
 async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(world: World) -> None:
     if world.fake is not None:
-        world.fake.answer(statement("create_releases"), refusing("title"))
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
     rows = [release(number, title={} if number == 5 else "fine") for number in range(1, 9)]
     assert await write_claimed(world, []) == []
     refused = await write_claimed(world, rows)
@@ -379,7 +380,7 @@ async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_writt
 
 async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(world: World) -> None:
     if world.fake is not None:
-        world.fake.answer(statement("create_releases"), refusing("title"))
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
     rows = [release(number, title={} if number in (4, 5) else "fine") for number in range(1, 9)]
     assert sorted(row["id"] for row, _ in await write_claimed(world, rows)) == [4, 5]
     assert len(await write_claimed(world, [rows[3], rows[4]])) == 2
@@ -390,7 +391,7 @@ async def test_a_graph_that_refuses_too_many_records_is_an_error(
 ) -> None:
     monkeypatch.setattr(tasks, "MOST_REFUSED", 2)
     if world.fake is not None:
-        world.fake.answer(statement("create_releases"), refusing("title"))
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
         await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
 
