@@ -1,5 +1,6 @@
 """What a worker process holds open, from its start to its end."""
 
+import gc
 from threading import Lock
 
 from celery import signals
@@ -12,6 +13,10 @@ from workers.app import GraphinatorApp, connect_quarantine, connect_redis
 from workers.batches import Batches
 from workers.loop import EventLoop, LoopStopped
 from workers.settings import Settings
+
+
+#: How many new objects the garbage collector waits for: rows are many, and end without its help.
+_COLLECTED_OBJECTS = 200_000
 
 
 class WorkerProcess:
@@ -67,6 +72,8 @@ def start(sender: WorkController, **_: object) -> None:
             # Celery goes on after any other exception: the worker would take messages and fail each one.
             raise SystemExit(f"Error: {error}") from error
         _process = process
+        gc.freeze()
+        gc.set_threshold(_COLLECTED_OBJECTS)
 
 
 @signals.worker_shutdown.connect

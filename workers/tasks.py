@@ -6,6 +6,7 @@ to the quarantine. What does raise is infrastructure, and is tried again without
 then the batch is marked as failed and its load ends incomplete.
 """
 
+import gc
 import logging
 from typing import Any
 
@@ -97,6 +98,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
         refused = worker.loop.run(
             _write(worker.driver(), meta.record_type, rows, claim), timeout_seconds=budget
         )
+        # The driver's results hold their parameters, all rows once more, in cycles.
+        gc.collect()
         if refused:
             tally = _set_aside(worker, batch, meta, refused, tally)
         worker.batches.complete(batch, meta.run, tally)
