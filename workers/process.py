@@ -14,7 +14,6 @@ from workers.batches import Batches
 from workers.loop import EventLoop, LoopStopped
 from workers.settings import Settings
 
-
 #: How many new objects the garbage collector waits for: rows are many, and end without its help.
 _COLLECTED_OBJECTS = 200_000
 

@@ -160,8 +160,10 @@ async def _write(
             return await attempt(part[:middle]) + await attempt(part[middle:])
         return []
 
+    if not rows:
+        return []
     await check_schema(driver)
-    refused = await attempt(rows) if rows else []
+    refused = await attempt(rows)
     if len(refused) > MOST_REFUSED:
         raise GraphRejected(f"the graph refuses {len(refused):,} of {len(rows):,} records: {refused[0][1]}")
     return refused

@@ -132,7 +132,7 @@ def test_the_page_says_what_was_found_and_can_be_read_back() -> None:
     assert [outcome.survives for outcome in outcomes] == [False, True]
 
 
-@pytest.mark.parametrize("module", ["pipeline.ends", "pipeline.driver"])
+@pytest.mark.parametrize("module", ["pipeline.parameters", "pipeline.driver"])
 def test_the_relevant_tests_are_those_that_import_the_module_or_what_imports_it(module: str) -> None:
     tests = Relevance(ROOT, ("unit", "integration")).tests(module)
     assert "tests/integration/test_batch_processor_integration.py" in tests
