@@ -33,6 +33,12 @@ THIRD_PARTIES = (
     "zstandard",
 )
 
+#: What shows only when all tests are over, such as an exception in a thread that has ended, and ends the whole run.
+_FOUND_AT_THE_END = (
+    pytest.PytestUnraisableExceptionWarning,
+    pytest.PytestUnhandledThreadExceptionWarning,
+)
+
 
 class FirstFailure:
     """A pytest plugin that remembers the first test that failed."""
@@ -56,10 +62,9 @@ def first_failure(arguments: Sequence[str]) -> str | None:
     plugin = FirstFailure()
     try:
         code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *arguments], plugins=[plugin])
-    except (pytest.PytestUnraisableExceptionWarning, ExceptionGroup) as found:
-        # What the garbage collector finds only when all tests are over ends the whole run with an error.
+    except (*_FOUND_AT_THE_END, ExceptionGroup) as found:
         first = found.exceptions[0] if isinstance(found, ExceptionGroup) else found
-        if not isinstance(first, pytest.PytestUnraisableExceptionWarning):
+        if not isinstance(first, _FOUND_AT_THE_END):
             raise
         return plugin.name or f"end of the run: {first.__cause__}"
     if plugin.name is None and code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
