@@ -31,7 +31,7 @@ def load(session: Session, paths: tuple[Path, ...], as_json_: bool) -> None:
     try:
         # One by one: the reports before an error are told too.
         for report in run_load(session, dumps):
-            reports.append(report)  # noqa: PERF402 - extend would lose them
+            reports.append(report)  # noqa: PERF402 - extend does not promise to keep them
     except (BusyError, SettingError):
         raise
     except BaseException:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from isal import isal_zlib
 
@@ -44,14 +42,6 @@ class Source:
         self.consumed = 0
         #: Bytes of XML delivered so far.
         self.position = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""

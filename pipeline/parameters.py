@@ -41,7 +41,8 @@ def record_parameters(rows: Sequence[Row]) -> dict[str, list[Any]]:
     }
 
     artist_names = _names(artist for _, artist in by)
-    artist_names |= {artist_id: name for name, artist_id in same_as}
+    # In the order of the rows: that of a set is another one in each process, and so would be the name that stays.
+    artist_names |= {credit["artist_id"]: credit["name"] for _, credit in credited_on if credit["artist_id"]}
     label_names = _names(label for _, label in on)
     artist_at, label_at = _places(artist_names), _places(label_names)
     master_at = _places(master for _, master in derived_from)

@@ -98,8 +98,9 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
         refused = worker.loop.run(
             _write(worker.driver(), meta.record_type, rows, claim), timeout_seconds=budget
         )
-        # The driver's results hold their parameters, all rows once more, in cycles.
-        gc.collect()
+        if rows:
+            # The driver's results hold their parameters, all rows once more, in cycles.
+            gc.collect()
         if refused:
             tally = _set_aside(worker, batch, meta, refused, tally)
         worker.batches.complete(batch, meta.run, tally)

@@ -4,7 +4,6 @@
 // the lock; locks are taken in the order given, sorted. A name is kept on stubs only, the newest one.
 UNWIND $ends AS end
 MERGE (n:@label {id: end.id})
-ON CREATE SET n.name = end.name
 SET n:@label
 FOREACH (_ IN CASE WHEN n.fingerprint IS NULL AND end.name <> coalesce(n.name, "") THEN [1] ELSE [] END |
   SET n.name = end.name)

@@ -13,7 +13,6 @@ CALL () {
   UNWIND range(0, size($artists) - 1) AS place
   WITH place, $artists[place] AS end
   MERGE (n:Artist {id: end.id})
-  ON CREATE SET n.name = end.name
   FOREACH (_ IN CASE WHEN n.fingerprint IS NULL AND end.name <> coalesce(n.name, "") THEN [1] ELSE [] END |
     SET n.name = end.name)
   WITH n ORDER BY place
@@ -23,7 +22,6 @@ CALL () {
   UNWIND range(0, size($labels) - 1) AS place
   WITH place, $labels[place] AS end
   MERGE (n:Label {id: end.id})
-  ON CREATE SET n.name = end.name
   FOREACH (_ IN CASE WHEN n.fingerprint IS NULL AND end.name <> coalesce(n.name, "") THEN [1] ELSE [] END |
     SET n.name = end.name)
   WITH n ORDER BY place

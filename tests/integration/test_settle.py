@@ -10,35 +10,26 @@ from tests.integration.rows import artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect
 
 NOTHING = Settled(0, 0, dict.fromkeys(ORPHANABLE, 0))
+SUPPORTING = release(
+    1,
+    artists=[1],
+    labels=[1],
+    master=1,
+    genres=["Rock"],
+    styles=["Punk"],
+    credits_=[credit("Ann", "Design", 2)],
+)
 
 
 async def test_a_settled_graph_stays_as_it_is(driver: Driver) -> None:
     assert await settle(driver) == NOTHING
-    row = release(
-        1,
-        artists=[1],
-        labels=[1],
-        master=1,
-        genres=["Rock"],
-        styles=["Punk"],
-        credits_=[credit("Ann", "Design", 2)],
-    )
-    await write_batch(driver, RecordType.RELEASES, [row])
+    await write_batch(driver, RecordType.RELEASES, [SUPPORTING])
     assert await settle(driver) == NOTHING
-    await expect(driver, keyed(RecordType.RELEASES, [row]))
+    await expect(driver, keyed(RecordType.RELEASES, [SUPPORTING]))
 
 
 async def test_it_removes_and_counts_what_lost_its_support(driver: Driver) -> None:
-    before = release(
-        1,
-        artists=[1],
-        labels=[1],
-        master=1,
-        genres=["Rock"],
-        styles=["Punk"],
-        credits_=[credit("Ann", "Design", 2)],
-    )
-    await write_batch(driver, RecordType.RELEASES, [before])
+    await write_batch(driver, RecordType.RELEASES, [SUPPORTING])
     await write_batch(driver, RecordType.RELEASES, [release(1, 2)])
     assert await settle(driver) == Settled(
         1, 1, {"Artist": 2, "Label": 1, "Master": 1, "Genre": 1, "Style": 1, "Person": 1}

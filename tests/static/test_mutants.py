@@ -132,9 +132,17 @@ def test_the_page_says_what_was_found_and_can_be_read_back() -> None:
     assert [outcome.survives for outcome in outcomes] == [False, True]
 
 
-@pytest.mark.parametrize("module", ["pipeline.parameters", "pipeline.driver"])
-def test_the_relevant_tests_are_those_that_import_the_module_or_what_imports_it(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "test"),
+    [
+        ("pipeline.driver", "tests/integration/test_batch_processor_integration.py"),
+        ("pipeline.rows", "tests/unit/test_records.py"),
+    ],
+)
+def test_the_relevant_tests_are_those_that_import_the_module_or_what_imports_it(
+    module: str, test: str
+) -> None:
     tests = Relevance(ROOT, ("unit", "integration")).tests(module)
-    assert "tests/integration/test_batch_processor_integration.py" in tests
+    assert test in tests
     assert "tests/unit/test_splitter.py" not in tests
     assert all(Path(ROOT, test).exists() for test in tests)

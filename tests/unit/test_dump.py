@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.dump import open_dump
-from pipeline.inflate import ReadError, Source
 from pipeline.model import Chunk, RecordType
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"
@@ -145,8 +144,11 @@ def test_progress_is_counted_in_bytes_of_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_is_closed_with_the_dump(tmp_path: Path) -> None:
-    source = Source(written(tmp_path, DUMP))
-    with source:
-        next(source.blocks())
-    with pytest.raises((ValueError, ReadError)):
-        next(source.blocks())
+    xml = (
+        b"<masters>" + b"".join(b"<master id='%d'/>" % number for number in range(1, 50_000)) + b"</masters>"
+    )
+    with open_dump(written(tmp_path, xml), block_bytes=10_000) as dump:
+        chunks = dump.chunks(1000, 1 << 20)
+        next(chunks)
+    with pytest.raises(ValueError, match="closed file"):
+        list(chunks)

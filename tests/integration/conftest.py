@@ -1,0 +1,32 @@
+"""The product over the fake and over the real driver, for each test that asks for its `world`."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from pipeline.schema import create_schema
+from tests.conftest import Neo4jServer
+from tests.fakes.driver import FakeAsyncDriver
+from tests.integration.world import World, fake_world, real_world
+
+
+@pytest.fixture(params=["fake", "real"])
+def server(request: pytest.FixtureRequest) -> Neo4jServer | None:
+    """The real Neo4j, or None for the fake; started here, outside of any event loop."""
+    return request.getfixturevalue("neo4j_server") if request.param == "real" else None
+
+
+@pytest_asyncio.fixture
+async def world(server: Neo4jServer | None, realistic_async_driver: FakeAsyncDriver) -> AsyncIterator[World]:
+    async with fake_world(realistic_async_driver) if server is None else real_world(server) as world:
+        await create_schema(world.driver)
+        world.watched.seen.clear()
+        yield world
+
+
+@pytest_asyncio.fixture(params=["fake"])
+async def fake(realistic_async_driver: FakeAsyncDriver) -> AsyncIterator[World]:
+    """The fake only, for faults at a certain moment."""
+    async with fake_world(realistic_async_driver) as world:
+        yield world

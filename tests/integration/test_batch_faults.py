@@ -1,0 +1,165 @@
+"""What batch code does when statements fail, the server hangs or a record is refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from pipeline.driver import Driver
+from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.ledger import fingerprints
+from pipeline.model import RecordType, Row
+from pipeline.schema import check_schema, create_schema
+from pipeline.settle import settle
+from pipeline.summary import highlights, node_counts, relationship_counts
+from pipeline.writer import Written, write_batch
+from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
+from tests.integration.rows import release
+from tests.integration.world import ROWS, WRITE_RELEASES, World, refusing
+from workers import tasks
+from workers.batches import Claim
+
+
+@pytest.mark.parametrize("record_type", list(RecordType))
+@pytest.mark.parametrize("make_error", [deadlock, connection_lost])
+@pytest.mark.parametrize("statement_number", [1, 2, 3, 4])
+async def test_a_passing_error_at_any_statement_is_repeated_and_leaves_no_trace(
+    fake: World, record_type: RecordType, make_error: Callable[[], Exception], statement_number: int
+) -> None:
+    assert fake.fake is not None
+    fake.fake.fail(make_error, occurrence=statement_number, times=2)
+    assert await write_batch(fake.driver, record_type, ROWS[record_type]) == Written(
+        created=len(ROWS[record_type])
+    )
+    assert [work.state for work in fake.fake.transactions if work.statements].count("committed") == 1
+
+
+async def test_an_unconfirmed_commit_is_the_callers_to_repeat(fake: World) -> None:
+    assert fake.fake is not None
+    fake.fake.fail(commit_unconfirmed, at=Moment.COMMIT)
+    rows = ROWS[RecordType.MASTERS]
+    with pytest.raises(GraphUnavailable):
+        await write_batch(fake.driver, RecordType.MASTERS, rows)
+    assert await write_batch(fake.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
+
+
+@pytest.mark.parametrize("moment", list(Moment))
+async def test_a_deadline_ends_a_wait_at_any_moment(fake: World, moment: Moment) -> None:
+    assert fake.fake is not None
+    await node_counts(fake.driver)  # connected, and found to answer
+    fake.fake.hang(at=moment)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await write_batch(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS])
+    assert fake.fake.open_sessions == 0
+    assert not any((await node_counts(fake.driver)).values())
+
+
+async def test_the_loser_of_a_race_looks_again(fake: World) -> None:
+    assert fake.fake is not None
+    constraint = "Neo.ClientError.Schema.ConstraintValidationFailed"
+    fake.fake.fail(lambda: server_error(constraint, "already exists"), occurrence=3)
+    rows = ROWS[RecordType.MASTERS]
+    assert await write_batch(fake.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
+
+
+class FixedClaim:
+    """A claim on a batch that stands, or has ended, without Redis."""
+
+    def __init__(self, *, holds: bool = True) -> None:
+        self._holds = holds
+
+    def holds(self) -> bool:
+        return self._holds
+
+
+async def write_claimed(world: World, rows: list[Row], *, holds: bool = True) -> list[tuple[Row, str]]:
+    return await tasks._write(world.driver, RecordType.RELEASES, rows, cast("Claim", FixedClaim(holds=holds)))
+
+
+async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(world: World) -> None:
+    if world.fake is not None:
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
+    rows = [release(number, title={} if number == 5 else "fine") for number in range(1, 9)]
+    assert await write_claimed(world, []) == []
+    refused = await write_claimed(world, rows)
+    assert [row["id"] for row, _ in refused] == [5]
+    assert "Property values" in refused[0][1]
+    assert sorted(await fingerprints(world.driver, RecordType.RELEASES, range(1, 9))) == [1, 2, 3, 4, 6, 7, 8]
+
+
+async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(world: World) -> None:
+    if world.fake is not None:
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
+    rows = [release(number, title={} if number in (4, 5) else "fine") for number in range(1, 9)]
+    assert sorted(row["id"] for row, _ in await write_claimed(world, rows)) == [4, 5]
+    assert len(await write_claimed(world, [rows[3], rows[4]])) == 2
+
+
+async def test_a_graph_that_refuses_too_many_records_is_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MOST_REFUSED", 2)
+    if world.fake is not None:
+        world.fake.answer(WRITE_RELEASES, refusing("title"))
+    with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
+        await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
+
+
+async def test_a_batch_whose_claim_has_ended_is_not_written(world: World) -> None:
+    with pytest.raises(tasks.ClaimLost):
+        await write_claimed(world, ROWS[RecordType.RELEASES], holds=False)
+    assert not any((await node_counts(world.driver)).values())
+    assert await write_claimed(world, ROWS[RecordType.RELEASES]) == []
+
+
+OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
+    "fingerprints": lambda driver: fingerprints(driver, RecordType.LABELS, [3]),
+    "write_batch": lambda driver: write_batch(driver, RecordType.LABELS, ROWS[RecordType.LABELS]),
+    "create_schema": create_schema,
+    "check_schema": check_schema,
+    "settle": settle,
+    "node_counts": node_counts,
+    "relationship_counts": relationship_counts,
+    "highlights": highlights,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+async def test_a_cancellation_leaves_every_operation(
+    fake: World, operation: Callable[[Driver], Awaitable[object]]
+) -> None:
+    assert fake.fake is not None
+    fake.fake.hang()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await operation(fake.driver)
+    assert fake.fake.open_sessions == 0
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+async def test_an_error_leaves_every_operation_and_no_session_open(
+    fake: World, operation: Callable[[Driver], Awaitable[object]]
+) -> None:
+    assert fake.fake is not None
+    fake.fake.fail(lambda: server_error("Neo.ClientError.Statement.TypeError", "refused"))
+    with pytest.raises(GraphRejected, match="refused"):
+        await operation(fake.driver)
+    assert fake.watched.seen in (["entered", "left"], ["entered", "run", "left"])
+
+
+async def test_a_session_waits_until_the_server_answers(fake: World) -> None:
+    assert fake.fake is not None
+    fake.fake.fail(connection_lost, at=Moment.CONNECT, times=2)
+    assert not any((await node_counts(fake.driver)).values())
+    assert [work.state for work in fake.fake.transactions].count("committed") == 7
+
+
+async def test_a_server_that_never_answers_is_unavailable_after_a_while(fake: World) -> None:
+    assert fake.fake is not None
+    fake.driver._connection_timeout_seconds = 0.2
+    await fake.fake.refuse()
+    with pytest.raises(GraphUnavailable, match="did not answer") as raised:
+        await node_counts(fake.driver)
+    assert isinstance(raised.value.__cause__, GraphUnavailable)
