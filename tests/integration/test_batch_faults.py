@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import cast
 
+import neo4j
 import pytest
 
 from pipeline.driver import Driver
@@ -16,7 +18,7 @@ from pipeline.summary import highlights, node_counts, relationship_counts
 from pipeline.writer import Written, write_batch
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
 from tests.integration.rows import release
-from tests.integration.world import ROWS, WRITE_RELEASES, World, refusing
+from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
 from workers import tasks
 from workers.batches import Claim
 
@@ -74,8 +76,18 @@ class FixedClaim:
         return self._holds
 
 
-async def write_claimed(world: World, rows: list[Row], *, holds: bool = True) -> list[tuple[Row, str]]:
-    return await tasks._write(world.driver, RecordType.RELEASES, rows, cast("Claim", FixedClaim(holds=holds)))
+async def write_claimed(
+    world: World, rows: list[Row], *, holds: bool = True, record_type: RecordType = RecordType.RELEASES
+) -> list[tuple[Row, str]]:
+    return await tasks._write(world.driver, record_type, rows, cast("Claim", FixedClaim(holds=holds)))
+
+
+@pytest.mark.parametrize("record_type", list(RecordType))
+async def test_the_task_writes_records_of_every_type(world: World, record_type: RecordType) -> None:
+    rows = ROWS[record_type]
+    assert await write_claimed(world, rows, record_type=record_type) == []
+    ids = [row["id"] for row in rows]
+    assert sorted(await fingerprints(world.driver, record_type, ids)) == sorted(ids)
 
 
 async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(world: World) -> None:
@@ -163,3 +175,29 @@ async def test_a_server_that_never_answers_is_unavailable_after_a_while(fake: Wo
     with pytest.raises(GraphUnavailable, match="did not answer") as raised:
         await node_counts(fake.driver)
     assert isinstance(raised.value.__cause__, GraphUnavailable)
+
+
+@dataclass
+class SlowToConnect(Watched):
+    """A driver whose attempt to connect takes until it is let go on."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def verify_connectivity(self) -> None:
+        self.reached.set()
+        await self.go_on.wait()
+
+
+async def test_a_cancelled_wait_for_the_server_ends_when_its_attempt_has_ended(fake: World) -> None:
+    slow = SlowToConnect(fake.watched.driver)
+    fake.driver._driver = cast("neo4j.AsyncDriver", slow)
+    waiting = asyncio.create_task(fake.driver.session(database="neo4j"))
+    await slow.reached.wait()
+    waiting.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    slow.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

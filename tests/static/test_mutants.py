@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ops.checks.mutant_table import Outcome, keys, missing, render
-from ops.checks.mutants import ROOT, all_mutations
+from ops.checks.mutants import PAGE, ROOT, all_mutations
 from ops.checks.mutations import mutations
 from ops.checks.project_copy import Relevance
 
@@ -130,6 +130,12 @@ def test_the_page_says_what_was_found_and_can_be_read_back() -> None:
     assert keys(page) == [made[0].key, made[1].key]
     assert missing(page, made) == ({mutation.key for mutation in made[2:]}, set())
     assert [outcome.survives for outcome in outcomes] == [False, True]
+
+
+def test_the_page_lists_the_mutants_of_the_code_as_it_is_and_each_fails_a_test() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert missing(page, all_mutations(ROOT)) == (set(), set()), "run `make mutants`"
+    assert "**none**" not in page
 
 
 @pytest.mark.parametrize(
