@@ -192,7 +192,7 @@ class SlowToConnect(Watched):
 async def test_a_cancelled_wait_for_the_server_ends_when_its_attempt_has_ended(fake: World) -> None:
     slow = SlowToConnect(fake.watched.driver)
     fake.driver._driver = cast("neo4j.AsyncDriver", slow)
-    waiting = asyncio.create_task(fake.driver.session(database="neo4j"))
+    waiting = asyncio.create_task(node_counts(fake.driver))
     await slow.reached.wait()
     waiting.cancel()
     for _ in range(10):
