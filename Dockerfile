@@ -9,7 +9,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 
 WORKDIR /app
 COPY requirements.txt .
-RUN pip install --require-hashes --only-binary :all: -r requirements.txt
+RUN pip install --require-hashes --no-deps --only-binary :all: -r requirements.txt
 
 COPY pipeline pipeline
 COPY workers workers
