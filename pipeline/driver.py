@@ -90,6 +90,19 @@ class Bulk(list[Any]):
         return f"<{len(self):,} values>"
 
 
+async def execute(tx: neo4j.AsyncManagedTransaction, text: str, **parameters: Any) -> None:
+    """Run a statement for its effect, to its end; not at all where all that it is given to work on is empty."""
+    if any(value for value in parameters.values() if isinstance(value, list | dict)):
+        result = await tx.run(text, {name: _bulk(value) for name, value in parameters.items()})
+        await result.consume()
+
+
+def _bulk(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _bulk(each) for name, each in value.items()}
+    return Bulk(value) if isinstance(value, list) else value
+
+
 async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
     """What `work()` returns, tried up to CONFLICT_ATTEMPTS times while it meets another transaction.
 

@@ -13,7 +13,7 @@ from pipeline.records import Malformed, parse, to_row
 class Normalised:
     """The outcome for one chunk; every record is in exactly one of the four."""
 
-    #: Rows of records that the graph does not have in this version, distinct by id.
+    #: Rows of records that the graph does not have in this version, distinct by id; `known` says if it has another.
     rows: list[Row] = field(default_factory=list)
     #: How many of the rows are of records that the graph has in another version.
     changed: int = 0
@@ -60,6 +60,7 @@ def normalise(chunk: Chunk, known: Mapping[int, int]) -> Normalised:
         if is_same_version(known.get(record_id), newest[record_id]):
             outcome.unchanged += 1
         else:
+            row["known"] = record_id in known
             outcome.rows.append(row)
-            outcome.changed += record_id in known
+            outcome.changed += row["known"]
     return outcome

@@ -17,6 +17,7 @@ from pipeline.parts import (
     year_of,
     year_of_date,
 )
+from pipeline.plain import decode, is_plain
 from pipeline.rows import to_row
 from pipeline.values import Artist, Label, Malformed, Master, Record, Release
 from pipeline.xml import MalformedError, element_of, elements_of, integer_of
@@ -30,8 +31,13 @@ _TOGETHER = 32
 def parse(record_type: RecordType, records: Sequence[bytes]) -> list[Record | Malformed]:
     """The values of records, in their order; Malformed with its reason in place of one that cannot be read.
 
-    What becomes of a record does not depend on the others.
+    What becomes of a record does not depend on the others. A record is raw XML, or of the plain form.
     """
+    if any(map(is_plain, records)):
+        return [
+            decode(record_type, record) if is_plain(record) else _alone(record_type, record)
+            for record in records
+        ]
     results: list[Record | Malformed] = []
     for start in range(0, len(records), _TOGETHER):
         group = records[start : start + _TOGETHER]

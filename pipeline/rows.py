@@ -6,7 +6,8 @@ from pipeline.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
 from pipeline.model import Row
 from pipeline.values import Artist, Credit, Label, LabelReference, Master, Record, Reference
 
-_PROPERTIES = {
+#: The properties that a record of each label may have beside its id and fingerprint.
+PROPERTIES = {
     "Artist": ("name", "real_name", "profile", "data_quality", "urls", "name_variations"),
     "Label": ("name", "contact_info", "profile", "data_quality", "urls"),
     "Master": ("title", "year", "data_quality", "main_release"),
@@ -51,7 +52,7 @@ def _names(incoming: tuple[Reference, ...], outgoing: tuple[Reference, ...]) -> 
 
 def _properties(record: Record, fingerprint: int) -> dict[str, Any]:
     properties: dict[str, Any] = {"id": record.id, "fingerprint": fingerprint}
-    for name in _PROPERTIES[type(record).__name__]:
+    for name in PROPERTIES[type(record).__name__]:
         value = getattr(record, name)
         if value:
             properties[name] = list(value) if type(value) is tuple else value

@@ -7,14 +7,14 @@ an empty id and the record itself, and are distinct by id.
 from msgspec import Struct
 
 
-class Reference(Struct, frozen=True, gc=False):
+class Reference(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Another record, named by its id; what it is called there, if that is said."""
 
     id: int
     name: str | None = None
 
 
-class LabelReference(Struct, frozen=True):
+class LabelReference(Struct, frozen=True, forbid_unknown_fields=True):
     """A label that a release appeared on, with all catalog numbers it bears there."""
 
     id: int
@@ -22,7 +22,7 @@ class LabelReference(Struct, frozen=True):
     catalog_numbers: tuple[str, ...] = ()
 
 
-class Credit(Struct, frozen=True, gc=False):
+class Credit(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Somebody's part in a release.
 
     `name` is the element `name` of the credit, under which Discogs files the person; the spelling of one
@@ -31,11 +31,12 @@ class Credit(Struct, frozen=True, gc=False):
 
     name: str
     role: str
-    category: str
+    #: Follows from the role.
+    category: str = ""
     artist_id: int | None = None
 
 
-class Artist(Struct, frozen=True):
+class Artist(Struct, frozen=True, forbid_unknown_fields=True):
     """A person, a group or a pseudonym."""
 
     id: int
@@ -50,7 +51,7 @@ class Artist(Struct, frozen=True):
     members: tuple[Reference, ...] = ()
 
 
-class Label(Struct, frozen=True):
+class Label(Struct, frozen=True, forbid_unknown_fields=True):
     """A label, series or company."""
 
     id: int
@@ -63,7 +64,7 @@ class Label(Struct, frozen=True):
     sublabels: tuple[Reference, ...] = ()
 
 
-class Master(Struct, frozen=True):
+class Master(Struct, frozen=True, forbid_unknown_fields=True):
     """What several releases have in common."""
 
     id: int
@@ -76,7 +77,7 @@ class Master(Struct, frozen=True):
     styles: tuple[str, ...] = ()
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, forbid_unknown_fields=True):
     """One edition of something on one or more media."""
 
     id: int

@@ -1,4 +1,4 @@
-// What artists say of their aliases; every end exists, and nothing of an earlier version is left.
+// The aliases of artists that the graph lacks; every end exists.
 UNWIND $rows AS row
 MATCH (artist:Artist {id: row.id})
 UNWIND row.aliases AS reference

@@ -1,4 +1,4 @@
-// Nothing but its own record asserts anything about a release: a changed one is deleted and created anew.
+// Releases that are no more; their relationships are gone already, and nothing refers to a release.
 UNWIND $ids AS id
 MATCH (release:Release {id: id})
-DETACH DELETE release
+DELETE release

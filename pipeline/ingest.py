@@ -1,0 +1,85 @@
+"""Records that are handed over one by one instead of in a dump."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.errors import GraphinatorError
+from pipeline.model import RecordType
+from pipeline.plain import encode
+from pipeline.records import Malformed, parse
+from pipeline.splitter import MAX_RECORD_BYTES
+from pipeline.xml import MalformedError
+
+#: Refused records that an error message names.
+MOST_TOLD = 5
+
+
+class RecordsRefused(GraphinatorError):
+    """Some of what was handed over are no records of their type; the others are accepted."""
+
+
+class Accepted(NamedTuple):
+    """A well-formed record."""
+
+    id: int
+    raw: bytes
+
+
+class Refused(NamedTuple):
+    """What is no record of its type, and why."""
+
+    reason: str
+    raw: bytes
+
+
+def arguments(given: Sequence[Any], named: Mapping[str, Any]) -> tuple[RecordType, list[Any]]:
+    """The `record_type` and the `records` of a call that gives some in order and some by name; raises RecordsRefused."""
+    left = [name for name in ("record_type", "records") if name not in named]
+    call = {**named, **dict(zip(left, given, strict=False))}
+    if len(given) != len(left) or set(call) != {"record_type", "records"}:
+        raise RecordsRefused("ingest takes record_type and records")
+    record_type, records = call["record_type"], call["records"]
+    if record_type not in list(RecordType):
+        raise RecordsRefused(f"{record_type!r} is no record type: it is one of {', '.join(RecordType)}")
+    if not isinstance(records, list):
+        raise RecordsRefused(f"records is a list, not {type(records).__name__}")
+    return RecordType(record_type), records
+
+
+def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
+    """What a caller is told, some of whose records are refused: how many, and of the first ones where and why."""
+    told = [
+        f"records[{place}]: {each.reason}" for place, each in enumerate(outcomes) if isinstance(each, Refused)
+    ]
+    rest = f"; and {len(told) - MOST_TOLD:,} more" if len(told) > MOST_TOLD else ""
+    named = "; ".join(told[:MOST_TOLD])
+    return f"{len(told):,} of {len(outcomes):,} records refused, the others accepted: {named}{rest}"
+
+
+def accept(record_type: RecordType, value: object) -> Accepted | Refused:
+    """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
+    if isinstance(value, str):
+        return _accept_xml(record_type, value)
+    raw = msgspec.json.encode(value)
+    if not isinstance(value, dict):
+        return Refused(f"a record is a string of XML or a dictionary, not {type(value).__name__}", raw)
+    try:
+        accepted = Accepted(*encode(record_type, value))
+    except MalformedError as error:
+        return Refused(str(error), raw)
+    return accepted if len(accepted.raw) <= MAX_RECORD_BYTES else Refused(_TOO_LONG, accepted.raw)
+
+
+def _accept_xml(record_type: RecordType, text: str) -> Accepted | Refused:
+    raw = text.strip().encode(errors="replace")
+    if len(raw) > MAX_RECORD_BYTES:
+        return Refused(_TOO_LONG, raw)
+    if not raw.startswith(b"<"):
+        return Refused("line 1, column 1: a string is the XML of one record", raw)
+    (record,) = parse(record_type, [raw])
+    return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record.id, raw)
+
+
+_TOO_LONG = f"the record is longer than {MAX_RECORD_BYTES:,} bytes"
