@@ -22,5 +22,5 @@ USER graphinator
 # SIGTERM is Celery's warm shutdown: what is under way is finished, the rest stays in Redis.
 STOPSIGNAL SIGTERM
 CMD ["celery", "-A", "workers.app", "worker", "--pool=threads", "--concurrency=3", \
-     "--queues=normalise,write", "--hostname=worker@%h", "--loglevel=INFO", \
+     "--queues=normalise,write,ingest", "--hostname=worker@%h", "--loglevel=INFO", \
      "--without-gossip", "--without-mingle"]

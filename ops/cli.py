@@ -20,6 +20,8 @@ COMMANDS = {
     "demo": "ops.demo",
     "up": "ops.lifecycle",
     "load": "ops.load",
+    "finish": "ops.finish",
+    "verify": "ops.verify",
     "status": "ops.status",
     "quarantine": "ops.quarantine",
     "down": "ops.lifecycle",
@@ -28,7 +30,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done
-  1    a defect in graphinator
+  1    `verify` found a difference; else a defect in graphinator
   2    wrong usage, or a setting with a wrong value
   3    a file is not a dump, or breaks off
   4    a server of the embedded stack does not start or stop
@@ -36,6 +38,7 @@ Exit codes:
   6    Neo4j refuses, or does not answer
   7    a load ended incomplete: repeat it
   8    Redis does not answer
+  9    a dump lacks too many records to be whole: none was removed
   130  interrupted
 
 Every setting is an environment variable GRAPHINATOR_…; the README lists them."""

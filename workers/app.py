@@ -13,12 +13,14 @@ from kombu import Exchange, Queue
 from redis import Redis
 
 from pipeline.errors import SettingError
+from workers.inbox import Inbox
 from workers.quarantine import Quarantine
 from workers.settings import Settings, load_settings
 
 NORMALISE_QUEUE = "normalise"
 WRITE_QUEUE = "write"
-QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE)
+INGEST_QUEUE = "ingest"
+QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE, INGEST_QUEUE)
 
 
 class GraphinatorApp(Celery):
@@ -34,6 +36,15 @@ def connect_redis(settings: Settings) -> Redis:
     """A client of the Redis that is broker, result backend and store of what is in flight."""
     return Redis.from_url(
         _redis_url(settings), socket_timeout=30, socket_connect_timeout=10, socket_keepalive=True
+    )
+
+
+def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
+    """The inbox in that Redis, of the size that the settings allow."""
+    return Inbox(
+        redis,
+        limit_bytes=settings.ingest_megabytes * 1024 * 1024,
+        memory_seconds=4 * settings.visibility_timeout_seconds,
     )
 
 
@@ -68,8 +79,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_transport_options": transport,
         "result_backend_transport_options": {"socket_timeout": 30, "socket_keepalive": True},
         "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
-        "task_default_queue": NORMALISE_QUEUE,
-        "task_create_missing_queues": False,
+        # A caller's chain goes on where the caller's app, if it says nothing else, takes its tasks from.
+        "task_default_queue": "celery",
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_acks_late": True,

@@ -9,18 +9,19 @@ length of the list, which no lost or repeated message can change.
     graphinator:batch:<batch>      hash: `meta`, `chunk:<i>`, `rows:<i>` (compressed; expires)
     graphinator:writing:<batch>    which copy of the batch's body is writing (expires)
     graphinator:run:<run>          hash: the tally of one load of one file, and `failed:<batch>` (expires)
-    graphinator:changes            counts batches that change something
-    graphinator:settled            what that count was when the last `settle` began; equal: nothing to settle
+    graphinator:run:<run>:ids      the ids that the dump of that load contains (packed; expires)
 """
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 import msgspec
+from pyroaring import BitMap64
 from redis import Redis
+from redis.client import Pipeline
 from redis.commands.core import Script
 
 from pipeline.model import Chunk, RecordType, Row
@@ -28,9 +29,6 @@ from workers.blobs import pack, unpack
 
 PREFIX = "graphinator:"
 PENDING = PREFIX + "pending"
-CHANGES = PREFIX + "changes"
-SETTLED = PREFIX + "settled"
-SETTLING_FAILED = PREFIX + "settling_failed"
 
 #: What an abandoned load leaves in Redis goes after this long.
 BATCH_EXPIRY_SECONDS = 7 * 24 * 3600
@@ -113,18 +111,21 @@ class Batches:
         self._store_rows = redis.register_script(_STORE_ROWS)
         self._complete = redis.register_script(_COMPLETE)
         self._fail = redis.register_script(_FAIL)
-        self._release = redis.register_script(_RELEASE)
 
     # The side that sends
 
-    def store(self, batch: str, meta: Meta, chunks: Sequence[bytes]) -> None:
-        """List the batch as pending, with its packed chunks, in one transaction."""
+    def store(
+        self, batch: str, meta: Meta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None = None
+    ) -> None:
+        """List the batch as pending, with its packed chunks, in one transaction; `also` adds to it."""
         fields: dict[Any, Any] = {f"chunk:{index}": chunk for index, chunk in enumerate(chunks)}
         fields["meta"] = msgspec.msgpack.encode(meta)
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(_batch(batch), mapping=fields)
             pipe.expire(_batch(batch), BATCH_EXPIRY_SECONDS)
             pipe.zadd(PENDING, {batch: 0})
+            if also is not None:
+                also(pipe)
             pipe.execute()
 
     def sent(self, batch: str) -> None:
@@ -137,11 +138,11 @@ class Batches:
 
     def pending(self) -> set[str]:
         """The batches that are not done."""
-        return set(_names(self._redis.zrange(PENDING, 0, -1)))
+        return set(text_of_all(self._redis.zrange(PENDING, 0, -1)))
 
     def never_sent(self) -> list[str]:
         """Pending batches whose sender ended between storing and sending them."""
-        return _names(self._redis.zrangebyscore(PENDING, 0, 0))
+        return text_of_all(self._redis.zrangebyscore(PENDING, 0, 0))
 
     def forget(self, batch: str) -> None:
         """Take a batch off the list whose blobs have expired: nobody can do it any more."""
@@ -149,7 +150,7 @@ class Batches:
 
     def overdue(self, age_seconds: float) -> list[str]:
         """Pending batches whose messages were sent longer than `age_seconds` ago: they may be lost."""
-        return _names(self._redis.zrangebyscore(PENDING, 0, time.time() - age_seconds))
+        return text_of_all(self._redis.zrangebyscore(PENDING, 0, time.time() - age_seconds))
 
     # The side that works
 
@@ -180,14 +181,8 @@ class Batches:
     @contextmanager
     def writing(self, batch: str, expiry_seconds: int) -> Iterator["Claim | None"]:
         """Be the one copy of the batch's body that writes; gives None while another copy is."""
-        claim = Claim(self._redis, PREFIX + "writing:" + batch)
-        if not self._redis.set(claim.key, claim.token, nx=True, ex=expiry_seconds):
-            yield None
-            return
-        try:
+        with claimed(self._redis, PREFIX + "writing:" + batch, expiry_seconds) as claim:
             yield claim
-        finally:
-            self._release(keys=[claim.key], args=[claim.token])
 
     def complete(self, batch: str, run: str, tally: Tally) -> bool:
         """Take the batch off the list, count it, drop its blobs; False if that was done before."""
@@ -210,7 +205,7 @@ class Batches:
     def tally(self, run: str) -> tuple[Tally, list[str]]:
         """What became of the run's records so far, and why batches failed."""
         fields = self._redis.hgetall(PREFIX + "run:" + run)
-        stored = dict(zip(_names(fields), _names(fields.values()), strict=True))
+        stored = dict(zip(text_of_all(fields), text_of_all(fields.values()), strict=True))
         counts = {name: int(stored[name]) for name in Tally.__struct_fields__ if name in stored}
         failures = [value for name, value in stored.items() if name.startswith("failed:")]
         return Tally(**counts), failures
@@ -223,36 +218,22 @@ class Batches:
         """How many of the run's records the quarantine had no space for."""
         return int(self._redis.hget(PREFIX + "run:" + run, "not_kept") or 0)
 
-    def unsettle(self) -> None:
-        """Note, before a change is written, that the graph will need `settle`."""
-        self._redis.incr(CHANGES)
+    def store_ids(self, run: str, ids: BitMap64) -> None:
+        """Keep the ids that the dump of the run contains, for `remove_vanished`."""
+        self._redis.set(_ids(run), ids.serialize(), ex=RUN_EXPIRY_SECONDS)
 
-    def changes(self) -> int:
-        """A number that grows with every batch that changes something."""
-        self._redis.setnx(CHANGES, 0)
-        return int(self._redis.get(CHANGES) or 0)
+    def ids(self, run: str) -> BitMap64 | None:
+        """The ids that the dump of the run contains; None when they have been dropped."""
+        stored = _bytes(self._redis.get(_ids(run)))
+        return None if stored is None else BitMap64.deserialize(stored)
 
-    def settled(self, changes: int) -> None:
-        """Note that `settle` has run since the changes had this number."""
-        self._redis.set(SETTLED, changes)
-
-    def is_settled(self) -> bool:
-        """Whether nothing changed since the last `settle` began; False also when Redis has lost its data."""
-        settled, changes = self._redis.mget(SETTLED, CHANGES)
-        return settled is not None and settled == changes
-
-    def settling_failed(self, reason: str) -> None:
-        """Note why `settle` cannot be done, for the load that waits for it."""
-        self._redis.set(SETTLING_FAILED, reason, ex=RUN_EXPIRY_SECONDS)
-
-    def take_settling_failure(self) -> str | None:
-        """Why `settle` could not be done, if that was noted since the last call."""
-        reason = _bytes(self._redis.getdel(SETTLING_FAILED))
-        return None if reason is None else reason.decode()
+    def drop_ids(self, run: str) -> None:
+        """Forget the ids."""
+        self._redis.delete(_ids(run))
 
 
 class Claim:
-    """The right to write one batch."""
+    """The right to write one batch, or to take one step."""
 
     def __init__(self, redis: Redis, key: str) -> None:
         self._redis = redis
@@ -263,15 +244,41 @@ class Claim:
         """Whether the claim has neither expired nor ended with its batch."""
         return self._redis.get(self.key) == self.token
 
+    def renew(self, expiry_seconds: int) -> bool:
+        """Have it expire so many seconds from now; False if it has ended."""
+        return self.holds() and bool(self._redis.expire(self.key, expiry_seconds))
+
+
+@contextmanager
+def claimed(redis: Redis, key: str, expiry_seconds: int) -> Iterator[Claim | None]:
+    """Hold the claim of this key, one process at a time; gives None while another one holds it."""
+    claim = Claim(redis, key)
+    if not redis.set(key, claim.token, nx=True, ex=expiry_seconds):
+        yield None
+        return
+    try:
+        yield claim
+    finally:
+        redis.register_script(_RELEASE)(keys=[key], args=[claim.token])
+
+
+def _ids(run: str) -> str:
+    return PREFIX + "run:" + run + ":ids"
+
 
 def _batch(batch: str) -> str:
     return PREFIX + "batch:" + batch
 
 
-def _bytes(reply: bytes | str | None) -> bytes | None:
-    # The client's types allow for text, which this client is not configured to give.
+def bytes_of(reply: bytes | str) -> bytes:
+    """A reply of Redis; the client's types allow for text, which this client is not configured to give."""
     return reply.encode() if isinstance(reply, str) else reply
 
 
-def _names(replies: Iterable[Any]) -> list[str]:
+def _bytes(reply: bytes | str | None) -> bytes | None:
+    return None if reply is None else bytes_of(reply)
+
+
+def text_of_all(replies: Iterable[Any]) -> list[str]:
+    """Replies of Redis that are names."""
     return [str(reply, "utf-8") for reply in replies]

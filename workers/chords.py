@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery, chord
 from celery.canvas import Signature
 
-from workers.app import NORMALISE_QUEUE, WRITE_QUEUE
+from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, WRITE_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,10 @@ class TaskName:
 
 NORMALISE = TaskName("graphinator.normalise", NORMALISE_QUEUE)
 WRITE_BATCH = TaskName("graphinator.write_batch", WRITE_QUEUE)
+INGEST = TaskName("graphinator.ingest", INGEST_QUEUE)
 BATCH_FAILED = TaskName("graphinator.batch_failed", WRITE_QUEUE)
-SETTLE = TaskName("graphinator.settle", WRITE_QUEUE)
+FINISH = TaskName("graphinator.finish", WRITE_QUEUE)
+REMOVE_VANISHED = TaskName("graphinator.remove_vanished", WRITE_QUEUE)
 
 
 def send_batch(app: Celery, batch: str, chunks: int) -> None:
@@ -36,6 +38,6 @@ def send_batch(app: Celery, batch: str, chunks: int) -> None:
     chord(header, app=app)(body)
 
 
-def send_settle(app: Celery) -> None:
-    """Send the task that ends a load which changed something."""
-    SETTLE.signature(app).apply_async()
+def send_step(app: Celery, task: TaskName, *args: object) -> None:
+    """Send the task of a step that is asked for already."""
+    task.signature(app, *args).apply_async()

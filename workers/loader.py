@@ -6,16 +6,41 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyroaring import BitMap64
+
 from pipeline.dump import Dump, open_dump
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import Chunk, RecordType
 from workers.app import GraphinatorApp
 from workers.batches import Meta, Tally
 from workers.blobs import pack
+from workers.chords import REMOVE_VANISHED
+from workers.flush import flush
 from workers.sender import LoadBroken, Sender
 
 #: How often the progress is told, at most.
 PROGRESS_SECONDS = 0.1
+#: Where more than this share of at least so many records is new or changed, counting anew costs less than keeping count.
+MUCH_SHARE, MUCH_RECORDS = 0.1, 20_000
+
+
+class WouldVanish(GraphinatorError):
+    """A full dump lacks more of the graph's records than is likely: none of them was removed."""
+
+    exit_code = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the dumps of a load contain."""
+
+    #: Whether a dump holds only some records of its type, so that nothing can be said of the others.
+    partial: bool = False
+    #: Whether any number of records may be gone from one dump to the next.
+    allow_vanish: bool = False
+
+
+FULL = Contents()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +70,8 @@ class Report:
     path: Path
     read: int
     tally: Tally
+    #: Records that the dump no longer contains, removed from the graph.
+    vanished: int
     seconds: float
     #: Why some of the dump is neither in the graph nor in the quarantine; empty for a complete load.
     problems: list[GraphinatorError]
@@ -60,30 +87,40 @@ def load(
     paths: Sequence[Path],
     on_progress: Callable[[Progress], None],
     on_wait: Callable[[str], None],
+    contents: Contents = FULL,
 ) -> Iterator[Report]:
     """Load dumps one after the other, as the only load at that time; gives a report as each one ends.
 
-    `on_wait` is called again and again while something is awaited before the first dump and after the last one.
+    Records that a full dump lacks are removed, if all of that dump was loaded. `on_wait` is called again and again while
+    something is awaited before the first dump and after the last one.
     Raises BusyError while another load runs, DumpError for a file that is refused as a whole. A fault
     further on in a file is among its report's problems, and the records before it are loaded.
     """
     sender = Sender(app)
     sender.on_wait = on_wait
     with sender.locked():
+        # What upstream tasks have handed over before is older than what is read from now on.
+        flush(sender, app.settings, everything=True)
         for path in paths:
             with open_dump(path) as dump:
-                yield _Load(app, sender, dump, on_progress).run()
+                yield _Load(app, sender, dump, contents, on_progress).run()
         sender.on_wait = on_wait
-        sender.settle()
+        sender.finish()
 
 
 class _Load:
     """The load of one dump."""
 
     def __init__(
-        self, app: GraphinatorApp, sender: Sender, dump: Dump, on_progress: Callable[[Progress], None]
+        self,
+        app: GraphinatorApp,
+        sender: Sender,
+        dump: Dump,
+        contents: Contents,
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._app = app
+        self._contents = contents
         self._sender = sender
         self._dump = dump
         self._on_progress = on_progress
@@ -91,6 +128,8 @@ class _Load:
         self._started_at = time.monotonic()
         self._told_at = 0.0
         self._read = 0
+        #: The ids of all records read so far: a few MB for a whole dump, whose ids lie close together.
+        self._all_ids = BitMap64()
         self._batches_sent = 0
         #: The batch that is being filled, and the ids of its records.
         self._chunks: list[bytes] = []
@@ -122,9 +161,42 @@ class _Load:
                     f"Redis has lost {lost:,} records in flight: load again, what is in the graph stays"
                 )
             )
+        vanished = 0
+        if not problems and not self._contents.partial:
+            try:
+                vanished = self._remove_vanished()
+            except (WouldVanish, LoadBroken) as error:
+                problems.append(error)
         return Report(
-            self._dump.record_type, self._dump.path, self._read, self._tally, self._seconds(), problems
+            self._dump.record_type,
+            self._dump.path,
+            self._read,
+            self._tally,
+            vanished,
+            self._seconds(),
+            problems,
         )
+
+    def _remove_vanished(self) -> int:
+        """Have a worker remove the records of this type that the dump lacks; how many those were."""
+        self._sender.batches.store_ids(self._run, self._all_ids)
+        try:
+            outcome = self._sender.step(
+                REMOVE_VANISHED,
+                self._run,
+                self._dump.record_type.value,
+                self._contents.allow_vanish,
+                reason="the removal of records that the dump lacks",
+            )
+        finally:
+            self._sender.batches.drop_ids(self._run)
+        if "vanish" in outcome:
+            raise WouldVanish(
+                f"this dump lacks {outcome['vanish']:,} of the {outcome['of']:,} {self._dump.record_type.value} "
+                "in the graph, so none was removed; if it is whole, load it with --allow-vanish, "
+                "if it is not meant to be, with --partial"
+            )
+        return int(outcome["removed"])
 
     def _add(self, chunk: Chunk) -> None:
         self._read += len(chunk.records) + len(chunk.rejected)
@@ -133,6 +205,7 @@ class _Load:
             self._send()
         self._chunks.append(pack(chunk))
         self._ids.update(chunk.ids)
+        self._all_ids.update(chunk.ids)
         self._tell()
 
     def _send(self) -> None:
@@ -164,6 +237,9 @@ class _Load:
 
     def _look(self) -> None:
         self._tally, self._failures = self._sender.batches.tally(self._run)
+        written = self._tally.created + self._tally.changed
+        if written > MUCH_SHARE * max(MUCH_RECORDS, self._tally.read):
+            self._sender.steps.uncount()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started_at

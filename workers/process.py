@@ -9,10 +9,12 @@ from celery.worker import WorkController
 from pipeline.driver import Driver
 from pipeline.errors import GraphinatorError, SettingError
 from pipeline.schema import create_schema
-from workers.app import GraphinatorApp, connect_quarantine, connect_redis
+from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
 from workers.batches import Batches
+from workers.flush import Flusher
 from workers.loop import EventLoop, LoopStopped
 from workers.settings import Settings
+from workers.steps import Steps
 
 #: How many new objects the garbage collector waits for: rows are many, and end without its help.
 _COLLECTED_OBJECTS = 200_000
@@ -21,10 +23,14 @@ _COLLECTED_OBJECTS = 200_000
 class WorkerProcess:
     """The event loop with the driver on it, and the ways to Redis, of one worker process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, app: GraphinatorApp) -> None:
+        settings = app.settings
         redis = connect_redis(settings)
         self.settings = settings
         self.batches = Batches(redis)
+        self.steps = Steps(redis)
+        self.inbox = connect_inbox(settings, redis)
+        self.flusher = Flusher(app)
         self.quarantine = connect_quarantine(settings, redis)
         self.loop = EventLoop(lambda: open_driver(settings))
         self._preparing = Lock()
@@ -65,8 +71,9 @@ def start(sender: WorkController, **_: object) -> None:
     global _process  # noqa: PLW0603 - there is one per process, as its name says
     if isinstance(sender.app, GraphinatorApp):
         try:
-            process = WorkerProcess(sender.app.settings)
+            process = WorkerProcess(sender.app)
             process.loop.start()
+            process.flusher.start()
         except GraphinatorError as error:
             # Celery goes on after any other exception: the worker would take messages and fail each one.
             raise SystemExit(f"Error: {error}") from error
@@ -80,5 +87,6 @@ def stop(sender: WorkController, **_: object) -> None:
     """Roll back what is under way, close the driver, end the loop."""
     global _process  # noqa: PLW0603 - as above
     if isinstance(sender.app, GraphinatorApp) and _process is not None:
+        _process.flusher.stop()
         _process.loop.stop()
         _process = None

@@ -9,11 +9,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
+
+from redis.client import Pipeline
 
 from pipeline.errors import BusyError, GraphinatorError
-from workers.app import QUEUES, GraphinatorApp, connect_redis
-from workers.batches import PREFIX, Batches, Meta
-from workers.chords import send_batch, send_settle
+from workers.app import QUEUES, GraphinatorApp, connect_inbox, connect_redis
+from workers.batches import PREFIX, Batches, Meta, bytes_of
+from workers.chords import FINISH, TaskName, send_batch, send_step
+from workers.steps import Outcome, Steps
 
 #: Held by the one load that runs; expires soon after its process has gone.
 LOCK = PREFIX + "load"
@@ -22,6 +26,8 @@ LOCK_SECONDS = 30
 POLL_SECONDS = 0.01
 #: How often the lock is renewed and lost messages are looked for.
 TEND_SECONDS = 2.0
+#: The pause between two attempts at a step that failed.
+STEP_AGAIN_SECONDS = 1.0
 #: How long nothing may happen before the workers are asked whether they are there.
 SILENCE_SECONDS = 10.0
 
@@ -32,6 +38,14 @@ class LoadBroken(GraphinatorError):
     exit_code = 7
 
 
+class Holder(StrEnum):
+    """What the lock is held for."""
+
+    LOAD = "load"
+    #: For seconds: a load waits for it.
+    INGEST = "ingest"
+
+
 class Sender:
     """Sends batches of chunks, never more in flight than the credit, never one record twice at a time."""
 
@@ -40,7 +54,7 @@ class Sender:
         self._redis = connect_redis(app.settings)
         #: Called again and again while something is awaited, with what that is if not the own batches.
         self.on_wait: Callable[[str], None] = lambda _: None
-        self._token = secrets.token_hex(8).encode()
+        self._token = b""
         self._app = app
         self._tended_at = 0.0
         #: The batches that were pending at the last look, when that last changed, and whether no worker answers.
@@ -50,19 +64,29 @@ class Sender:
         #: The ids in the batches that may still be in flight.
         self._ids: deque[tuple[str, set[int]]] = deque()
         self.batches = Batches(self._redis)
+        self.steps = Steps(self._redis)
+        self.inbox = connect_inbox(app.settings, self._redis)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only load; raises BusyError while another one runs.
+    def locked(self, holder: Holder = Holder.LOAD) -> Iterator[None]:
+        """Be the only one that sends; raises BusyError while a load runs.
 
         Before anything else, waits until what an interrupted load has left is done: it is older.
         """
-        if not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS):
+        self._token = f"{holder}:{secrets.token_hex(8)}".encode()
+        while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS):
             seconds = max(1, self._redis.ttl(LOCK))
-            raise BusyError(
-                f"another load is under way: wait for its end (if it was killed, its lock goes in {seconds} s)"
-            )
+            if holder is Holder.INGEST or not self._is_ingesting():
+                raise BusyError(
+                    f"another load is under way: wait for its end (if it was killed, its lock goes in {seconds} s)"
+                )
+            self.on_wait("the records of upstream tasks that are being written")
+            time.sleep(POLL_SECONDS)
+        self._moved_at, self._silent = time.monotonic(), False
         try:
+            self.steps.withdraw()
+            while self.steps.is_running():
+                self._pause("the end of what an interrupted load has begun")
             self._send_again(self.batches.never_sent())
             self.drain("the batches that an interrupted load has left")
             yield
@@ -70,17 +94,30 @@ class Sender:
             if self._redis.get(LOCK) == self._token:
                 self._redis.delete(LOCK)
 
-    def send(self, batch: str, meta: Meta, chunks: Sequence[bytes], ids: set[int]) -> None:
+    def _is_ingesting(self) -> bool:
+        # Without a holder it was let go this moment, which is as good.
+        holder = self._redis.get(LOCK)
+        return holder is None or bytes_of(holder).startswith(f"{Holder.INGEST}:".encode())
+
+    def send(
+        self,
+        batch: str,
+        meta: Meta,
+        chunks: Sequence[bytes],
+        ids: set[int],
+        also: Callable[[Pipeline], None] | None = None,
+    ) -> None:
         """Store the packed chunks, of records with these ids, as one batch and send its chord, as soon as there is credit for it.
 
-        If one of its records is in flight in another version, that one goes first: the later one counts.
+        If one of its records is in flight in another version, that one goes first: the later one counts. `also` adds to the
+        transaction that stores the batch.
         """
         self._wait_until(self._settings.batches_in_flight - 1)
         pending = self.batches.pending()
         self._ids = deque(sent for sent in self._ids if sent[0] in pending)
         if not all(ids.isdisjoint(sent) for _, sent in self._ids):
             self.drain()
-        self.batches.store(batch, meta, chunks)
+        self.batches.store(batch, meta, chunks, also)
         self._send_again([batch])
         self._ids.append((batch, ids))
 
@@ -88,17 +125,28 @@ class Sender:
         """Wait until nothing is in flight."""
         self._wait_until(0, reason)
 
-    def settle(self) -> None:
-        """Have a worker remove what nothing supports any more, unless nothing has changed since."""
+    def finish(self, *, full: bool = False) -> None:
+        """Have a worker settle what a load leaves to its end, unless there is nothing; with `full`, all anew."""
+        if full or not (self.steps.is_finished() and self.steps.is_counted()):
+            self.step(FINISH, full, reason="the statistics")
+
+    def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
+        """Have a worker take a step, and wait for its end; raises LoadBroken if it cannot be taken."""
+        token = self.steps.ask()
         sent_at = -float("inf")
-        self.batches.take_settling_failure()
-        while not self.batches.is_settled():
-            if (reason := self.batches.take_settling_failure()) is not None:
-                raise LoadBroken(f"what nothing refers to any more could not be removed: {reason}")
-            if time.monotonic() - sent_at > self._settings.resend_after_seconds:
-                send_settle(self._app)
-                sent_at = time.monotonic()
-            self._pause("the removal of what nothing refers to any more")
+        has_begun = False
+        while (outcome := self.steps.outcome(token)) is None:
+            is_running = self.steps.is_running()
+            has_begun = has_begun or is_running
+            # A worker that failed or ended in the middle of it leaves it to the next one.
+            patience = STEP_AGAIN_SECONDS if has_begun else self._settings.resend_after_seconds
+            if not is_running and time.monotonic() - sent_at > patience:
+                send_step(self._app, task, token, *args)
+                sent_at, has_begun = time.monotonic(), False
+            self._pause(reason)
+        if "failed" in outcome:
+            raise LoadBroken(f"{reason}: {outcome['failed']}")
+        return outcome
 
     def _wait_until(self, in_flight: int, reason: str = "") -> None:
         while self.batches.in_flight() > in_flight:

@@ -90,6 +90,16 @@ class Settings(BaseSettings):
         64, ge=1, le=65536, description="raw text of rejected records kept in Redis, at most"
     )
 
+    ingest_records: int = Field(
+        2000, ge=1, le=10_000, description="records of upstream tasks that become a batch at once"
+    )
+    ingest_seconds: int = Field(
+        5, ge=0, le=3600, description="how long they wait for more of them, at most, while no load runs"
+    )
+    ingest_megabytes: int = Field(
+        48, ge=1, le=65536, description="records of upstream tasks that wait in Redis, at most (packed)"
+    )
+
     chunk_records: int = Field(1000, ge=1, le=10_000, description="records in one `normalise` task, at most")
     chunk_bytes: int = Field(
         4 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"

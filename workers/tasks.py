@@ -1,4 +1,4 @@
-"""The tasks: a chord of `normalise` tasks with `write_batch` as its body, and `settle` at the end.
+"""The tasks: a chord of `normalise` tasks with `write_batch` as its body, and the steps that end a load.
 
 Arguments are names of things in Redis, never the things. Task bodies are sync functions: Celery runs
 no coroutines; what is asynchronous is handed to the worker's event loop. Bad data never raises: it goes
@@ -8,7 +8,9 @@ then the batch is marked as failed and its load ends incomplete.
 
 import gc
 import logging
-from typing import Any
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
 from asgiref.sync import sync_to_async
@@ -16,23 +18,30 @@ from celery import Task
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.finish import finish as finish_graph
+from pipeline.ingest import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.ledger import fingerprints
 from pipeline.model import RecordType, Rejected, Row
 from pipeline.normalise import normalise as normalise_chunk
 from pipeline.schema import check_schema
-from pipeline.settle import settle as settle_graph
+from pipeline.vanished import find_vanished
+from pipeline.writer import remove_records
 from pipeline.writer import write_batch as write_rows
 from workers.app import app
 from workers.batches import Claim, Meta, Tally
-from workers.chords import BATCH_FAILED, NORMALISE, SETTLE, WRITE_BATCH
+from workers.chords import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
+from workers.flush import INGEST as INGEST_SOURCE
+from workers.inbox import InboxFull
 from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
+from workers.steps import COUNTED, FINISHED, ClaimLost, Outcome, holding
 
 logger = logging.getLogger(__name__)
 
 #: What passes by itself: tried again for as long as it takes.
 PASSING = (
     GraphUnavailable,
+    InboxFull,
     LoopStopped,
     TimeoutError,
     redis.exceptions.ConnectionError,
@@ -40,16 +49,15 @@ PASSING = (
     redis.exceptions.OutOfMemoryError,
 )
 
-#: How long a copy of `settle` keeps others from starting.
-SETTLE_CLAIM_SECONDS = 900
+#: Vanished records that are removed in one transaction.
+REMOVED_TOGETHER = 1000
+#: More than this share of a type's records does not vanish from one dump to the next: the dump is not whole.
+MOST_VANISHING = 0.05
 #: More refused records in one batch than this are not the records' fault.
 MOST_REFUSED = 100
 
 Summary = dict[str, Any]
-
-
-class ClaimLost(GraphUnavailable):
-    """The batch was written by another copy of its body, or this copy took too long: rolled back."""
+Result = TypeVar("Result")
 
 
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -93,10 +101,11 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
         if rows is None or len(rows) != tally.created + tally.changed:
             # The chunks are still there, and the batch is still pending: it is sent again.
             return {"skipped": "the rows do not fit the summaries"}
-        if tally.changed:
-            worker.batches.unsettle()
+        if rows:
+            worker.steps.unfinish()
         refused = worker.loop.run(
-            _write(worker.driver(), meta.record_type, rows, claim), timeout_seconds=budget
+            _write(worker.driver(), meta.record_type, rows, claim, keep_counts=worker.steps.is_counted()),
+            timeout_seconds=budget,
         )
         if rows:
             # The driver's results hold their parameters, all rows once more, in cycles.
@@ -105,6 +114,28 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             tally = _set_aside(worker, batch, meta, refused, tally)
         worker.batches.complete(batch, meta.run, tally)
         return tally.as_dict()
+
+
+@app.task(name=INGEST.name, base=GraphTask, bind=True)
+def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
+    """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
+
+    Each is a string of raw XML or a dictionary (`pipeline.plain`). The type comes first, unless it is given by name: in a chain,
+    the result of the task before comes first. When this ends the records are stored, and will be written together with
+    those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some are no records of this type,
+    which names them and what is wrong; the others are accepted all the same.
+    """
+    worker = this_process()
+    type_, records = arguments(given, named)
+    outcomes = [accept(type_, record) for record in records]
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+    redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
+    worker.inbox.add(self.request.id or secrets.token_hex(8), type_, accepted, redelivered=redelivered)
+    refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
+    if refused:
+        _quarantine(worker, Meta(type_, f"{INGEST_SOURCE}-{type_}", INGEST_SOURCE, 0), refused)
+        raise RecordsRefused(refusal(outcomes))
+    return {"record_type": type_.value, "accepted": len(accepted)}
 
 
 @app.task(name=BATCH_FAILED.name, ignore_result=True)
@@ -118,27 +149,106 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
     if meta is not None:
         reason = " ".join(str(error).split()) or type(error).__name__
         logger.error("batch %s failed: %s", batch, reason)
+        if meta.source == INGEST_SOURCE:
+            # Nobody will hand these records over again.
+            chunk = batches.chunk(batch, 0)
+            rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
+            _quarantine(this_process(), meta, rejected)
         batches.fail(batch, meta.run, reason)
 
 
-@app.task(name=SETTLE.name, base=GraphTask, ignore_result=True)
-def settle() -> None:
-    """Remove what nothing supports any more, after a load that changed records."""
+@app.task(name=REMOVE_VANISHED.name, ignore_result=True)
+def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outcome:
+    """Remove the records of the type that are not among the ids stored for the run.
+
+    Gives how many were removed. Where more vanish than is likely, unless that is allowed, gives how many would
+    `vanish` `of` how many, and removes none.
+    """
     worker = this_process()
-    with worker.batches.writing("settle", expiry_seconds=SETTLE_CLAIM_SECONDS) as claim:
+
+    def work(hold: Hold, claim: Claim) -> Outcome:
+        type_ = RecordType(record_type)
+        contained = worker.batches.ids(run)
+        if contained is None:
+            raise GraphRejected("the ids that the dump contains are no longer in Redis")
+        found = hold(find_vanished(worker.driver(), type_, contained.__contains__))
+        if len(found.ids) > MOST_VANISHING * found.records and not allow:
+            return {"vanish": len(found.ids), "of": found.records}
+        if not found.ids:
+            return {"removed": 0}
+        worker.steps.unfinish()
+        keep_counts = worker.steps.is_counted()
+        parts = (
+            found.ids[start : start + REMOVED_TOGETHER]
+            for start in range(0, len(found.ids), REMOVED_TOGETHER)
+        )
+        removed = sum(
+            hold(
+                remove_records(
+                    worker.driver(), type_, ids, keep_counts=keep_counts, before_commit=_held(claim)
+                )
+            )
+            for ids in parts
+        )
+        return {"removed": removed}
+
+    return _step(worker, token, work)
+
+
+@app.task(name=FINISH.name, ignore_result=True)
+def finish(token: str, full: bool) -> Outcome:
+    """Settle what a load leaves to its end: the statistics; with `full` all that is derived, anew."""
+    worker = this_process()
+
+    def work(hold: Hold, _: Claim) -> Outcome:
+        counts = full or not worker.steps.is_counted()
+        hold(finish_graph(worker.driver(), counts=counts, derived=full))
+        return {"counted anew": counts}
+
+    return _step(worker, token, work, FINISHED, COUNTED)
+
+
+class Hold(Protocol):
+    """Runs a coroutine on the event loop, holding the claim of a step meanwhile."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, Result], /) -> Result:
+        """What the coroutine returns."""
+
+
+def _step(worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *flags: str) -> Outcome:
+    """Take a step if it is still asked for and nobody takes it; raise the flags when it has ended well.
+
+    What passes by itself is not tried again here: whoever asked for the step sends it again.
+    """
+    with worker.steps.running(token) as claim:
         if claim is None:
-            return
-        changes = worker.batches.changes()
+            return {"skipped": "it is not asked for any more, or another worker does it"}
+
+        def hold(coroutine: Coroutine[Any, Any, Result], /) -> Result:
+            return worker.loop.run(holding(claim, coroutine))
+
         try:
-            worker.loop.run(settle_graph(worker.driver()))
+            outcome = work(hold, claim)
         except GraphRejected as error:
-            worker.batches.settling_failed(str(error))
+            worker.steps.end(token, {"failed": str(error)})
             raise
-        worker.batches.settled(changes)
+        worker.steps.end(token, outcome, *flags)
+        return outcome
+
+
+def _held(claim: Claim) -> Callable[[], Coroutine[Any, Any, None]]:
+    """What a transaction asks before it commits: whether this process still has the claim."""
+
+    async def before_commit() -> None:
+        # Redis is asked in the task's own thread; the loop serves other transactions meanwhile.
+        if not await sync_to_async(claim.holds)():
+            raise ClaimLost("the claim on this batch has ended")
+
+    return before_commit
 
 
 async def _write(
-    driver: Driver, record_type: RecordType, rows: list[Row], claim: Claim
+    driver: Driver, record_type: RecordType, rows: list[Row], claim: Claim, *, keep_counts: bool
 ) -> list[tuple[Row, str]]:
     """Write the rows in one transaction; where the graph refuses some, find them by halving.
 
@@ -146,14 +256,9 @@ async def _write(
     lie in the records.
     """
 
-    async def before_commit() -> None:
-        # Redis is asked in the task's own thread; the loop serves other transactions meanwhile.
-        if not await sync_to_async(claim.holds)():
-            raise ClaimLost("the claim on this batch has ended")
-
     async def attempt(part: list[Row]) -> list[tuple[Row, str]]:
         try:
-            await write_rows(driver, record_type, part, before_commit=before_commit)
+            await write_rows(driver, record_type, part, keep_counts=keep_counts, before_commit=_held(claim))
         except GraphRejected as error:
             if len(part) == 1:
                 return [(part[0], str(error))]
@@ -193,10 +298,10 @@ def _set_aside(
             }
             rejected += found.values()
     _quarantine(worker, meta, rejected)
-    created = max(0, tally.created - len(refused))
+    changed = sum(row["known"] for row, _ in refused)
     return Tally(
         unchanged=tally.unchanged,
-        created=created,
-        changed=tally.changed - (len(refused) - (tally.created - created)),
+        created=tally.created - (len(refused) - changed),
+        changed=tally.changed - changed,
         quarantined=tally.quarantined + len(refused),
     )

@@ -20,9 +20,9 @@ SAMPLE_RECORDS = 1000
 
 @click.command()
 @click.option(
-    "--records", default=40_000, show_default=True, help="Releases; of the other types half as many."
+    "--records", default=120_000, show_default=True, help="Releases; of the other types half as many."
 )
-@click.option("--rounds", default=2, show_default=True, help="How often everything is measured.")
+@click.option("--rounds", default=1, show_default=True, help="How often everything is measured.")
 @click.option("--workers", type=int, help="Worker processes.  [default: one a core]")
 @click.option(
     "--same-indexes/--fewer-indexes",
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Measure records/s end to end and peak memory, beside the common way in the same run.
 
-    About seven minutes on two cores. Rates count from the first record to the last; those of the whole command include
+    About ten minutes on two cores. Rates count from the first record to the last; those of the whole command include
     its start and the clean-up of the graph at its end. The stack lives in a temporary folder and is gone in the end.
     """
     notes = Console(stderr=True)

@@ -23,6 +23,7 @@ from ops.state import load_state
 from pipeline.driver import Driver
 from pipeline.errors import GraphinatorError
 from pipeline.schema import check_schema, create_schema
+from workers.steps import COUNTED, FINISHED
 
 #: Of the same environment as this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
@@ -97,9 +98,12 @@ class BenchStack:
             return int(client.info("memory")["used_memory_peak"])
 
     def wipe(self) -> None:
-        """Empty the graph; its schema stays."""
+        """Empty the graph; its schema stays. What is known of its statistics goes with it."""
+        with redis.Redis.from_url(self.info["redis"]["url"]) as client:
+            client.delete(COUNTED, FINISHED)
         with self._session() as session:
-            session.run(statement("wipe")).consume()
+            for name in ("wipe_relationships", "wipe"):
+                session.run(statement(name)).consume()
 
     @contextmanager
     def constraints_only(self) -> Iterator[None]:

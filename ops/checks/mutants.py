@@ -35,6 +35,7 @@ _OPTIONS = (
     "--timeout-method=signal",
     *("-p", "tests.strictness"),
     *("-p", "tests.fakes.fixtures"),
+    *("-m", "not slow"),
 )
 
 

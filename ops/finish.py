@@ -1,0 +1,24 @@
+"""`graphinator finish`."""
+
+import click
+
+from ops.console import plain_console
+from ops.progress import LoadProgress
+from ops.session import Session
+from workers.sender import Sender
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Compute all that is derived anew, whatever is known of it.")
+@click.pass_obj
+def finish(session: Session, full: bool) -> None:
+    """Settle what an interrupted load has left: its batches, the statistics.
+
+    Every load ends with this. With --full, the statistics, who a credited name is, which genre a style is part of, and
+    what nothing refers to any more are worked out from the records alone.
+    """
+    with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
+        sender = Sender(app)
+        sender.on_wait = progress.wait
+        with sender.locked():
+            sender.finish(full=full)

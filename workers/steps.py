@@ -1,0 +1,129 @@
+"""Steps: what is done to the graph as a whole, between loads of records and never beside them.
+
+A step is asked for by whoever holds the lock of a load, when nothing is in flight. The next holder withdraws what is
+still asked for, and waits until what has begun has ended; so no record is ever written while a step is taken.
+
+    graphinator:step               the token of the step that is asked for
+    graphinator:step:running       who takes it (expires unless renewed)
+    graphinator:step:<token>       how it ended (expires)
+    graphinator:finished           there while no record was written since the last `finish`
+    graphinator:counted            there while writers keep the statistics right
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from redis import Redis
+
+from pipeline.errors import GraphUnavailable
+from workers.batches import PREFIX, Claim, claimed
+
+STEP = PREFIX + "step"
+RUNNING = STEP + ":running"
+FINISHED = PREFIX + "finished"
+COUNTED = PREFIX + "counted"
+
+#: Whoever takes a step says so anew three times as often as its claim would expire.
+CLAIM_SECONDS = 30
+OUTCOME_SECONDS = 3600
+
+Outcome = dict[str, Any]
+Result = TypeVar("Result")
+
+#: Only the step that is still asked for may end: its flags would say too much once records are written again.
+_END = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+for i = 3, #KEYS do redis.call('SET', KEYS[i], 1) end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
+
+class ClaimLost(GraphUnavailable):
+    """Another process holds the claim, or this one took too long: what was under way is rolled back."""
+
+
+class Steps:
+    """The step that is asked for or taken, in one Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._end = redis.register_script(_END)
+
+    # Whoever holds the lock of a load
+
+    def ask(self) -> str:
+        """Ask for a step; its token goes into the message."""
+        token = secrets.token_hex(8)
+        self._redis.set(STEP, token)
+        return token
+
+    def withdraw(self) -> None:
+        """Ask for none any more."""
+        self._redis.delete(STEP)
+
+    def is_running(self) -> bool:
+        """Whether some worker takes a step at this moment."""
+        return bool(self._redis.exists(RUNNING))
+
+    def outcome(self, token: str) -> Outcome | None:
+        """How the step ended; None while it has not."""
+        stored = self._redis.get(STEP + ":" + token)
+        return None if stored is None else dict(json.loads(stored))
+
+    # The worker that takes it
+
+    @contextmanager
+    def running(self, token: str) -> Iterator[Claim | None]:
+        """Be the one that takes the step; gives None where it is not asked for, or another one takes it."""
+        with claimed(self._redis, RUNNING, CLAIM_SECONDS) as claim:
+            asked_for = self._redis.get(STEP) == token.encode()
+            yield claim if asked_for else None
+
+    def end(self, token: str, outcome: Outcome, *flags: str) -> None:
+        """Tell how the step ended, and raise flags with that, if it is still asked for."""
+        keys = [STEP, STEP + ":" + token, *flags]
+        self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
+
+    # What is known of the graph as a whole
+
+    def is_finished(self) -> bool:
+        """Whether no record was written since the last `finish`; False also when Redis has lost its data."""
+        return bool(self._redis.exists(FINISHED))
+
+    def is_counted(self) -> bool:
+        """Whether writers keep the statistics right."""
+        return bool(self._redis.exists(COUNTED))
+
+    def unfinish(self) -> None:
+        """Note, before records are written or removed, that the graph will need `finish`."""
+        self._redis.delete(FINISHED)
+
+    def uncount(self) -> None:
+        """Have writers leave the statistics alone: the next `finish` counts anew."""
+        self._redis.delete(COUNTED)
+
+
+async def holding(claim: Claim, work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` returns; the claim is renewed meanwhile. Raises ClaimLost, with `work` cancelled, if it ends."""
+
+    async def renew() -> None:
+        while True:
+            if not await sync_to_async(claim.renew)(CLAIM_SECONDS):
+                raise ClaimLost("the claim on this step has ended")
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            renewal = group.create_task(renew())
+            result = await work
+            renewal.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return result
