@@ -5,6 +5,7 @@ servers stay up there for the next run, which saves their start while one works 
 """
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from pipeline.driver import Driver
 from pipeline.schema import create_schema
 from workers.app import connect_redis
 from workers.settings import Settings, load_settings
+
+#: A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEVELS = ("unit", "contract", "integration", "acceptance", "static")
 

@@ -105,6 +105,32 @@ def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Gr
     return graph
 
 
+def add_statistics(graph: Graph) -> Graph:
+    """The same graph, its nodes with what is computed from all of it after an import."""
+    ends: dict[NodeKey, list[NodeKey]] = {}
+    reached: dict[NodeKey, list[NodeKey]] = {}
+    parts: dict[NodeKey, int] = {}
+    for kind, start, end, _, _ in graph.relationships:
+        if start[0] == "Release" and kind in {"BY", "ON", "IS"}:
+            ends.setdefault(start, []).append(end)
+            reached.setdefault(end, []).append(start)
+        elif kind == "PART_OF":
+            parts[start] = parts.get(start, 0) + 1
+            parts[end] = parts.get(end, 0) + 1
+    for node, properties in graph.nodes.items():
+        releases = reached.get(node, [])
+        years = [int(str(year)) for each in releases if (year := graph.nodes[each].get("year"))]
+        computed: Properties = {"release_count": len(releases), "first_year": min(years, default=0)}
+        if node[0] in {"Genre", "Style"}:
+            others = {end for release in releases for end in ends[release]}
+            computed["artist_count"] = sum(end[0] == "Artist" for end in others)
+            computed["label_count"] = sum(end[0] == "Label" for end in others)
+            computed["style_count" if node[0] == "Genre" else "genre_count"] = parts.get(node, 0)
+        if node[0] in {"Genre", "Style", "Label", "Artist"}:
+            properties.update(_present(**computed))
+    return graph
+
+
 def stub(node: NodeKey, names: set[str]) -> Properties:
     """The properties of a node that is referred to under these names and that no record defines."""
     label, key = node

@@ -1,14 +1,23 @@
 """The product over the fake and over the real driver, for each test that asks for its `world`."""
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_asyncio
+from celery.worker import WorkController
+from redis import Redis
 
+from pipeline.driver import Driver
 from pipeline.schema import create_schema
 from tests.conftest import Neo4jServer
 from tests.fakes.driver import FakeAsyncDriver
 from tests.integration.world import World, fake_world, real_world
+from workers import process
+from workers.app import GraphinatorApp
+from workers.settings import Settings
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -30,3 +39,19 @@ async def fake(realistic_async_driver: FakeAsyncDriver) -> AsyncIterator[World]:
     """The fake only, for faults at a certain moment."""
     async with fake_world(realistic_async_driver) as world:
         yield world
+
+
+@pytest.fixture
+def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process.WorkerProcess]:
+    """This process as a worker, started and stopped as Celery does; the graph and Redis are empty."""
+    app = GraphinatorApp("tests", set_as_current=False)
+    app.settings = settings
+    sender = cast("WorkController", SimpleNamespace(app=app))
+    thresholds = gc.get_threshold()
+    process.start(sender)
+    try:
+        yield process.this_process()
+    finally:
+        process.stop(sender)
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -125,7 +125,7 @@ def release(
 
 
 def graph_of(rows: Rows) -> Graph:
-    """The graph of these rows as the newest version of each record, after `settle`."""
+    """The graph of these rows as the newest version of each record."""
     graph = Graph()
     names: dict[NodeKey, set[str]] = {}
     asserters: dict[tuple[str, NodeKey, NodeKey], set[int]] = {}

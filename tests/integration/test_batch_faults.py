@@ -10,17 +10,20 @@ import pytest
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.finish import finish
 from pipeline.ledger import fingerprints
-from pipeline.model import RecordType, Row
+from pipeline.model import Chunk, RecordType, Row
 from pipeline.schema import check_schema, create_schema
-from pipeline.settle import settle
 from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.writer import Written, write_batch
+from pipeline.vanished import find_vanished
+from pipeline.verify import Verification
+from pipeline.writer import Written, remove_records, write_batch
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
 from workers import tasks
 from workers.batches import Claim
+from workers.steps import ClaimLost
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -79,7 +82,8 @@ class FixedClaim:
 async def write_claimed(
     world: World, rows: list[Row], *, holds: bool = True, record_type: RecordType = RecordType.RELEASES
 ) -> list[tuple[Row, str]]:
-    return await tasks._write(world.driver, record_type, rows, cast("Claim", FixedClaim(holds=holds)))
+    claim = cast("Claim", FixedClaim(holds=holds))
+    return await tasks._write(world.driver, record_type, rows, claim, keep_counts=False)
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -120,18 +124,23 @@ async def test_a_graph_that_refuses_too_many_records_is_an_error(
 
 
 async def test_a_batch_whose_claim_has_ended_is_not_written(world: World) -> None:
-    with pytest.raises(tasks.ClaimLost):
+    with pytest.raises(ClaimLost):
         await write_claimed(world, ROWS[RecordType.RELEASES], holds=False)
     assert not any((await node_counts(world.driver)).values())
     assert await write_claimed(world, ROWS[RecordType.RELEASES]) == []
 
 
+CHUNK = Chunk(RecordType.LABELS, [0], [3], [b"<label><id>3</id></label>"])
 OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
     "fingerprints": lambda driver: fingerprints(driver, RecordType.LABELS, [3]),
     "write_batch": lambda driver: write_batch(driver, RecordType.LABELS, ROWS[RecordType.LABELS]),
     "create_schema": create_schema,
     "check_schema": check_schema,
-    "settle": settle,
+    "finish": lambda driver: finish(driver, counts=False, derived=False),
+    "find_vanished": lambda driver: find_vanished(driver, RecordType.LABELS, {3}.__contains__),
+    "verify": lambda driver: Verification(RecordType.LABELS).check(driver, CHUNK),
+    "differences": lambda driver: Verification(RecordType.LABELS).differences(driver),
+    "remove_records": lambda driver: remove_records(driver, RecordType.LABELS, [3]),
     "node_counts": node_counts,
     "relationship_counts": relationship_counts,
     "highlights": highlights,

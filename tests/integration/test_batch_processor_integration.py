@@ -13,12 +13,13 @@ import pytest
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
+from pipeline.finish import finish
 from pipeline.ledger import fingerprints
 from pipeline.model import RecordType
 from pipeline.schema import check_schema, create_schema
-from pipeline.settle import settle
 from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.writer import Written, write_batch
+from pipeline.vanished import find_vanished
+from pipeline.writer import Written, remove_records, write_batch
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, World, refusing
 
@@ -68,7 +69,7 @@ async def test_session_run_is_async(world: World) -> None:
     assert world.watched.seen[-1] == "left"
     assert "run" in world.watched.seen
     world.watched.seen.clear()
-    await settle(world.driver)
+    await finish(world.driver, counts=True, derived=True)
     assert len(world.watched.seen) > 6
     assert world.watched.seen == ["entered", "run", "left"] * (len(world.watched.seen) // 3)
 
@@ -158,7 +159,34 @@ async def test_full_batch_processing_workflow(world: World) -> None:
     assert await write_everything(world.driver) == [Written(unchanged=len(rows)) for rows in ROWS.values()]
     changed = release(21, 2, artists=[7])
     assert await write_batch(world.driver, RecordType.RELEASES, [changed]) == Written(changed=1)
-    settled = await settle(world.driver)
-    assert (settled.same_as, settled.part_of) == (1, 0)
-    assert settled.orphans == {"Artist": 0, "Label": 0, "Master": 0, "Genre": 1, "Style": 0, "Person": 1}
+    await finish(world.driver, counts=True, derived=False)
     assert await node_counts(world.driver) == {**NODES, "Genre": 1, "Person": 0}
+    assert (await find_vanished(world.driver, RecordType.RELEASES, {20}.__contains__)).ids == [21]
+    assert await remove_records(world.driver, RecordType.RELEASES, [21], keep_counts=True) == 1
+    assert (await node_counts(world.driver))["Release"] == 1
+
+
+@pytest.mark.parametrize("record_type", list(RecordType))
+async def test_records_of_every_type_may_vanish(world: World, record_type: RecordType) -> None:
+    await write_everything(world.driver)
+    ids = sorted(row["id"] for row in ROWS[record_type])
+    found = await find_vanished(world.driver, record_type, {0}.__contains__)
+    assert (found.records, found.ids) == (len(ids), ids)
+    assert (await find_vanished(world.driver, record_type, ids.__contains__)).ids == []
+    assert await remove_records(world.driver, record_type, ids, keep_counts=True) == len(ids)
+    assert await remove_records(world.driver, record_type, ids) == 0
+    assert await fingerprints(world.driver, record_type, ids) == {}
+
+
+@pytest.mark.parametrize("record_type", list(RecordType))
+async def test_a_removal_that_must_not_be_committed_is_rolled_back(
+    world: World, record_type: RecordType
+) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    await write_everything(world.driver)
+    ids = [row["id"] for row in ROWS[record_type]]
+    with pytest.raises(ZeroDivisionError):
+        await remove_records(world.driver, record_type, ids, before_commit=fail)
+    assert sorted(await fingerprints(world.driver, record_type, ids)) == sorted(ids)

@@ -110,29 +110,3 @@ def test_a_batch_whose_blobs_have_expired_is_forgotten(batches: Batches, redis: 
     assert batches.meta("b") is None
     batches.forget("b")
     assert batches.in_flight() == 0
-
-
-def test_settled_says_whether_anything_changed_since_the_settling_began(batches: Batches) -> None:
-    assert not batches.is_settled()
-    batches.settled(batches.changes())
-    assert batches.is_settled()
-    batches.unsettle()
-    began = batches.changes()
-    batches.unsettle()
-    batches.settled(began)
-    assert not batches.is_settled()
-    batches.settled(batches.changes())
-    assert batches.is_settled()
-
-
-def test_a_redis_without_its_data_is_not_settled(batches: Batches, redis: Redis) -> None:
-    batches.settled(batches.changes())
-    redis.flushall()
-    assert not batches.is_settled()
-
-
-def test_why_settling_failed_is_told_once(batches: Batches) -> None:
-    assert batches.take_settling_failure() is None
-    batches.settling_failed("no constraint")
-    assert batches.take_settling_failure() == "no constraint"
-    assert batches.take_settling_failure() is None

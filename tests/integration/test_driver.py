@@ -26,12 +26,14 @@ from neo4j.exceptions import (
 
 from pipeline.driver import Driver, graph_error, graph_errors
 from pipeline.errors import GraphError, GraphRejected, GraphUnavailable
+from pipeline.finish import finish
 from pipeline.ledger import fingerprints
 from pipeline.model import RecordType
 from pipeline.schema import check_schema, create_schema
-from pipeline.settle import settle
 from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.writer import write_batch
+from pipeline.vanished import find_vanished
+from pipeline.verify import Verification
+from pipeline.writer import remove_records, write_batch
 from tests.conftest import Neo4jServer
 from tests.integration.rows import release
 
@@ -174,7 +176,10 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
     [
         create_schema,
         check_schema,
-        settle,
+        lambda driver: finish(driver, counts=False, derived=False),
+        lambda driver: find_vanished(driver, RecordType.LABELS, set().__contains__),
+        lambda driver: Verification(RecordType.LABELS).differences(driver),
+        lambda driver: remove_records(driver, RecordType.LABELS, [1]),
         node_counts,
         relationship_counts,
         highlights,

@@ -1,47 +1,36 @@
 """The tasks' bodies in a worker process that is this one, on the real servers; no messages."""
 
 import asyncio
-import gc
 import logging
-from collections.abc import Iterator
+import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from celery.worker import WorkController
+from pyroaring import BitMap64
 from redis import Redis
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
+from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType
-from workers import process, tasks
+from workers import flush, process, tasks
 from workers.app import GraphinatorApp
 from workers.batches import PREFIX, Batches, Meta, Tally
 from workers.blobs import pack
+from workers.flush import Stopping
+from workers.inbox import Inbox, InboxFull
 from workers.loop import LoopStopped
 from workers.quarantine import Quarantine
 from workers.settings import Settings
+from workers.steps import FINISHED, ClaimLost, holding
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
 LONG = b"<release id='%d'><title>x</title><extraartists><artist><name>%b</name><role>r</role></artist></extraartists></release>"
-
-
-@pytest.fixture
-def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process.WorkerProcess]:
-    """This process as a worker, started and stopped as Celery does; the graph and Redis are empty."""
-    app = GraphinatorApp("tests", set_as_current=False)
-    app.settings = settings
-    sender = cast("WorkController", SimpleNamespace(app=app))
-    thresholds = gc.get_threshold()
-    process.start(sender)
-    try:
-        yield process.this_process()
-    finally:
-        process.stop(sender)
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 @pytest.fixture
@@ -142,35 +131,188 @@ def test_a_batch_that_failed_for_good_is_counted_with_its_reason(batches: Batche
     assert batches.in_flight() == 0
 
 
-def test_only_one_settles_and_only_what_had_changed_before_it_began(batches: Batches) -> None:
-    batches.unsettle()
-    with batches.writing("settle", 60):
-        tasks.settle()
-    assert not batches.is_settled()
-    tasks.settle()
-    assert batches.is_settled()
+def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process.WorkerProcess) -> None:
+    assert "skipped" in tasks.finish("nobody asked", False)
+    token = worker.steps.ask()
+    with worker.steps.running(token) as claim:
+        assert claim is not None
+        assert worker.steps.is_running()
+        assert "skipped" in tasks.finish(token, False)
+    assert worker.steps.outcome(token) is None
+    assert tasks.finish(token, False) == {"counted anew": True}
+    assert worker.steps.outcome(token) == {"counted anew": True}
+    assert worker.steps.is_finished()
+    assert worker.steps.is_counted()
+    assert "skipped" in tasks.finish(token, False)
 
 
-def test_why_settling_failed_is_kept_for_the_sender(
+def test_a_step_that_is_withdrawn_while_it_is_taken_says_nothing_of_the_graph(
+    worker: process.WorkerProcess,
+) -> None:
+    token = worker.steps.ask()
+    with worker.steps.running(token) as claim:
+        assert claim is not None
+        worker.steps.withdraw()
+        worker.steps.end(token, {"counted anew": True}, FINISHED)
+    assert worker.steps.outcome(token) is None
+    assert not worker.steps.is_finished()
+
+
+def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, redis: Redis) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    with worker.steps.running(worker.steps.ask()) as claim:
+        assert claim is not None
+        assert claim.renew(30)
+        redis.delete(claim.key)
+        with pytest.raises(ClaimLost):
+            worker.loop.run(holding(claim, never()))
+
+
+def test_why_a_step_failed_is_kept_for_the_sender(
     worker: process.WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_: Driver) -> None:
+    async def refuse(_: Driver, **__: bool) -> None:
         raise GraphRejected("no such index")
 
-    monkeypatch.setattr(tasks, "settle_graph", refuse)
-    worker.batches.unsettle()
+    monkeypatch.setattr(tasks, "finish_graph", refuse)
+    token = worker.steps.ask()
     with pytest.raises(GraphRejected):
-        tasks.settle()
-    assert worker.batches.take_settling_failure() == "no such index"
-    assert not worker.batches.is_settled()
+        tasks.finish(token, False)
+    assert worker.steps.outcome(token) == {"failed": "no such index"}
+    assert not worker.steps.is_finished()
 
 
-def test_a_changed_record_leaves_something_to_settle(batches: Batches, redis: Redis) -> None:
-    store(batches, [GOOD])
-    run(1)
-    tasks.settle()
-    assert batches.is_settled()
-    store(batches, [GOOD.replace(b"One", b"Uno")])
-    assert run(1) == Tally(changed=1).as_dict()
-    assert not batches.is_settled()
+def test_a_written_record_leaves_something_to_finish(worker: process.WorkerProcess, redis: Redis) -> None:
+    for record, tally in ((GOOD, Tally(created=1)), (GOOD.replace(b"One", b"Uno"), Tally(changed=1))):
+        tasks.finish(worker.steps.ask(), False)
+        assert worker.steps.is_finished()
+        store(worker.batches, [record])
+        assert run(1) == tally.as_dict()
+        assert not worker.steps.is_finished()
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
+
+
+async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
+    worker: process.WorkerProcess, driver: Driver
+) -> None:
+    store(worker.batches, [b"<label><id>%d</id></label>" % id_ for id_ in range(1, 41)])
+    await asyncio.to_thread(run, 1)
+
+    def remove(*contained: int, allow: bool = False) -> dict[str, Any]:
+        worker.batches.store_ids("run", BitMap64(contained))
+        outcome: dict[str, Any] = tasks.remove_vanished(worker.steps.ask(), "run", "labels", allow)
+        return outcome
+
+    assert await asyncio.to_thread(remove, *range(4, 50)) == {"vanish": 3, "of": 40}
+    assert await asyncio.to_thread(remove, *range(3, 50)) == {"removed": 2}
+    assert await asyncio.to_thread(remove, 39, allow=True) == {"removed": 37}
+    assert list(await fingerprints(driver, RecordType.LABELS, range(1, 41))) == [39]
+    worker.batches.drop_ids("run")
+    with pytest.raises(GraphRejected, match="no longer in Redis"):
+        await asyncio.to_thread(tasks.remove_vanished, worker.steps.ask(), "run", "labels", False)
+
+
+def ingest(record_type: str, *records: object) -> dict[str, Any]:
+    summary: dict[str, Any] = tasks.ingest(record_type, list(records))
+    return summary
+
+
+def waiting(worker: process.WorkerProcess) -> dict[str, int]:
+    return {record_type.value: waiting.records for record_type, waiting in worker.inbox.waiting().items()}
+
+
+def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.flusher.stop()
+    assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
+        "record_type": "labels",
+        "accepted": 2,
+    }
+    assert ingest("masters") == {"record_type": "masters", "accepted": 0}
+    with pytest.raises(RecordsRefused) as raised:
+        ingest("labels", {"id": 3}, {"id": "4"}, *["<label>"] * 6)
+    text = str(raised.value)
+    assert text.startswith(
+        "7 of 8 records refused, the others accepted: records[1]: Expected `int`, got `str`"
+    )
+    assert text.endswith("; and 2 more")
+    assert waiting(worker) == {"labels": 3}
+    assert {entry.reason for entry in worker.quarantine} >= {"Expected `int`, got `str` - at `$.id`"}
+    assert tasks.ingest([{"id": 7}], record_type="masters")["accepted"] == 1
+    wrong: list[tuple[Any, ...]] = [("label", []), ("labels", {"id": 1}), ("labels",), ("labels", [], [])]
+    for call in wrong:
+        with pytest.raises(RecordsRefused):
+            tasks.ingest(*call)
+
+
+def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.flusher.stop()
+    one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
+    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=False)
+    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=True)
+    assert waiting(worker) == {"labels": 1}
+    worker.inbox.add("b", RecordType.LABELS, [one, two], redelivered=True)
+    assert waiting(worker) == {"labels": 2}
+    worker.inbox.add("c", RecordType.LABELS, [one, two, three], redelivered=False)
+    assert waiting(worker) == {"labels": 5}
+    assert worker.inbox.head(RecordType.LABELS, 100, 1 << 20).records == 5
+    assert worker.inbox.head(RecordType.LABELS, 2, 1 << 20).records == 2
+    assert worker.inbox.head(RecordType.LABELS, 5, 1).records == 1
+
+
+def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
+    inbox = Inbox(redis, limit_bytes=1, memory_seconds=60)
+    inbox.add("a", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+    with pytest.raises(InboxFull) as raised:
+        inbox.add("b", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+    assert raised.value.is_retryable()
+    assert isinstance(raised.value, tasks.PASSING)
+
+
+def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProcess, redis: Redis) -> None:
+    worker.flusher.stop()
+    ingest("labels", {"id": 1}, {"id": 2})
+    ingest("labels", {"id": 1, "name": "newer"})
+    taken = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
+    raws = [record for piece in taken.pieces for record in piece.records]
+    meta = Meta(RecordType.LABELS, "ingest-labels", "ingest", 1)
+    chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, [1, 2, 1], raws))
+    worker.batches.store("b", meta, [chunk], partial(worker.inbox.take, taken=taken))
+    assert waiting(worker) == {}
+    assert redis.hget("graphinator:inbox", "bytes") == b"0"
+    assert run(1) == Tally(created=2, unchanged=1).as_dict()
+
+
+def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
+    worker: process.WorkerProcess,
+) -> None:
+    chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
+    worker.batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
+    tasks.batch_failed(None, ValueError("no help"), None, "b")
+    assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [("no help", b'{"id":1}')]
+
+
+def test_a_flusher_that_cannot_go_on_says_so_and_tries_again(
+    worker: process.WorkerProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = [GraphRejected("no such index"), ValueError("a defect")]
+    told = threading.Event()
+
+    def fail(*_: object, **__: object) -> None:
+        if len(errors) == 1:
+            told.set()
+        raise errors.pop() if errors else Stopping
+
+    monkeypatch.setattr(flush, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(flush, "is_due", fail)
+    with caplog.at_level(logging.WARNING):
+        flusher = flush.Flusher(worker.flusher._app)
+        flusher.start()
+        assert told.wait(30)
+        flusher.stop()
+    assert "a defect" in caplog.text

@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.driver import Driver
 from pipeline.model import RecordType, Row
-from pipeline.settle import settle
 from pipeline.writer import Written, write_batch
 from tests.integration.rows import artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect
@@ -83,7 +82,6 @@ async def test_copies_of_one_changed_batch_at_once_are_one_batch(
     one = total(written)
     assert one.created == 0
     assert one.changed + one.unchanged == 4 * len(rows)
-    await settle(driver)
     await expect(driver, keyed(record_type, rows))
 
 
@@ -97,7 +95,6 @@ async def test_batches_that_want_the_same_ends_in_reverse_all_get_through(
         written = await asyncio.gather(*(write_batch(driver, record_type, part) for part in parts))
         one = total(written)
         assert one.created + one.changed == len(rows)
-        await settle(driver)
         await expect(driver, keyed(record_type, rows))
 
 
@@ -110,9 +107,7 @@ async def test_batches_of_all_types_at_once_all_get_through(driver: Driver) -> N
                 for record_type, rows in batches.items()
                 for start in (0, 1)
             ),
-            settle(driver),
         )
-        await settle(driver)
         await expect(
             driver,
             {(record_type, row["id"]): row for record_type, rows in batches.items() for row in rows},

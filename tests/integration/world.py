@@ -126,7 +126,7 @@ def refusing(title: str) -> Answer:
     write = answers_for_product()[WRITE_RELEASES]
 
     def answer(store: Store, parameters: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        if any(isinstance(properties[title], dict) for properties in parameters["records"]):
+        if any(isinstance(properties[title], dict) for properties in parameters["batch"]["records"]):
             raise server_error("Neo.ClientError.Statement.TypeError", "Property values can only be primitive")
         return write(store, parameters)
 

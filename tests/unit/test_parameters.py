@@ -49,6 +49,6 @@ def test_a_record_is_among_its_own_ends_and_keeps_its_place_free_of_names() -> N
 def test_a_pair_that_both_of_its_ends_assert_has_no_sole_one() -> None:
     rows = [artist(1, groups=[2]), artist(2, members=[1, 3])]
     assert shared_pairs(rows, outgoing="groups", incoming="members") == [
-        {"start": 1, "end": 2, "sole": None},
-        {"start": 3, "end": 2, "sole": 2},
+        {"start": 1, "end": 2, "sole": None, "both": True},
+        {"start": 3, "end": 2, "sole": 2, "both": False},
     ]

@@ -36,7 +36,7 @@ def test_off_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.Monke
         progress.show(HALF_WAY)
         progress.wait("[a]")
         progress.wait("[a]")
-        progress.ended(Report(RecordType.LABELS, HALF_WAY.path, 10, Tally(created=10), 1.0, []))
+        progress.ended(Report(RecordType.LABELS, HALF_WAY.path, 10, Tally(created=10), 0, 1.0, []))
     assert console.file.getvalue().splitlines() == [
         "x[red].xml: 25 %, 0:01:00 left, 1 record, 0/s, 1 batch in flight, 0 rejected",
         "waiting for [a]",

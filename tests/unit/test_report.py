@@ -27,16 +27,16 @@ ROOT = Path(__file__).parents[2]
 
 
 def report(*problems: DumpError, quarantined: int = 0) -> Report:
-    return Report(
-        RecordType.LABELS, Path("a[red]b.xml"), 3, Tally(created=3, quarantined=quarantined), 0.5, [*problems]
-    )
+    tally = Tally(created=3, quarantined=quarantined)
+    return Report(RecordType.LABELS, Path("a[red]b.xml"), 3, tally, 2, 0.5, [*problems])
 
 
 def test_json_holds_all_four_record_types() -> None:
     told = json.loads(as_json([report(), report()]))
     assert list(told) == ["artists", "labels", "masters", "releases", "complete"]
     assert set(told["artists"].values()) == {0}
-    assert (told["labels"]["read"], told["labels"]["created"], told["labels"]["seconds"]) == (6, 6, 1.0)
+    labels = told["labels"]
+    assert (labels["read"], labels["created"], labels["vanished"], labels["seconds"]) == (6, 6, 4, 1.0)
     assert told["complete"] is True
 
 

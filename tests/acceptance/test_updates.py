@@ -1,0 +1,213 @@
+"""Month after month: records that changed, that vanished, that upstream tasks brought."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.model import RecordType
+from tests.acceptance.conftest import Product
+from tests.integration.history import draw_record, to_xml, write_dump
+
+ROOT = Path(__file__).parents[2]
+
+
+def dump(folder: Path, record_type: RecordType, ids: range, seed: int) -> Path:
+    """Records that refer to a few others, in one of four versions."""
+    records = [{**draw_record(record_type, 100, seed + id_ % 4), "id": id_} for id_ in ids]
+    for record in records:
+        if "name" in record:
+            record["name"] = f"{record_type.label} {record['id']}"
+    folder.mkdir(exist_ok=True)
+    return write_dump(folder, record_type, records)
+
+
+def months(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Dumps of all types of two months: some records are new, some have changed, and one in fifty is gone."""
+    return (
+        [dump(folder / "a", record_type, range(1, 201), 0) for record_type in RecordType],
+        [dump(folder / "b", record_type, range(5, 211), 1) for record_type in RecordType],
+    )
+
+
+def test_a_dump_over_an_older_one_gives_the_graph_of_the_newer_one_alone(
+    product: Product, tmp_path: Path
+) -> None:
+    first, second = months(tmp_path)
+    product.load(*first)
+    assert product.graph_differences(first, bookkeeping=False) == []
+    result = product.load(*second, chunk_records=50)
+    assert [result[name]["vanished"] for name in ("artists", "labels", "masters", "releases")] == [4] * 4
+    assert product.graph_differences(second, bookkeeping=False) == []
+    assert product.run("finish", "--full").returncode == 0
+    assert product.graph_differences(second, bookkeeping=False) == []
+    again = product.load(*first)
+    assert again["releases"]["vanished"] == 10
+    assert product.graph_differences(first, bookkeeping=False) == []
+    assert product.leftovers() == set()
+
+
+def test_a_dump_that_lacks_too_much_removes_nothing_unless_told_to(product: Product, tmp_path: Path) -> None:
+    whole = dump(tmp_path / "a", RecordType.LABELS, range(1, 101), 0)
+    half = dump(tmp_path / "b", RecordType.LABELS, range(1, 51), 0)
+    product.load(whole)
+    ended = product.run("load", half, "--json")
+    assert ended.returncode == 9
+    assert "lacks 50 of the 100 labels" in ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert (result["labels"]["vanished"], result["complete"]) == (0, False)
+    assert product.graph_differences([whole], bookkeeping=False) == []
+    assert product.run("load", half, "--partial").returncode == 0
+    assert product.graph_differences([whole], bookkeeping=False) == []
+    assert product.run("load", half, "--allow-vanish").returncode == 0
+    assert product.graph_differences([half], bookkeeping=False) == []
+
+
+def test_a_file_that_breaks_off_removes_nothing_and_the_other_types_are_finished(
+    product: Product, tmp_path: Path
+) -> None:
+    artists = dump(tmp_path / "a", RecordType.ARTISTS, range(1, 41), 0)
+    releases = dump(tmp_path / "a", RecordType.RELEASES, range(1, 41), 0)
+    product.load(artists, releases)
+    newer = dump(tmp_path / "b", RecordType.RELEASES, range(1, 41), 1)
+    broken = tmp_path / "b" / "artists.xml"
+    broken.write_bytes(artists.read_bytes()[:-400])
+    ended = product.run("load", broken, newer, "--json")
+    assert ended.returncode == 3
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert (result["artists"]["vanished"], result["complete"]) == (0, False)
+    assert product.graph_differences([artists, newer], bookkeeping=False) == []
+
+
+def test_verify_tells_what_differs(product: Product, tmp_path: Path) -> None:
+    first, _ = months(tmp_path)
+    product.load(*first)
+    same = product.run("verify", *first)
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "the graph is what the dumps say")
+    differs = product.run("verify", tmp_path / "b")
+    assert differs.returncode == 1
+    assert differs.stdout.splitlines()[-1] == "the graph differs from the dumps"
+    compared, missing, _, extra, *_ = next(
+        line.split()[1:] for line in differs.stdout.splitlines() if line.startswith("releases")
+    )
+    assert (compared, missing, extra) == ("206", "10", "4")
+
+
+UPSTREAM = """
+import sys
+from celery import Celery, chain, signature
+
+app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
+app.conf.broker_transport_options = {"visibility_timeout": 720}
+record_type, *records = sys.argv[2:]
+print(app.send_task("graphinator.ingest", (record_type, records), queue="ingest").get(timeout=60))
+"""
+
+
+def upstream(product: Product, record_type: RecordType, *records: str) -> "subprocess.CompletedProcess[str]":
+    """An app that knows nothing of graphinator but the name of its task."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", UPSTREAM, product.redis_url, record_type, *records],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def await_ingested(product: Product) -> None:
+    """Until all that was accepted is written."""
+
+    def number(record_type: RecordType) -> int:
+        return int(product.redis.hget("graphinator:inbox", f"{record_type}:records") or 0)
+
+    deadline = time.monotonic() + 120
+    while any(map(number, RecordType)) or product.redis.exists("graphinator:pending", "graphinator:load"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_any_celery_app_sends_by_name_becomes_the_graph(product: Product, tmp_path: Path) -> None:
+    release: dict[str, Any] = draw_record(RecordType.RELEASES, 1, 3)
+    older = to_xml(RecordType.RELEASES, draw_record(RecordType.RELEASES, 1, 2))
+    newer = to_xml(RecordType.RELEASES, release)
+    assert "'accepted': 2" in upstream(product, RecordType.RELEASES, older, newer).stdout
+    refused = upstream(product, RecordType.RELEASES, "<release>", to_xml(RecordType.RELEASES, {"id": 2}))
+    assert refused.returncode != 0
+    assert "1 of 2 records refused, the others accepted: records[0]: line 1" in refused.stderr
+    await_ingested(product)
+    expected = write_dump(tmp_path, RecordType.RELEASES, [release, {"id": 2}])
+    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert "1 record" in product.run("status").stdout
+
+
+def test_many_small_calls_become_one_batch_and_a_load_counts_as_older_than_what_comes_meanwhile(
+    product: Product, tmp_path: Path
+) -> None:
+    records = [{**draw_record(RecordType.MASTERS, 1, id_ % 4), "id": id_} for id_ in range(1, 31)]
+    product.redis.set("graphinator:load", "load:another one", ex=60)
+    for record in records[:3]:
+        assert (
+            "'accepted': 1"
+            in upstream(product, RecordType.MASTERS, to_xml(RecordType.MASTERS, record)).stdout
+        )
+    product.redis.delete("graphinator:load")
+    await_ingested(product)
+    assert product.redis.hget("graphinator:run:ingest-masters", "created") == b"3"
+    older = write_dump(tmp_path, RecordType.MASTERS, [{"id": record["id"]} for record in records])
+    product.load(older)
+    assert product.graph_differences([older], bookkeeping=False) == []
+
+
+@pytest.mark.parametrize("page", ["docs/upstream-tasks.md"])
+def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    script = tmp_path / "upstream.py"
+    script.write_text(code, encoding="utf-8")
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "celery",
+            "-A",
+            "upstream",
+            "worker",
+            "--pool=solo",
+            "-n",
+            "upstream",
+        ],
+        cwd=tmp_path,
+        env=product.environment() | {"BROKER": product.redis_url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as own_worker:
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-W", "ignore", script],
+                env=product.environment() | {"BROKER": product.redis_url},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        finally:
+            own_worker.terminate()
+    assert (ended.returncode, ended.stdout.splitlines()) == (
+        0,
+        ["{'record_type': 'labels', 'accepted': 2}", "reported: 1 accepted"],
+    ), ended.stderr
+    await_ingested(product)
+    expected = tmp_path / "labels.xml"
+    expected.write_text(
+        "<labels><label><id>5</id><name>Svek</name></label><label><id>1</id><name>Planet E</name>"
+        "<sublabels><label id='31405'>I Ner Zon Sounds</label></sublabels></label></labels>"
+    )
+    differences = product.graph_differences([expected], bookkeeping=False)
+    assert [line for line in differences if "31405" not in line] == []

@@ -1,0 +1,102 @@
+"""A dump is compared with the graph, and every kind of difference is counted; on the fake and on the real Neo4j."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline import verify
+from pipeline.driver import Driver
+from pipeline.fingerprint import fingerprint
+from pipeline.model import Chunk, RecordType
+from pipeline.records import Malformed, parse, to_row
+from pipeline.verify import Differences, TooDifferent, Verification
+from pipeline.writer import remove_records, write_batch
+from tests.integration.history import draw_record, to_xml
+from tests.integration.world import World
+
+
+def chunk_of(record_type: RecordType, raws: Sequence[bytes]) -> Chunk:
+    ids = [record.id for record in parse(record_type, raws) if not isinstance(record, Malformed)]
+    return Chunk(record_type, [0] * len(raws), ids, [*raws])
+
+
+async def write(driver: Driver, chunk: Chunk) -> None:
+    rows = [
+        to_row(record, fingerprint(chunk.record_type, raw))
+        for raw, record in zip(chunk.records, parse(chunk.record_type, chunk.records), strict=True)
+        if not isinstance(record, Malformed)
+    ]
+    await write_batch(driver, chunk.record_type, rows)
+
+
+async def compare(driver: Driver, *chunks: Chunk, partial: bool = False) -> Differences:
+    verification = Verification(chunks[0].record_type)
+    for chunk in chunks:
+        await verification.check(driver, chunk)
+    return await verification.differences(driver, partial=partial)
+
+
+def some(record_type: RecordType, seed: int) -> Chunk:
+    raws = [to_xml(record_type, draw_record(record_type, id_, seed)).encode() for id_ in range(1, 8)]
+    return chunk_of(record_type, raws)
+
+
+@pytest.mark.parametrize("record_type", list(RecordType))
+async def test_what_was_loaded_does_not_differ(world: World, record_type: RecordType) -> None:
+    chunk = some(record_type, 1)
+    await write(world.driver, chunk)
+    assert await compare(world.driver, chunk) == Differences(7)
+    older = some(record_type, 2)
+    assert await compare(world.driver, older, chunk) == Differences(7)
+
+
+LABELS = [
+    b"<label><id>1</id><name>One</name><sublabels><label id='2'>Two</label></sublabels></label>",
+    b"<label><id>2</id><name>Two</name></label>",
+    b"<label><id>3</id><name>Three</name><parentLabel id='1'>One</parentLabel></label>",
+]
+
+
+async def test_each_kind_of_difference_of_labels_is_counted(world: World) -> None:
+    whole = chunk_of(RecordType.LABELS, LABELS)
+    assert await compare(world.driver, whole) == Differences(3, missing=3, relationships_missing=2)
+    await write(world.driver, whole)
+    assert not (await compare(world.driver, whole)).any
+    assert await compare(world.driver, chunk_of(RecordType.LABELS, LABELS[:2])) == Differences(
+        2, extra=1, relationships_extra=1
+    )
+    assert await compare(world.driver, chunk_of(RecordType.LABELS, LABELS[:2]), partial=True) == Differences(
+        2
+    )
+    changed = [LABELS[0].replace(b"One", b"Uno"), LABELS[1], LABELS[2].replace(b"'1'", b"'2'")]
+    assert await compare(world.driver, chunk_of(RecordType.LABELS, changed)) == Differences(
+        3, changed=2, relationships_missing=1, relationships_extra=1
+    )
+    await remove_records(world.driver, RecordType.LABELS, [3])
+    assert await compare(world.driver, whole) == Differences(3, missing=1, relationships_missing=1)
+
+
+async def test_relationships_of_a_record_alone_are_compared_with_all_that_they_say(world: World) -> None:
+    release = (
+        b"<release id='1'><labels><label id='1' name='L' catno='A'/></labels><extraartists>"
+        b"<artist><id>2</id><name>Ann</name><role>Producer</role></artist></extraartists></release>"
+    )
+    await write(world.driver, chunk_of(RecordType.RELEASES, [release]))
+    other = release.replace(b"'A'", b"'B'").replace(b"Producer", b"Design")
+    assert await compare(world.driver, chunk_of(RecordType.RELEASES, [other])) == Differences(
+        1, changed=1, relationships_missing=2, relationships_extra=2
+    )
+
+
+async def test_a_malformed_record_of_the_dump_is_neither_missing_nor_extra(world: World) -> None:
+    await write(world.driver, chunk_of(RecordType.LABELS, LABELS))
+    broken = Chunk(RecordType.LABELS, [0] * 3, [1, 2, 3], [*LABELS[:2], b"<label><id>3</id>"])
+    assert await compare(world.driver, broken) == Differences(3, relationships_extra=1)
+
+
+async def test_a_dump_of_another_graph_is_not_compared_to_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "MOST_DIFFERENT", 2)
+    with pytest.raises(TooDifferent, match="more than 2 labels differ"):
+        await compare(world.driver, chunk_of(RecordType.LABELS, LABELS))
