@@ -152,6 +152,8 @@ class Driver:
             liveness_check_timeout=60.0,
             max_transaction_retry_time=TRANSACTION_RETRY_SECONDS,
             notifications_min_severity="OFF",
+            # Otherwise the driver, in its debug mode, looks up the source of every caller, which takes longer than the query.
+            warn_notification_severity="OFF",
             telemetry_disabled=True,
         )
 

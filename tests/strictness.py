@@ -11,11 +11,9 @@ or for the garbage collector is not the callback's.
 import asyncio
 import contextlib
 import gc
-import inspect
 import logging
 import os
 import resource
-import sys
 import threading
 import time
 from collections.abc import Generator
@@ -63,7 +61,8 @@ class Usage:
         computing = self.processor - since.processor - (self.collecting - since.collecting)
         waiting = (self.wall - since.wall) - (self.processor - since.processor) - (self.queued - since.queued)
         waits = self.waits - since.waits
-        if not _WAITS_ARE_MEASURED or waiting < SHORT_WAIT_SECONDS * max(waits, 1):
+        # A thread that never let go of the processor did not wait: the machine was taken from it.
+        if not _WAITS_ARE_MEASURED or not waits or waiting < SHORT_WAIT_SECONDS * waits:
             return computing
         return max(computing, waiting)
 
@@ -114,8 +113,6 @@ class _Errors(logging.Handler):
 
 
 def _fail_for_incidents() -> Generator[None, object, object]:
-    # In debug mode the driver asks for its callers' source files, for which `inspect` looks at every new module once.
-    inspect.getmodule(sys._getframe(), "no such file")
     _incidents.clear()
     outcome = yield
     incidents = list(_incidents)

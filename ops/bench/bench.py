@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from ops.bench import baseline
-from ops.bench.stack import BenchError, BenchStack
+from ops.bench.month import Month
+from ops.bench.stack import BenchError, BenchStack, Load
 from pipeline.model import RecordType
 
 #: Called with what is being done now.
@@ -27,6 +28,9 @@ class Round:
     #: Releases the common way.
     baseline_first: float = 0.0
     baseline_unchanged: float = 0.0
+    #: Seconds of the commands that load next month's dumps of all types: over this month's, and into an empty graph.
+    update_seconds: float = 0.0
+    reload_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -45,35 +49,60 @@ class Figures:
         return median(figure(each) for each in self.rounds)
 
 
+@dataclass(frozen=True, slots=True)
+class Dumps:
+    """What is loaded."""
+
+    #: Small ones, loaded before anything is measured.
+    warm_up: Mapping[RecordType, Path]
+    this_month: Mapping[RecordType, Path]
+    next_month: Mapping[RecordType, Month]
+
+
 class Bench:
     """Measures on a stack; `figures` fill while it runs."""
 
-    def __init__(
-        self, stack: BenchStack, dumps: Mapping[RecordType, Path], on_step: OnStep, *, same_indexes: bool
-    ) -> None:
+    def __init__(self, stack: BenchStack, dumps: Dumps, on_step: OnStep, *, same_indexes: bool) -> None:
         self.figures = Figures()
         self._same_indexes = same_indexes
         self._stack = stack
-        self._dumps = dumps
+        self._dumps = dumps.this_month
+        self._dumps_of_warm_up = dumps.warm_up
+        self._next_month = dumps.next_month
         self._on_step = on_step
 
     def run(self, rounds: int) -> Figures:
         """Load the dumps in so many rounds; each way starts with an empty graph, and they take turns at being first.
 
-        Both use the same server, warm after the first load, with the same constraints. With `same_indexes` both
-        also keep the same search indexes, which are part of the graph; each small transaction of the common way pays
-        dearly for them, so without it they are ours alone.
+        Both use the same server, which has compiled its code in a warm-up that runs both ways, with the same constraints. With
+        `same_indexes` both also keep the same search indexes, which are part of the graph; each small transaction of the
+        common way pays dearly for them, so without it they are ours alone.
         """
+        self._warm_up()
         for number in range(1, rounds + 1):
+            name = f"round {number} of {rounds}"
             measured = Round()
             ways = [self._measure_ours, self._measure_baseline]
             for way in ways if number % 2 else reversed(ways):
-                way(measured, f"round {number} of {rounds}")
-                self._on_step(f"round {number} of {rounds}: emptying the graph")
-                self._stack.wipe()
+                way(measured, name)
+                self._empty(name)
+            self._measure_reload(measured, name)
+            self._empty(name)
             self.figures.rounds.append(measured)
         self.figures.redis_peak = self._stack.redis_peak()
         return self.figures
+
+    def _warm_up(self) -> None:
+        self._on_step("warming up")
+        for dump in self._dumps_of_warm_up.values():
+            self._stack.load(dump)
+        self._stack.wipe()
+        baseline.load(self._dumps_of_warm_up[RecordType.RELEASES], *self._stack.login())
+        self._stack.wipe()
+
+    def _empty(self, name: str) -> None:
+        self._on_step(f"{name}: emptying the graph")
+        self._stack.wipe()
 
     def _measure_ours(self, measured: Round, name: str) -> None:
         for record_type in self._dumps:
@@ -86,14 +115,25 @@ class Bench:
             measured.unchanged[record_type], measured.unchanged_command[record_type] = self._load(
                 record_type, "unchanged"
             )
+        self._on_step(f"{name}: next month")
+        for month in self._next_month.values():
+            load = self._stack.load(month.path)
+            _check(load, created=month.new, changed=month.changed, vanished=month.vanished)
+            measured.update_seconds += load.seconds
+
+    def _measure_reload(self, measured: Round, name: str) -> None:
+        self._on_step(f"{name}: next month, into the empty graph")
+        for month in self._next_month.values():
+            load = self._stack.load(month.path)
+            _check(load, created=month.records)
+            measured.reload_seconds += load.seconds
 
     def _load(self, record_type: RecordType, expected: str) -> tuple[float, float]:
         """The two rates of one load, of which every record must have met with what was expected."""
         load = self._stack.load(self._dumps[record_type])
         counts = load.report[record_type]
         records = counts["read"]
-        if not load.report["complete"] or counts[expected] != records:
-            raise BenchError(f"a load did not go as it must: {load.report}")
+        _check(load, **{expected: records})
         for process, peak in load.peaks.items():
             self.figures.peaks[process] = max(peak, self.figures.peaks.get(process, 0))
         self.figures.records[record_type] = records
@@ -111,3 +151,10 @@ class Bench:
         if loaded.written != (0 if unchanged else loaded.read):
             raise BenchError(f"the baseline did not go as it must: {loaded}")
         return loaded.rate
+
+
+def _check(load: Load, **expected: int) -> None:
+    """Raise BenchError unless the one dump of the load was loaded whole, with these counts."""
+    counts = next(each for each in load.report.values() if isinstance(each, dict) and each["read"])
+    if not load.report["complete"] or any(counts[name] != number for name, number in expected.items()):
+        raise BenchError(f"a load did not go as it must ({expected}): {load.report}")

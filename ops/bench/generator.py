@@ -37,7 +37,7 @@ SHIFT = 20_000_000
 NOVELTY = {"artist": 0.18, "label": 0.2, "master": 0.25, "person": 0.18}
 
 #: Window bits that ask for a gzip header; the library writes no time into it, so that equal seeds give equal bytes.
-_GZIP = 31
+GZIP = 31
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 _FILE_NAME = "discogs_20200806_{}.xml.gz"
@@ -166,7 +166,7 @@ def generate(folder: Path, multiply: int | Mapping[RecordType, int], seed: int =
 
 
 def _write(path: Path, record_type: RecordType, made: Template, sharing: Sharing, copies: int) -> None:
-    compressor = isal_zlib.compressobj(1, wbits=_GZIP)
+    compressor = isal_zlib.compressobj(1, wbits=GZIP)
     root = record_type.encode()
     with path.open("wb") as file:
         file.write(compressor.compress(b"<%b>\n" % root))

@@ -46,6 +46,13 @@ def _releases(figures: Figures) -> Iterator[Line]:
     yield Line("command, first load", _rate(command))
     command = figures.median(lambda each: each.unchanged_command[releases])
     yield Line("command, unchanged", _rate(command))
+    update, reload = (
+        figures.median(lambda each: each.update_seconds),
+        figures.median(lambda each: each.reload_seconds),
+    )
+    ratio = figures.median(lambda each: each.reload_seconds / each.update_seconds)
+    yield Line("next month, all types", f"{update:,.1f} s")
+    yield Line("the same, first load", f"{reload:,.1f} s", ratio=f"{ratio:.1f} x")
 
 
 def _against(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.bench.generator import SAMPLE, SHIFT, generate
+from ops.bench.month import NEW, next_month
 from pipeline.model import RecordType
 from tests.oracle import Facts, Graph, expected_graph, records
 
@@ -134,3 +135,26 @@ def test_a_smaller_multiple_is_the_beginning_of_a_larger_one(
     smaller = generate(tmp_path, {RecordType.MASTERS: 2}, seed=1)[RecordType.MASTERS]
 
     assert list(records(smaller)) == read[RecordType.MASTERS][: 2 * PER_COPY]
+
+
+@pytest.mark.parametrize("record_type", RecordType)
+def test_next_month_differs_from_this_one_as_it_says(
+    read: dict[RecordType, list[Facts]],
+    files: dict[RecordType, Path],
+    tmp_path: Path,
+    record_type: RecordType,
+) -> None:
+    before = 2 * PER_COPY
+    this_month = {fact.node: fact for fact in read[record_type][:before]}
+
+    month = next_month(files[record_type], before, tmp_path / "next.xml.gz", seed=1)
+
+    dump = {fact.node: fact for fact in records(month.path)}
+    assert len(dump) == month.records
+    assert len(dump.keys() - this_month.keys()) == month.new == before * NEW
+    assert len(this_month.keys() - dump.keys()) == month.vanished > 0
+    changed = [node for node in dump.keys() & this_month.keys() if dump[node] != this_month[node]]
+    assert len(changed) == month.changed
+    assert 0.01 < month.changed / before < 0.03
+    related = [node for node in changed if dump[node].relationships != this_month[node].relationships]
+    assert 0 < len(related) < len(changed)
