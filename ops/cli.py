@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "ops.demo",
     "up": "ops.lifecycle",
     "load": "ops.load",
+    "resume": "ops.resume",
     "finish": "ops.finish",
     "verify": "ops.verify",
     "status": "ops.status",

@@ -11,8 +11,10 @@ from ops.progress import LoadProgress
 from ops.report import as_json, print_reports
 from ops.session import Session
 from pipeline.errors import BusyError, SettingError
+from workers.app import connect_redis
 from workers.loader import FULL, Contents, Report
 from workers.loader import load as load_dumps
+from workers.redis_check import dangers
 
 
 @click.command()
@@ -59,7 +61,10 @@ def load(
 
 def run_load(session: Session, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
     """Load the dumps, showing progress; gives a report as each one ends."""
-    with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
+    console = plain_console(stderr=True)
+    for danger in dangers(connect_redis(session.connected())):
+        console.print(f"[bold yellow]Warning:[/] {danger}")
+    with session.app() as app, LoadProgress(console) as progress:
         for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
             progress.ended(report)
             yield report

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from ops.console import counted
 from pipeline.model import RecordType
-from workers.batches import Tally
 from workers.loader import Report
+from workers.runs import Tally
 
 
 def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:

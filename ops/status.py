@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
-from ops.console import counted, plain_console
+from ops.console import counted, one_line, plain_console
 from ops.info import read_info
 from ops.session import Session
 from pipeline.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
 from workers.batches import Batches
 from workers.process import open_driver
+from workers.runs import Run, Runs, State
+
+#: Runs that a person is shown; `--json` has them all.
+SHOWN_RUNS = 12
 
 
 @click.command()
@@ -29,7 +35,7 @@ def status(session: Session, as_json_: bool) -> None:
 
 
 def read_status(session: Session) -> dict[str, Any]:
-    """One object: `stack` (as `up --json`, or None), `batches_in_flight`, `quarantined`, `nodes`, `relationships`.
+    """One object: `stack` (as `up --json`, or None), `runs`, `batches_in_flight`, `quarantined`, `nodes`, `relationships`.
 
     Where nothing runs and the settings name no servers, all but `stack` is left out.
     """
@@ -38,11 +44,30 @@ def read_status(session: Session) -> dict[str, Any]:
     status: dict[str, Any] = {"stack": None if info is None else info.to_json()}
     if settings.redis_url is not None:
         redis = connect_redis(settings)
-        status["batches_in_flight"] = Batches(redis).in_flight()
+        batches = Batches(redis)
+        pending = batches.pending()
+        status["runs"] = [_described(run, pending) for run in Runs(redis)]
+        status["batches_in_flight"] = len(pending)
         status["quarantined"] = len(connect_quarantine(settings, redis))
     if settings.neo4j_uri is not None:
         status["nodes"], status["relationships"] = asyncio.run(_counts(session))
     return status
+
+
+def _described(run: Run, pending: set[str]) -> dict[str, Any]:
+    ending = run.ending
+    return {
+        "run": run.name,
+        "record_type": run.record_type.value,
+        "state": run.state.value,
+        "path": None if run.about is None else run.about.path,
+        "at": None if run.about is None else run.about.at,
+        "read": run.read,
+        **run.tally.as_dict(),
+        "vanished": 0 if ending is None else ending.vanished,
+        "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in pending),
+        "problems": [] if ending is None else ending.problems,
+    }
 
 
 async def _counts(session: Session) -> tuple[dict[str, int], dict[str, int]]:
@@ -58,6 +83,8 @@ def print_status(console: Console, status: dict[str, Any]) -> None:
     else:
         neo4j = stack["neo4j"]
         console.print(f"{counted(stack['workers'], 'worker')}, Neo4j at {neo4j['uri']} ({neo4j['browser']})")
+    if status.get("runs"):
+        print_runs(console, status["runs"])
     if "batches_in_flight" in status:
         console.print(
             f"{counted(status['batches_in_flight'], 'batch')} in flight, "
@@ -65,6 +92,30 @@ def print_status(console: Console, status: dict[str, Any]) -> None:
         )
     if "nodes" in status:
         print_counts(console, status["nodes"], status["relationships"])
+
+
+def print_runs(console: Console, runs: list[dict[str, Any]]) -> None:
+    """The newest runs, one a line, and what is to be done where one did not end well."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("load")
+    table.add_column("state")
+    for heading in ("read", "unchanged", "written", "vanished", "set aside", "in flight"):
+        table.add_column(heading, justify="right")
+    for run in runs[-SHOWN_RUNS:]:
+        numbers = (
+            run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
+            run["batches_in_flight"],
+        )  # fmt: skip
+        name = "from upstream tasks" if run["path"] is None else Path(run["path"]).name
+        table.add_row(
+            one_line(f"{run['record_type']}: {name}"), run["state"], *(f"{number:,}" for number in numbers)
+        )
+    console.print(table)
+    for run in runs[-SHOWN_RUNS:]:
+        for problem in run["problems"]:
+            console.print(one_line(f"{run['run']}: {problem}"), markup=False)
+    if any(run["state"] == State.STALLED for run in runs):
+        console.print("`graphinator resume` finishes what has stalled")
 
 
 def print_counts(console: Console, nodes: dict[str, int], relationships: dict[str, int]) -> None:

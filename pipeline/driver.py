@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,7 +16,7 @@ from neo4j.exceptions import (
     Neo4jError,
 )
 
-from pipeline.errors import GraphError, GraphRejected, GraphUnavailable
+from pipeline.errors import GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 
 T = TypeVar("T")
 
@@ -31,21 +31,28 @@ TRANSACTION_RETRY_SECONDS = 30.0
 _WILL_FAIL_AGAIN = ("Neo.DatabaseError.Schema.", "Neo.DatabaseError.Statement.")
 #: Codes that the driver does not repeat (somebody ended the transaction) but that say nothing against the work.
 _ENDED_FROM_OUTSIDE = frozenset(
-    f"Neo.ClientError.Transaction.{reason}"
+    f"Neo.ClientError.{reason}"
     for reason in (
-        "Terminated",
-        "TransactionTimedOut",
-        "TransactionTimedOutClientConfiguration",
-        "LockClientStopped",
+        "Transaction.Terminated",
+        "Transaction.TransactionTimedOut",
+        "Transaction.TransactionTimedOutClientConfiguration",
+        "Transaction.LockClientStopped",
+        "Security.AuthenticationRateLimit",
     )
 )
+
+#: Parts of the codes of errors that mean: this transaction is too large, for the memory or for the time that it has.
+_TOO_MUCH = ("OutOfMemory", "MemoryLimit", "TransactionTimedOut")
+_DEADLOCK = "Neo.TransientError.Transaction.DeadlockDetected"
+#: A transaction that meets more deadlocks than this, one after the other, should hold fewer locks.
+MOST_DEADLOCKS = 3
 
 #: Codes of errors that mean: another transaction created, deleted or held the same nodes at the same time.
 _CONFLICTS = frozenset(
     {
         "Neo.ClientError.Schema.ConstraintValidationFailed",
         "Neo.ClientError.Statement.EntityNotFound",
-        "Neo.TransientError.Transaction.DeadlockDetected",
+        _DEADLOCK,
     }
 )
 CONFLICT_ATTEMPTS = 5
@@ -68,6 +75,8 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     )
     reason = error.message if isinstance(error, Neo4jError) else str(error)
     text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
+    if any(part in code for part in _TOO_MUCH):
+        return GraphOverloaded(text)
     return GraphUnavailable(text) if passing else GraphRejected(text)
 
 
@@ -81,6 +90,30 @@ async def graph_errors() -> AsyncIterator[None]:
         yield
     except (Neo4jError, DriverError) as error:
         raise graph_error(error) from error
+
+
+class Pressure:
+    """Over all attempts at one transaction: ends them with GraphOverloaded when less in it would help more than another one.
+
+    The driver repeats a transaction as it is, for half a minute, also where the server has no memory for it.
+    """
+
+    def __init__(self) -> None:
+        self._deadlocks = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around each attempt, within the transaction function."""
+        try:
+            yield
+        except Neo4jError as error:
+            self._deadlocks += error.code == _DEADLOCK
+            failure = graph_error(error)
+            if isinstance(failure, GraphOverloaded):
+                raise failure from error
+            if self._deadlocks > MOST_DEADLOCKS:
+                raise GraphOverloaded(str(failure)) from error
+            raise
 
 
 class Bulk(list[Any]):
@@ -169,6 +202,10 @@ class Driver:
         if self._failure is not None or time.monotonic() - self._asked_at >= VERIFIED_FOR_SECONDS:
             await self._wait_for_server()
         return self._driver.session(database=database, **config)
+
+    async def answers(self) -> bool:
+        """Whether the server lets us in now; raises GraphRejected where it refuses to, such as for a wrong password."""
+        return await self._ask() is None
 
     async def _wait_for_server(self) -> None:
         give_up_at = time.monotonic() + self._connection_timeout_seconds

@@ -7,6 +7,7 @@ GraphinatorError            a user can read it: one line that says what to do
 ├── BusyError               another load is under way
 ├── GraphError              Neo4j refuses or does not answer
 │   ├── GraphUnavailable    it will pass: wait and try again
+│   │   └── GraphOverloaded it was too much at once: try again with less
 │   └── GraphRejected       it will not pass by itself
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
 """
@@ -72,6 +73,10 @@ class GraphUnavailable(GraphError):
     def is_retryable(self) -> bool:
         """Every write here may be repeated."""
         return True
+
+
+class GraphOverloaded(GraphUnavailable):
+    """Neo4j has no memory, or no time, or too many locks in the way for this much at once: smaller parts may go through."""
 
 
 class GraphRejected(GraphError):

@@ -17,8 +17,11 @@ STATISTICS = frozenset(
 
 _Key = TypeVar("_Key", bound=tuple[object, ...])
 
-_NODES = "MATCH (n) RETURN elementId(n), labels(n), properties(n)"
-_RELATIONSHIPS = "MATCH (a)-[r]->(b) RETURN elementId(a), type(r), elementId(b), properties(r)"
+#: In one row: for every row the driver, in its debug mode, looks at who reads it.
+_NODES = "MATCH (n) RETURN collect([elementId(n), labels(n), properties(n)]) AS all"
+_RELATIONSHIPS = (
+    "MATCH (a)-[r]->(b) RETURN collect([elementId(a), type(r), elementId(b), properties(r)]) AS all"
+)
 
 
 #: What the product may add to a relationship that two records share (docs/decisions/shared-relationships.md).
@@ -35,16 +38,16 @@ async def read_graph(
     What does not fit the shape lands in `faults`: a node with another label than those of the graph model or
     without a key, two nodes with one key, two relationships where one is allowed.
     """
-    nodes = [record.values() async for record in await session.run(_NODES)]
-    relationships = [record.values() async for record in await session.run(_RELATIONSHIPS)]
+    nodes = (await (await session.run(_NODES)).single(strict=True))["all"]
+    relationships = (await (await session.run(_RELATIONSHIPS)).single(strict=True))["all"]
     return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
 
 
 def read_graph_at_once(
     session: neo4j.Session, *, ignoring: frozenset[str] = STATISTICS, bookkeeping: bool = True
 ) -> Graph:
-    """As `read_graph`, for larger graphs: a sync session reads them in a tenth of the time."""
-    nodes, relationships = session.run(_NODES).values(), session.run(_RELATIONSHIPS).values()
+    """As `read_graph`, by a sync session."""
+    nodes, relationships = (session.run(text).single(strict=True)["all"] for text in (_NODES, _RELATIONSHIPS))
     return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
 
 

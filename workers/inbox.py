@@ -20,8 +20,8 @@ from redis.client import Pipeline
 from pipeline.errors import GraphinatorError
 from pipeline.ingest import Accepted
 from pipeline.model import RecordType
-from workers.batches import PREFIX, bytes_of, text_of_all
 from workers.blobs import pack, unpack
+from workers.replies import PREFIX, bytes_of, text_of_all
 
 INBOX = PREFIX + "inbox"
 #: Records in one piece, at most: a piece is never split again.

@@ -12,10 +12,11 @@ from pipeline.dump import Dump, open_dump
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import Chunk, RecordType
 from workers.app import GraphinatorApp
-from workers.batches import Meta, Tally
+from workers.batches import Meta
 from workers.blobs import pack
 from workers.chords import REMOVE_VANISHED
 from workers.flush import flush
+from workers.runs import About, Ending, Tally
 from workers.sender import LoadBroken, Sender
 
 #: How often the progress is told, at most.
@@ -101,11 +102,33 @@ def load(
     with sender.locked():
         # What upstream tasks have handed over before is older than what is read from now on.
         flush(sender, app.settings, everything=True)
-        for path in paths:
+        for run, path in _plan(sender, paths, contents):
             with open_dump(path) as dump:
-                yield _Load(app, sender, dump, contents, on_progress).run()
+                yield _Load(app, sender, dump, contents, on_progress, run).run()
         sender.on_wait = on_wait
         sender.finish()
+
+
+def _plan(sender: Sender, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
+    """A run for each dump, listed before the first one begins: what a load that is cut off has left shows."""
+    planned = []
+    for path in paths:
+        with open_dump(path) as dump:
+            record_type = dump.record_type
+        run = f"{record_type}-{secrets.token_hex(4)}"
+        sender.runs.plan(
+            run,
+            About(
+                record_type,
+                str(path.absolute()),
+                contents.partial,
+                contents.allow_vanish,
+                time.time(),
+                sender.holder,
+            ),
+        )
+        planned.append((run, path))
+    return planned
 
 
 class _Load:
@@ -118,13 +141,14 @@ class _Load:
         dump: Dump,
         contents: Contents,
         on_progress: Callable[[Progress], None],
+        run: str,
     ) -> None:
         self._app = app
         self._contents = contents
         self._sender = sender
         self._dump = dump
         self._on_progress = on_progress
-        self._run = f"{dump.record_type}-{secrets.token_hex(4)}"
+        self._run = run
         self._started_at = time.monotonic()
         self._told_at = 0.0
         self._read = 0
@@ -140,6 +164,7 @@ class _Load:
     def run(self) -> Report:
         problems: list[GraphinatorError] = []
         self._sender.on_wait = self._tell
+        self._sender.runs.tell_read(self._run, 0)
         try:
             for chunk in self._dump.chunks(self._app.settings.chunk_records, self._app.settings.chunk_bytes):
                 self._add(chunk)
@@ -152,7 +177,7 @@ class _Load:
         self._sender.drain()
         self._look()
         problems += map(LoadBroken, self._failures)
-        if not_kept := self._sender.batches.number_not_kept(self._run):
+        if not_kept := self._sender.runs.number_not_kept(self._run):
             problems.append(LoadBroken(f"the quarantine is full: {not_kept:,} records are not kept in it"))
         lost = self._read - self._tally.read
         if lost and not problems:
@@ -167,6 +192,7 @@ class _Load:
                 vanished = self._remove_vanished()
             except (WouldVanish, LoadBroken) as error:
                 problems.append(error)
+        self._sender.runs.end(self._run, Ending(time.time(), vanished, [str(each) for each in problems]))
         return Report(
             self._dump.record_type,
             self._dump.path,
@@ -179,7 +205,7 @@ class _Load:
 
     def _remove_vanished(self) -> int:
         """Have a worker remove the records of this type that the dump lacks; how many those were."""
-        self._sender.batches.store_ids(self._run, self._all_ids)
+        self._sender.runs.store_ids(self._run, self._all_ids)
         try:
             outcome = self._sender.step(
                 REMOVE_VANISHED,
@@ -189,7 +215,7 @@ class _Load:
                 reason="the removal of records that the dump lacks",
             )
         finally:
-            self._sender.batches.drop_ids(self._run)
+            self._sender.runs.drop_ids(self._run)
         if "vanish" in outcome:
             raise WouldVanish(
                 f"this dump lacks {outcome['vanish']:,} of the {outcome['of']:,} {self._dump.record_type.value} "
@@ -236,7 +262,8 @@ class _Load:
         )
 
     def _look(self) -> None:
-        self._tally, self._failures = self._sender.batches.tally(self._run)
+        self._sender.runs.tell_read(self._run, self._read)
+        self._tally, self._failures = self._sender.runs.tally(self._run)
         written = self._tally.created + self._tally.changed
         if written > MUCH_SHARE * max(MUCH_RECORDS, self._tally.read):
             self._sender.steps.uncount()

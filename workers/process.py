@@ -1,20 +1,28 @@
 """What a worker process holds open, from its start to its end."""
 
 import gc
+import logging
 from threading import Lock
 
 from celery import signals
 from celery.worker import WorkController
+from redis.exceptions import RedisError
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphinatorError, SettingError
 from pipeline.schema import create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
+from workers.batch_size import BatchSize
 from workers.batches import Batches
-from workers.flush import Flusher
+from workers.caretaker import Caretaker
+from workers.claims import CLAIM_SECONDS
 from workers.loop import EventLoop, LoopStopped
+from workers.redis_check import dangers
+from workers.runs import Runs
 from workers.settings import Settings
 from workers.steps import Steps
+
+logger = logging.getLogger(__name__)
 
 #: How many new objects the garbage collector waits for: rows are many, and end without its help.
 _COLLECTED_OBJECTS = 200_000
@@ -25,16 +33,43 @@ class WorkerProcess:
 
     def __init__(self, app: GraphinatorApp) -> None:
         settings = app.settings
-        redis = connect_redis(settings)
+        redis = self._redis = connect_redis(settings)
         self.settings = settings
-        self.batches = Batches(redis)
+        self.batches = Batches(redis, claim_seconds=min(CLAIM_SECONDS, settings.resend_after_seconds))
+        self.batch_size = BatchSize()
+        self.runs = Runs(redis)
         self.steps = Steps(redis)
         self.inbox = connect_inbox(settings, redis)
-        self.flusher = Flusher(app)
+        self.caretaker = Caretaker(app)
         self.quarantine = connect_quarantine(settings, redis)
         self.loop = EventLoop(lambda: open_driver(settings))
         self._preparing = Lock()
         self._is_prepared = False
+
+    def start(self) -> None:
+        """Open it all; raises GraphRejected where Neo4j does not let us in."""
+        self.loop.start()
+        try:
+            self._look_around()
+        except BaseException:
+            self.loop.stop()
+            raise
+        self.caretaker.start()
+
+    def stop(self) -> None:
+        """Roll back what is under way, close the driver, end the loop."""
+        self.caretaker.stop()
+        self.loop.stop()
+
+    def _look_around(self) -> None:
+        """Warn of what is not as it should be."""
+        try:
+            for danger in dangers(self._redis):
+                logger.warning(danger)
+        except RedisError as error:
+            logger.warning("Redis does not answer yet: %s", error)
+        if not self.loop.run(self.loop.resource.answers()):
+            logger.warning("Neo4j does not answer yet: its work waits")
 
     def driver(self) -> Driver:
         """The driver of the graph; the first call creates the schema, for which it waits for Neo4j."""
@@ -72,8 +107,7 @@ def start(sender: WorkController, **_: object) -> None:
     if isinstance(sender.app, GraphinatorApp):
         try:
             process = WorkerProcess(sender.app)
-            process.loop.start()
-            process.flusher.start()
+            process.start()
         except GraphinatorError as error:
             # Celery goes on after any other exception: the worker would take messages and fail each one.
             raise SystemExit(f"Error: {error}") from error
@@ -87,6 +121,5 @@ def stop(sender: WorkController, **_: object) -> None:
     """Roll back what is under way, close the driver, end the loop."""
     global _process  # noqa: PLW0603 - as above
     if isinstance(sender.app, GraphinatorApp) and _process is not None:
-        _process.flusher.stop()
-        _process.loop.stop()
+        _process.stop()
         _process = None

@@ -15,8 +15,8 @@ from redis import Redis
 
 from pipeline.fingerprint import fingerprint
 from pipeline.model import RecordType, Rejected
-from workers.batches import PREFIX
 from workers.blobs import pack, unpack
+from workers.replies import PREFIX
 
 KEY = PREFIX + "quarantine"
 BYTES = KEY + ":bytes"

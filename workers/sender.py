@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from redis.client import Pipeline
+from redis.exceptions import OutOfMemoryError
 
 from pipeline.errors import BusyError, GraphinatorError
 from workers.app import QUEUES, GraphinatorApp, connect_inbox, connect_redis
-from workers.batches import PREFIX, Batches, Meta, bytes_of
+from workers.batches import Batches, Meta
 from workers.chords import FINISH, TaskName, send_batch, send_step
+from workers.replies import bytes_of
+from workers.runs import LOCK, Runs
 from workers.steps import Outcome, Steps
 
-#: Held by the one load that runs; expires soon after its process has gone.
-LOCK = PREFIX + "load"
 LOCK_SECONDS = 30
 #: The pause between two looks at what the workers have done.
 POLL_SECONDS = 0.01
@@ -43,7 +44,7 @@ class Holder(StrEnum):
 
     LOAD = "load"
     #: For seconds: a load waits for it.
-    INGEST = "ingest"
+    CARETAKER = "caretaker"
 
 
 class Sender:
@@ -64,8 +65,14 @@ class Sender:
         #: The ids in the batches that may still be in flight.
         self._ids: deque[tuple[str, set[int]]] = deque()
         self.batches = Batches(self._redis)
+        self.runs = Runs(self._redis)
         self.steps = Steps(self._redis)
         self.inbox = connect_inbox(app.settings, self._redis)
+
+    @property
+    def holder(self) -> str:
+        """What the lock holds while this is the one that sends."""
+        return self._token.decode()
 
     @contextmanager
     def locked(self, holder: Holder = Holder.LOAD) -> Iterator[None]:
@@ -76,11 +83,11 @@ class Sender:
         self._token = f"{holder}:{secrets.token_hex(8)}".encode()
         while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS):
             seconds = max(1, self._redis.ttl(LOCK))
-            if holder is Holder.INGEST or not self._is_ingesting():
+            if holder is Holder.CARETAKER or not self._is_taken_care_of():
                 raise BusyError(
                     f"another load is under way: wait for its end (if it was killed, its lock goes in {seconds} s)"
                 )
-            self.on_wait("the records of upstream tasks that are being written")
+            self.on_wait("what the workers finish by themselves")
             time.sleep(POLL_SECONDS)
         self._moved_at, self._silent = time.monotonic(), False
         try:
@@ -94,10 +101,14 @@ class Sender:
             if self._redis.get(LOCK) == self._token:
                 self._redis.delete(LOCK)
 
-    def _is_ingesting(self) -> bool:
+    def is_abandoned(self) -> bool:
+        """Whether something is in flight, and nobody holds the lock who would send it again if it were lost."""
+        return self.batches.in_flight() > 0 and not self._redis.exists(LOCK)
+
+    def _is_taken_care_of(self) -> bool:
         # Without a holder it was let go this moment, which is as good.
         holder = self._redis.get(LOCK)
-        return holder is None or bytes_of(holder).startswith(f"{Holder.INGEST}:".encode())
+        return holder is None or bytes_of(holder).startswith(f"{Holder.CARETAKER}:".encode())
 
     def send(
         self,
@@ -117,9 +128,23 @@ class Sender:
         self._ids = deque(sent for sent in self._ids if sent[0] in pending)
         if not all(ids.isdisjoint(sent) for _, sent in self._ids):
             self.drain()
-        self.batches.store(batch, meta, chunks, also)
+        self._store(batch, meta, chunks, also)
         self._send_again([batch])
         self._ids.append((batch, ids))
+
+    def _store(
+        self, batch: str, meta: Meta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None
+    ) -> None:
+        while True:
+            try:
+                self.batches.store(batch, meta, chunks, also)
+            except OutOfMemoryError:
+                # What is in flight makes room when it is done.
+                if not self.batches.in_flight():
+                    raise
+                self._pause("room in Redis: its maxmemory is reached")
+            else:
+                return
 
     def drain(self, reason: str = "") -> None:
         """Wait until nothing is in flight."""

@@ -10,30 +10,25 @@ still asked for, and waits until what has begun has ended; so no record is ever 
     graphinator:counted            there while writers keep the statistics right
 """
 
-import asyncio
 import json
 import secrets
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-from asgiref.sync import sync_to_async
 from redis import Redis
 
-from pipeline.errors import GraphUnavailable
-from workers.batches import PREFIX, Claim, claimed
+from workers.claims import CLAIM_SECONDS, Claim, claimed
+from workers.replies import PREFIX
 
 STEP = PREFIX + "step"
 RUNNING = STEP + ":running"
 FINISHED = PREFIX + "finished"
 COUNTED = PREFIX + "counted"
 
-#: Whoever takes a step says so anew three times as often as its claim would expire.
-CLAIM_SECONDS = 30
 OUTCOME_SECONDS = 3600
 
 Outcome = dict[str, Any]
-Result = TypeVar("Result")
 
 #: Only the step that is still asked for may end: its flags would say too much once records are written again.
 _END = """
@@ -43,10 +38,6 @@ for i = 3, #KEYS do redis.call('SET', KEYS[i], 1) end
 redis.call('DEL', KEYS[1])
 return 1
 """
-
-
-class ClaimLost(GraphUnavailable):
-    """Another process holds the claim, or this one took too long: what was under way is rolled back."""
 
 
 class Steps:
@@ -108,22 +99,3 @@ class Steps:
     def uncount(self) -> None:
         """Have writers leave the statistics alone: the next `finish` counts anew."""
         self._redis.delete(COUNTED)
-
-
-async def holding(claim: Claim, work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` returns; the claim is renewed meanwhile. Raises ClaimLost, with `work` cancelled, if it ends."""
-
-    async def renew() -> None:
-        while True:
-            if not await sync_to_async(claim.renew)(CLAIM_SECONDS):
-                raise ClaimLost("the claim on this step has ended")
-            await asyncio.sleep(CLAIM_SECONDS / 3)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            renewal = group.create_task(renew())
-            result = await work
-            renewal.cancel()
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
-    return result

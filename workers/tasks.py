@@ -9,7 +9,7 @@ then the batch is marked as failed and its load ends incomplete.
 import gc
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from celery import Task
 
 from pipeline.driver import Driver
-from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.finish import finish as finish_graph
 from pipeline.ingest import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.ledger import fingerprints
@@ -28,13 +28,16 @@ from pipeline.vanished import find_vanished
 from pipeline.writer import remove_records
 from pipeline.writer import write_batch as write_rows
 from workers.app import app
-from workers.batches import Claim, Meta, Tally
+from workers.batch_size import BatchSize
+from workers.batches import Meta
 from workers.chords import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
-from workers.flush import INGEST as INGEST_SOURCE
+from workers.claims import Claim, ClaimLost, holding
 from workers.inbox import InboxFull
 from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
-from workers.steps import COUNTED, FINISHED, ClaimLost, Outcome, holding
+from workers.runs import INGEST as INGEST_SOURCE
+from workers.runs import Tally
+from workers.steps import COUNTED, FINISHED, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,15 @@ MOST_VANISHING = 0.05
 #: More refused records in one batch than this are not the records' fault.
 MOST_REFUSED = 100
 
+#: What is said of a batch in whose hands one process after the other has ended.
+DEADLY = "a worker process ended each time it worked on this batch; its log, or the kernel's, may say why"
+
 Summary = dict[str, Any]
 Result = TypeVar("Result")
+
+
+class Deadly(GraphinatorError):
+    """Work that has ended one worker process after the other: it is not tried again."""
 
 
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -74,28 +84,35 @@ class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 def normalise(batch: str, index: int) -> Summary:
     """Chunk `index` of the batch → rows of what the graph lacks, put beside it; gives their tally."""
     worker = this_process()
-    meta, chunk = worker.batches.meta(batch), worker.batches.chunk(batch, index)
-    if meta is None or chunk is None:
-        return Tally().as_dict()  # the message has outlived its batch
-    known = worker.loop.run(
-        fingerprints(worker.driver(), meta.record_type, chunk.ids),
-        timeout_seconds=worker.settings.batch_timeout_seconds,
-    )
-    outcome = normalise_chunk(chunk, known)
-    _quarantine(worker, meta, outcome.rejected)
-    worker.batches.store_rows(batch, index, outcome.rows)
-    return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
+    with worker.batches.attempt(batch, str(index)) as is_harmless:
+        meta, chunk = worker.batches.meta(batch), worker.batches.chunk(batch, index)
+        if meta is None or chunk is None:
+            return Tally().as_dict()  # the message has outlived its batch
+        if not is_harmless:
+            raise Deadly(DEADLY)
+        known = worker.loop.run(
+            fingerprints(worker.driver(), meta.record_type, chunk.ids),
+            timeout_seconds=worker.settings.batch_timeout_seconds,
+        )
+        outcome = normalise_chunk(chunk, known)
+        _quarantine(worker, meta, outcome.rejected)
+        worker.batches.store_rows(batch, index, outcome.rows)
+        return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
 
 
 @app.task(name=WRITE_BATCH.name, base=GraphTask, ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of the batch, count the batch and take it off the list of pending ones."""
     worker = this_process()
-    budget = worker.settings.batch_timeout_seconds
-    with worker.batches.writing(batch, expiry_seconds=int(budget) + 30) as claim:
+    with (
+        worker.batches.attempt(batch, "body") as is_harmless,
+        worker.batches.writing(batch) as claim,
+    ):
         meta = worker.batches.meta(batch)
         if claim is None or meta is None:
             return {"skipped": "another copy of this batch has written it, or is writing it"}
+        if not is_harmless:
+            raise Deadly(DEADLY)
         rows = worker.batches.rows(batch, meta.chunks)
         tally = sum((Tally(**summary) for summary in summaries), Tally())
         if rows is None or len(rows) != tally.created + tally.changed:
@@ -103,9 +120,16 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             return {"skipped": "the rows do not fit the summaries"}
         if rows:
             worker.steps.unfinish()
+        write = _write(
+            worker.driver(),
+            meta.record_type,
+            rows,
+            claim,
+            worker.batch_size,
+            keep_counts=worker.steps.is_counted(),
+        )
         refused = worker.loop.run(
-            _write(worker.driver(), meta.record_type, rows, claim, keep_counts=worker.steps.is_counted()),
-            timeout_seconds=budget,
+            holding(claim, write), timeout_seconds=worker.settings.batch_timeout_seconds
         )
         if rows:
             # The driver's results hold their parameters, all rows once more, in cycles.
@@ -168,7 +192,7 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
 
     def work(hold: Hold, claim: Claim) -> Outcome:
         type_ = RecordType(record_type)
-        contained = worker.batches.ids(run)
+        contained = worker.runs.ids(run)
         if contained is None:
             raise GraphRejected("the ids that the dump contains are no longer in Redis")
         found = hold(find_vanished(worker.driver(), type_, contained.__contains__))
@@ -178,18 +202,11 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
             return {"removed": 0}
         worker.steps.unfinish()
         keep_counts = worker.steps.is_counted()
-        parts = (
-            found.ids[start : start + REMOVED_TOGETHER]
-            for start in range(0, len(found.ids), REMOVED_TOGETHER)
-        )
-        removed = sum(
-            hold(
-                remove_records(
-                    worker.driver(), type_, ids, keep_counts=keep_counts, before_commit=_held(claim)
-                )
-            )
-            for ids in parts
-        )
+        removed = 0
+        for start in range(0, len(found.ids), REMOVED_TOGETHER):
+            ids = found.ids[start : start + REMOVED_TOGETHER]
+            work = _remove(worker.driver(), type_, ids, claim, worker.batch_size, keep_counts=keep_counts)
+            removed += hold(work)
         return {"removed": removed}
 
     return _step(worker, token, work)
@@ -248,15 +265,21 @@ def _held(claim: Claim) -> Callable[[], Coroutine[Any, Any, None]]:
 
 
 async def _write(
-    driver: Driver, record_type: RecordType, rows: list[Row], claim: Claim, *, keep_counts: bool
+    driver: Driver,
+    record_type: RecordType,
+    rows: list[Row],
+    claim: Claim,
+    size: BatchSize,
+    *,
+    keep_counts: bool,
 ) -> list[tuple[Row, str]]:
-    """Write the rows in one transaction; where the graph refuses some, find them by halving.
+    """Write the rows in one transaction, or in as many as it takes; where the graph refuses some, find them by halving.
 
     Returns the refused rows with the reason. Raises GraphRejected if there are so many that the fault cannot
     lie in the records.
     """
 
-    async def attempt(part: list[Row]) -> list[tuple[Row, str]]:
+    async def attempt(part: Sequence[Row]) -> list[tuple[Row, str]]:
         try:
             await write_rows(driver, record_type, part, keep_counts=keep_counts, before_commit=_held(claim))
         except GraphRejected as error:
@@ -269,17 +292,36 @@ async def _write(
     if not rows:
         return []
     await check_schema(driver)
-    refused = await attempt(rows)
+    refused = [each async for part in size.in_parts(rows, attempt) for each in part]
     if len(refused) > MOST_REFUSED:
         raise GraphRejected(f"the graph refuses {len(refused):,} of {len(rows):,} records: {refused[0][1]}")
     return refused
+
+
+async def _remove(
+    driver: Driver,
+    record_type: RecordType,
+    ids: list[int],
+    claim: Claim,
+    size: BatchSize,
+    *,
+    keep_counts: bool,
+) -> int:
+    """Remove records in one transaction, or in as many as it takes; how many there were."""
+
+    async def attempt(part: Sequence[int]) -> int:
+        return await remove_records(
+            driver, record_type, part, keep_counts=keep_counts, before_commit=_held(claim)
+        )
+
+    return sum([removed async for removed in size.in_parts(ids, attempt)])
 
 
 def _quarantine(worker: WorkerProcess, meta: Meta, rejected: list[Rejected]) -> None:
     without_space = worker.quarantine.add(meta.record_type, meta.source, rejected)
     if without_space:
         logger.warning("the quarantine is full: %d records of %s are not kept", without_space, meta.source)
-        worker.batches.not_kept(meta.run, without_space)
+        worker.runs.not_kept(meta.run, without_space)
 
 
 def _set_aside(

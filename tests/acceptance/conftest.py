@@ -17,7 +17,7 @@ from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import add_statistics, expected_graph
 from workers.app import connect_redis
-from workers.batches import PREFIX
+from workers.replies import PREFIX
 from workers.settings import Settings
 
 COMMAND = Path(sys.executable).parent / "graphinator"

@@ -16,6 +16,7 @@ from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
 from workers.batches import Batches, Meta
 from workers.chords import send_batch
+from workers.runs import Runs
 
 COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
 TYPES = ("artists", "labels", "masters", "releases")
@@ -200,7 +201,7 @@ def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Prod
         while batches.in_flight():
             time.sleep(0.05)
         cast("RedisBackend", app.backend).client.close()
-    assert any("ZstdError" in failure for failure in batches.tally("spoilt-run")[1])
+    assert any("ZstdError" in failure for failure in Runs(product.redis).tally("spoilt-run")[1])
 
 
 def test_the_quarantine_is_listed_shown_and_cleared(product: Product, tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ class FakeServer:
         """Register what the statement `text` is answered with, white space around it aside."""
         self._answers[text.strip()] = answer
 
+    def answers(self, text: str) -> Answer:
+        """What the statement `text` is answered with now."""
+        return self._answers[text.strip()]
+
     def fail(
         self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
     ) -> None:

@@ -1,15 +1,16 @@
 """What batch code does when statements fail, the server hangs or a record is refused."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import neo4j
 import pytest
 
+from pipeline import driver as driver_module
 from pipeline.driver import Driver
-from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.finish import finish
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType, Row
@@ -19,11 +20,12 @@ from pipeline.vanished import find_vanished
 from pipeline.verify import Verification
 from pipeline.writer import Written, remove_records, write_batch
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
+from tests.fakes.server import FakeServer, Store
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
 from workers import tasks
-from workers.batches import Claim
-from workers.steps import ClaimLost
+from workers.batch_size import LEAST_RECORDS, MOST_RECORDS, BatchSize
+from workers.claims import Claim, ClaimLost
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -80,10 +82,15 @@ class FixedClaim:
 
 
 async def write_claimed(
-    world: World, rows: list[Row], *, holds: bool = True, record_type: RecordType = RecordType.RELEASES
+    world: World,
+    rows: list[Row],
+    *,
+    holds: bool = True,
+    record_type: RecordType = RecordType.RELEASES,
+    size: BatchSize | None = None,
 ) -> list[tuple[Row, str]]:
     claim = cast("Claim", FixedClaim(holds=holds))
-    return await tasks._write(world.driver, record_type, rows, claim, keep_counts=False)
+    return await tasks._write(world.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -121,6 +128,61 @@ async def test_a_graph_that_refuses_too_many_records_is_an_error(
         world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
         await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
+
+
+def out_of_memory() -> Exception:
+    return server_error("Neo.TransientError.General.MemoryPoolOutOfMemoryError", "the pool is exhausted")
+
+
+def at_most(rows: int, fake: FakeServer) -> None:
+    """Have the server out of memory for a transaction with more releases."""
+    write = fake.answers(WRITE_RELEASES)
+
+    def answer(store: Store, parameters: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+        if len(parameters["batch"]["records"]) > rows:
+            raise out_of_memory()
+        return write(store, parameters)
+
+    fake.answer(WRITE_RELEASES, answer)
+
+
+async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(fake: World) -> None:
+    assert fake.fake is not None
+    at_most(20, fake.fake)
+    size = BatchSize()
+    rows = [release(number) for number in range(1, 101)]
+    assert await write_claimed(fake, rows, size=size) == []
+    ids = [row["id"] for row in rows]
+    assert sorted(await fingerprints(fake.driver, RecordType.RELEASES, ids)) == ids
+    assert LEAST_RECORDS <= size.records < 100
+
+
+async def test_parts_grow_again_as_they_go_through(fake: World) -> None:
+    size = BatchSize()
+    size.records = LEAST_RECORDS
+    for number in range(1, 200, 10):
+        await write_claimed(fake, [release(number)], size=size)
+    assert size.records > 2 * LEAST_RECORDS
+    size.records = MOST_RECORDS
+    await write_claimed(fake, [release(1000)], size=size)
+    assert size.records == MOST_RECORDS
+
+
+async def test_where_even_a_few_records_are_too_much_the_batch_waits(fake: World) -> None:
+    assert fake.fake is not None
+    at_most(3, fake.fake)
+    with pytest.raises(GraphOverloaded, match="the pool is exhausted"):
+        await write_claimed(fake, [release(number) for number in range(1, 30)])
+
+
+async def test_deadlocks_without_end_are_taken_for_too_much(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fake.fake is not None
+    monkeypatch.setattr(driver_module, "MOST_DEADLOCKS", 1)
+    fake.fake.fail(deadlock, times=100)
+    with pytest.raises(GraphOverloaded):
+        await write_batch(fake.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS])
 
 
 async def test_a_batch_whose_claim_has_ended_is_not_written(world: World) -> None:

@@ -30,11 +30,11 @@ from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, w
 from workers import sender as sender_module
 from workers import tasks
 from workers.app import GraphinatorApp, configuration
-from workers.batches import PREFIX
 from workers.chords import FINISH, REMOVE_VANISHED, TaskName
 from workers.inbox import INBOX
 from workers.loader import Contents, load
 from workers.process import WorkerProcess
+from workers.replies import PREFIX
 from workers.settings import Settings
 
 #: `make test` lives through the same few histories each time; `HISTORIES=300` goes looking for new ones.

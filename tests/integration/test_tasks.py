@@ -17,16 +17,19 @@ from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType
-from workers import flush, process, tasks
+from workers import caretaker, process, tasks
 from workers.app import GraphinatorApp
-from workers.batches import PREFIX, Batches, Meta, Tally
+from workers.batches import MOST_DEATHS, Batches, Meta
 from workers.blobs import pack
-from workers.flush import Stopping
+from workers.caretaker import Caretaker, Stopping
+from workers.claims import ClaimLost, holding
 from workers.inbox import Inbox, InboxFull
 from workers.loop import LoopStopped
 from workers.quarantine import Quarantine
+from workers.replies import PREFIX
+from workers.runs import Tally
 from workers.settings import Settings
-from workers.steps import FINISHED, ClaimLost, holding
+from workers.steps import FINISHED
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
@@ -88,7 +91,7 @@ def test_messages_that_outlive_their_batch_do_nothing(batches: Batches) -> None:
 
 def test_a_body_that_comes_while_another_copy_writes_leaves_it_the_batch(batches: Batches) -> None:
     store(batches, [GOOD])
-    with batches.writing("b", 60):
+    with batches.writing("b"):
         assert "another copy" in run(1)["skipped"]
     assert batches.in_flight() == 1
     assert run(1) == Tally(created=1).as_dict()
@@ -110,7 +113,7 @@ async def test_records_that_the_graph_refuses_are_set_aside_with_their_text(
     assert await asyncio.to_thread(run, 2) == Tally(created=2, quarantined=2).as_dict()
     assert sorted(await fingerprints(driver, RecordType.RELEASES, [1, 2, 3, 4])) == [1, 3]
     assert sorted(entry.raw for entry in worker.quarantine) == sorted([records[1], records[3]])
-    assert worker.batches.tally("run") == (Tally(created=2, quarantined=2), [])
+    assert worker.runs.tally("run") == (Tally(created=2, quarantined=2), [])
 
 
 def test_what_finds_no_room_in_the_quarantine_is_counted(
@@ -120,15 +123,30 @@ def test_what_finds_no_room_in_the_quarantine_is_counted(
     store(worker.batches, [b"<label><id>1</id><name>no end", GOOD])
     with caplog.at_level(logging.WARNING):
         assert run(1) == Tally(created=1, quarantined=1).as_dict()
-    assert worker.batches.number_not_kept("run") == 1
+    assert worker.runs.number_not_kept("run") == 1
     assert "the quarantine is full" in caplog.text
 
 
-def test_a_batch_that_failed_for_good_is_counted_with_its_reason(batches: Batches) -> None:
+def test_a_batch_that_failed_for_good_is_counted_with_its_reason(
+    worker: process.WorkerProcess, batches: Batches
+) -> None:
     store(batches, [GOOD])
     tasks.batch_failed(None, ValueError("no\n help"), None, "b")
-    assert batches.tally("run") == (Tally(), ["no help"])
+    assert worker.runs.tally("run") == (Tally(), ["no help"])
     assert batches.in_flight() == 0
+
+
+def test_a_batch_that_ends_its_workers_is_given_up(batches: Batches) -> None:
+    store(batches, [GOOD])
+    # Entered and never left, as by processes that are killed.
+    left_open = [batches.attempt("b", part) for part in ("0", "body") for _ in range(MOST_DEATHS)]
+    for attempt in left_open:
+        attempt.__enter__()
+    with pytest.raises(tasks.Deadly, match="ended each time"):
+        tasks.normalise("b", 0)
+    with pytest.raises(tasks.Deadly, match="ended each time"):
+        tasks.write_batch([Tally(created=1).as_dict()], "b")
+    assert batches.in_flight() == 1  # until the errback of the chord has told the load
 
 
 def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process.WorkerProcess) -> None:
@@ -164,7 +182,7 @@ def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, red
 
     with worker.steps.running(worker.steps.ask()) as claim:
         assert claim is not None
-        assert claim.renew(30)
+        assert claim.renew()
         redis.delete(claim.key)
         with pytest.raises(ClaimLost):
             worker.loop.run(holding(claim, never()))
@@ -201,7 +219,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
     await asyncio.to_thread(run, 1)
 
     def remove(*contained: int, allow: bool = False) -> dict[str, Any]:
-        worker.batches.store_ids("run", BitMap64(contained))
+        worker.runs.store_ids("run", BitMap64(contained))
         outcome: dict[str, Any] = tasks.remove_vanished(worker.steps.ask(), "run", "labels", allow)
         return outcome
 
@@ -209,7 +227,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
     assert await asyncio.to_thread(remove, *range(3, 50)) == {"removed": 2}
     assert await asyncio.to_thread(remove, 39, allow=True) == {"removed": 37}
     assert list(await fingerprints(driver, RecordType.LABELS, range(1, 41))) == [39]
-    worker.batches.drop_ids("run")
+    worker.runs.drop_ids("run")
     with pytest.raises(GraphRejected, match="no longer in Redis"):
         await asyncio.to_thread(tasks.remove_vanished, worker.steps.ask(), "run", "labels", False)
 
@@ -226,7 +244,7 @@ def waiting(worker: process.WorkerProcess) -> dict[str, int]:
 def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
     worker: process.WorkerProcess,
 ) -> None:
-    worker.flusher.stop()
+    worker.caretaker.stop()
     assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
         "record_type": "labels",
         "accepted": 2,
@@ -251,7 +269,7 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
 def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
     worker: process.WorkerProcess,
 ) -> None:
-    worker.flusher.stop()
+    worker.caretaker.stop()
     one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
     worker.inbox.add("a", RecordType.LABELS, [one], redelivered=False)
     worker.inbox.add("a", RecordType.LABELS, [one], redelivered=True)
@@ -275,7 +293,7 @@ def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
 
 
 def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProcess, redis: Redis) -> None:
-    worker.flusher.stop()
+    worker.caretaker.stop()
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
     taken = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
@@ -297,7 +315,7 @@ def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
     assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [("no help", b'{"id":1}')]
 
 
-def test_a_flusher_that_cannot_go_on_says_so_and_tries_again(
+def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
     worker: process.WorkerProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[Exception] = [GraphRejected("no such index"), ValueError("a defect")]
@@ -308,11 +326,11 @@ def test_a_flusher_that_cannot_go_on_says_so_and_tries_again(
             told.set()
         raise errors.pop() if errors else Stopping
 
-    monkeypatch.setattr(flush, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(flush, "is_due", fail)
+    monkeypatch.setattr(caretaker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(caretaker, "is_due", fail)
     with caplog.at_level(logging.WARNING):
-        flusher = flush.Flusher(worker.flusher._app)
-        flusher.start()
+        another = Caretaker(worker.caretaker._app)
+        another.start()
         assert told.wait(30)
-        flusher.stop()
+        another.stop()
     assert "a defect" in caplog.text

@@ -9,8 +9,8 @@ import pytest
 from ops.console import plain_console
 from ops.progress import LoadProgress, describe, describe_bytes
 from pipeline.model import RecordType
-from workers.batches import Tally
 from workers.loader import Progress, Report
+from workers.runs import Tally
 
 HALF_WAY = Progress(
     RecordType.LABELS, Path("x[red].xml"), 10, Tally(created=1), 1, 250, 1000, seconds=20.0, waiting_for=""

@@ -19,9 +19,9 @@ from ops.dumps import NoDumps, find_dumps
 from ops.report import as_json, print_reports
 from pipeline.errors import DumpError
 from pipeline.model import RecordType
-from workers.batches import Tally
 from workers.loader import Report
 from workers.quarantine import Entry
+from workers.runs import Tally
 
 ROOT = Path(__file__).parents[2]
 

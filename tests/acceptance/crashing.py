@@ -1,0 +1,78 @@
+"""A worker of the product that ends by SIGKILL at one moment: `celery -A tests.acceptance.crashing worker …`.
+
+`CRASH_AT` names the moment, `CRASH_TIMES` how often it may happen, over all processes together.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import kombu.transport.redis
+from celery.backends.redis import RedisBackend
+from celery.canvas import Signature
+from redis import Redis
+
+from workers import tasks
+from workers.app import app, connect_redis
+from workers.batches import Batches
+
+__all__ = ["CRASHES", "MOMENTS", "app"]
+
+#: How often a process has ended here, in Redis.
+CRASHES = "tests:crashes"
+
+
+def crash(redis: Redis) -> None:
+    """End this process as the kernel would, unless that was done often enough."""
+    if redis.incr(CRASHES) <= int(os.environ["CRASH_TIMES"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:
+    """Crash before, or after, what a method does."""
+
+    def install(redis: Redis) -> None:
+        original = getattr(owner, name)
+
+        def crashing(*arguments: Any, **named: Any) -> Any:
+            if before:
+                crash(redis)
+            result = original(*arguments, **named)
+            crash(redis)
+            return result
+
+        setattr(owner, name, crashing)
+
+    return install
+
+
+def _before_the_commit(redis: Redis) -> None:
+    original = tasks._held
+
+    def held(claim: Any) -> Any:
+        asked = original(claim)
+
+        async def before_commit() -> None:
+            await asked()
+            crash(redis)
+
+        return before_commit
+
+    tasks._held = held
+
+
+MOMENTS: dict[str, Callable[[Redis], None]] = {
+    "the message is taken and not noted as taken": _around(kombu.transport.redis.QoS, "append", before=True),
+    "the rows are not stored": _around(Batches, "store_rows", before=True),
+    "the rows are stored": _around(Batches, "store_rows", before=False),
+    "the chord has not counted": _around(RedisBackend, "on_chord_part_return", before=True),
+    "the body is not published": _around(Signature, "delay", before=True),
+    "the body is published": _around(Signature, "delay", before=False),
+    "the batch is not committed": _before_the_commit,
+    "the batch is committed and not counted": _around(Batches, "complete", before=True),
+    "the batch is counted and not acknowledged": _around(Batches, "complete", before=False),
+}
+
+if "CRASH_AT" in os.environ:
+    MOMENTS[os.environ["CRASH_AT"]](connect_redis(app.settings))

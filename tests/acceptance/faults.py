@@ -1,0 +1,127 @@
+"""What the fault tests do to the product, and what they ask of it afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ops import worker
+from ops.stack import Stack
+from ops.state import load_state
+from tests.acceptance.conftest import Product
+from tests.acceptance.crashing import CRASHES
+from workers.runs import Run, Runs, State
+
+#: Faults are noticed within seconds.
+HURRIED = {"batch_timeout_seconds": 4, "visibility_timeout_seconds": 12, "resend_after_seconds": 3}
+#: Small batches, so that a load of a sample dump is many.
+SMALL = {"chunk_records": 50, "chunks_per_batch": 2, "batches_in_flight": 4}
+#: Within so many seconds of a fault everything is done, or said.
+BOUND_SECONDS = 90.0
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Poll, at most as long as recovery may take."""
+    end = time.monotonic() + BOUND_SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"in vain: {what}"
+        time.sleep(0.05)
+
+
+def server(product: Product, name: str) -> psutil.Process:
+    """The process of `valkey` or `neo4j`."""
+    return psutil.Process(load_state(product.stack.home / "stack.json").servers[name].pid)
+
+
+def workers(product: Product) -> list[psutil.Process]:
+    """The worker processes."""
+    state = load_state(product.stack.home / "stack.json")
+    return [psutil.Process(mark.pid) for mark in state.workers.values()]
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """End them as the kernel would."""
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, timeout=BOUND_SECONDS)
+
+
+@contextmanager
+def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker that ends at that moment, which answers already."""
+    stack = product.stack
+    info = stack.info()
+    assert info is not None
+    settings = info.connect(stack.settings)
+    name = worker.node_name(stack.home, 99)
+    command = [part for part in worker.command(settings, name) if part != "-P"]
+    command[command.index("workers.app")] = "tests.acceptance.crashing"
+    environment = worker.environment(settings, info.password_file)
+    with (stack.home / "logs" / "crashing.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env={**environment, "CRASH_AT": moment, "CRASH_TIMES": str(times)},
+            cwd=Path(__file__).parents[2],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ended(load: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:
+    """Exit code, JSON and errors of a load, when it has ended."""
+    output, errors = load.communicate(timeout=BOUND_SECONDS)
+    assert "Traceback" not in errors
+    lines = output.splitlines()
+    return load.returncode, json.loads(lines[-1]) if lines else {}, errors
+
+
+def is_under_way(product: Product, load: "subprocess.Popen[str]", records: int = 100) -> None:
+    """Wait until some records of a load are done, and more are not."""
+
+    def done() -> bool:
+        assert load.poll() is None, load.communicate()
+        return any(run.state is State.RUNNING and run.tally.read >= records for run in runs(product))
+
+    wait_until(done, "a load under way")
+
+
+def runs(product: Product) -> list[Run]:
+    """What is known of loads, read directly: the command takes longer than a small load."""
+    return list(Runs(product.redis))
+
+
+def nothing_is_left(product: Product) -> None:
+    """Wait until Redis holds nothing of work that is done; what Celery keeps of a chord that was cut off expires."""
+    wait_until(
+        lambda: not [key for key in product.leftovers() if not key.startswith("celery-taskset-meta-")],
+        f"nothing left over of {product.leftovers()}",
+    )
+    product.redis.delete(CRASHES)
+    for key in product.redis.scan_iter("celery-taskset-meta-*"):
+        assert product.redis.ttl(key) > 0
+
+
+def hurried(stack: Stack) -> Stack:
+    """The same stack, whose workers notice faults soon."""
+    return Stack(stack.settings.model_copy(update=HURRIED))
+
+
+def suspended(process: psutil.Process, seconds: float) -> None:
+    """Have a server not answer for so long."""
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)

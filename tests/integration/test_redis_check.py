@@ -1,0 +1,35 @@
+"""What is wrong with a Redis is said before it costs a record."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from redis import Redis
+
+from workers.redis_check import dangers
+
+
+@contextmanager
+def configured(redis: Redis, name: str, value: str) -> Iterator[None]:
+    before = redis.config_get(name)[name]
+    redis.config_set(name, value)
+    try:
+        yield
+    finally:
+        redis.config_set(name, before or "")
+
+
+def test_the_embedded_one_is_as_it_should_be(redis: Redis) -> None:
+    assert dangers(redis) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("appendonly", "no", "append-only"), ("maxmemory-policy", "allkeys-lru", "noeviction")],
+)
+def test_one_that_may_lose_what_is_in_flight_is_told_of(
+    redis: Redis, name: str, value: str, said: str
+) -> None:
+    with configured(redis, name, value):
+        (danger,) = dangers(redis)
+    assert said in danger

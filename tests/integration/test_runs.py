@@ -1,0 +1,82 @@
+"""Loads as a whole, on the real Valkey: which ran, which stalled, what became of them."""
+
+import time
+
+import pytest
+from redis import Redis
+
+from pipeline.model import RecordType
+from workers.runs import LOCK, RUNS, About, Ending, Run, Runs, State, Tally
+
+LABELS = About(RecordType.LABELS, "/dumps/labels.xml.gz", False, False, 1.0, "load:1")
+
+
+@pytest.fixture
+def runs(redis: Redis) -> Runs:
+    return Runs(redis)
+
+
+def about(**changes: object) -> About:
+    return About(
+        **{**{name: getattr(LABELS, name) for name in LABELS.__struct_fields__}, "at": time.time(), **changes}
+    )
+
+
+def states(runs: Runs) -> dict[str, State]:
+    return {run.name: run.state for run in runs}
+
+
+def test_a_run_waits_runs_and_finishes(runs: Runs, redis: Redis) -> None:
+    redis.set(LOCK, "load:1")
+    runs.plan("labels-a", about())
+    assert states(runs) == {"labels-a": State.WAITING}
+    runs.tell_read("labels-a", 7)
+    assert states(runs) == {"labels-a": State.RUNNING}
+    runs.end("labels-a", Ending(time.time(), 3))
+    (run,) = runs
+    assert (run.state, run.read, run.ending and run.ending.vanished) == (State.FINISHED, 7, 3)
+
+
+def test_a_run_with_a_problem_has_failed(runs: Runs) -> None:
+    runs.plan("labels-a", about())
+    runs.end("labels-a", Ending(time.time(), problems=["no such index"]))
+    assert states(runs) == {"labels-a": State.FAILED}
+
+
+@pytest.mark.parametrize("lock", [None, "load:2"])
+def test_a_run_whose_load_is_gone_has_stalled(runs: Runs, redis: Redis, lock: str | None) -> None:
+    runs.plan("labels-a", about())
+    if lock is not None:
+        redis.set(LOCK, lock)
+    assert states(runs) == {"labels-a": State.STALLED}
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ({"path": LABELS.path, "partial": True}, State.REPLACED),
+        ({"path": "/dumps/next.xml"}, State.REPLACED),
+        ({"path": "/dumps/some.xml", "partial": True}, State.STALLED),
+        ({"path": "/dumps/artists.xml", "record_type": RecordType.ARTISTS}, State.STALLED),
+    ],
+)
+def test_what_has_stalled_is_replaced_by_a_load_that_does_it_anew(
+    runs: Runs, later: dict[str, object], expected: State
+) -> None:
+    runs.plan("labels-a", about())
+    runs.plan("labels-b", about(holder="load:2", **later))
+    assert states(runs)["labels-a"] is expected
+
+
+def test_upstream_tasks_have_a_run_for_each_type_that_came(runs: Runs, redis: Redis) -> None:
+    redis.hset("graphinator:run:ingest-masters", mapping={"created": 2, "quarantined": 1})
+    assert list(runs) == [
+        Run("ingest-masters", RecordType.MASTERS, State.RUNNING, Tally(created=2, quarantined=1), read=3)
+    ]
+
+
+def test_an_old_run_is_forgotten(runs: Runs, redis: Redis) -> None:
+    runs.plan("labels-a", about(at=1.0))
+    assert list(runs) == []
+    assert redis.zcard(RUNS) == 0
+    assert redis.ttl("graphinator:run:labels-a") > 0

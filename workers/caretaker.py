@@ -1,0 +1,64 @@
+"""What has to be done in Redis while no load runs: every worker looks after it, and one at a time does it."""
+
+import logging
+import threading
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from pipeline.errors import BusyError, GraphinatorError
+from workers.app import GraphinatorApp
+from workers.flush import flush, is_due
+from workers.sender import Holder, Sender
+
+logger = logging.getLogger(__name__)
+
+#: How often a worker looks.
+LOOK_SECONDS = 0.5
+
+
+class Stopping(Exception):
+    """The worker ends; another one goes on."""
+
+
+class Caretaker:
+    """A thread that does what no load does now: sends what is due, and finishes what an interrupted load has left."""
+
+    def __init__(self, app: GraphinatorApp) -> None:
+        self._app = app
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="caretaker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look whether there is something to do."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what it has sent is finished by others."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _main(self) -> None:
+        sender = Sender(self._app)
+        sender.on_wait = self._go_on
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                if is_due(sender.inbox, self._app.settings):
+                    with sender.locked(Holder.CARETAKER):
+                        flush(sender, self._app.settings, everything=False)
+                        sender.drain()
+                        sender.finish()
+                elif sender.is_abandoned():
+                    # That the load ends with `finish` is up to the load that takes its place.
+                    with sender.locked(Holder.CARETAKER):
+                        sender.drain()
+            except (BusyError, Stopping):
+                continue
+            except (RedisError, OperationalError, GraphinatorError) as error:
+                logger.warning("what is to be done waits: %s", error)
+            except Exception:
+                logger.exception("what is to be done waits")
+
+    def _go_on(self, _: str) -> None:
+        if self._stopping.is_set():
+            raise Stopping
