@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pipeline.model import RecordType, Rejected
@@ -24,7 +25,7 @@ def exported(product: Product) -> list[dict[str, Any]]:
 def set_aside(product: Product, record_type: RecordType, *raws: str) -> list[str]:
     """Have records in the quarantine that a version before this one could not read; the ids of their entries."""
     rejected = [Rejected(place, "an old rule", raw.encode()) for place, raw in enumerate(raws)]
-    Quarantine(product.redis, limit_bytes=1 << 20).add(record_type, "old.xml", rejected, "old-run")
+    Quarantine(product.redis, limit_bytes=1 << 23).add(record_type, "old.xml", rejected, "old-run")
     return [entry["entry"] for entry in exported(product) if entry["run"] == "old-run"]
 
 
@@ -190,3 +191,17 @@ def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:
     while exported(product):
         assert time.monotonic() < deadline
     await_ingested(product)
+
+
+def test_more_than_the_inbox_holds_is_replayed_all_the_same(product: Product, tmp_path: Path) -> None:
+    random = Random(6)
+    # Hexadecimal digits shrink to half: two of these are more than a megabyte.
+    texts = [random.randbytes(600_000).hex() for _ in range(3)]
+    records = [f"<label><id>{id_}</id><profile>{text}</profile></label>" for id_, text in enumerate(texts, 1)]
+    set_aside(product, RecordType.LABELS, *records)
+    ended = product.run("quarantine", "replay", ingest_megabytes=1)
+    assert ended.stdout == "3 records replayed, 0 refused, 0 left\n"
+    await_ingested(product)
+    expected = dump(tmp_path, RecordType.LABELS, *records)
+    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert exported(product) == []
