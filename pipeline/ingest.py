@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline.errors import GraphinatorError
+from pipeline.identity import IdentityError, identity
 from pipeline.model import RecordType
-from pipeline.plain import encode
+from pipeline.plain import encode, is_plain
 from pipeline.records import Malformed, parse
 from pipeline.splitter import MAX_RECORD_BYTES
-from pipeline.xml import MalformedError
+from pipeline.xml import MAX_INTEGER, MalformedError
 
 #: Refused records that an error message names.
 MOST_TOLD = 5
@@ -61,7 +62,7 @@ def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
 def accept(record_type: RecordType, value: object) -> Accepted | Refused:
     """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
     if isinstance(value, str):
-        return _accept_xml(record_type, value)
+        return _accept_xml(record_type, value.strip().encode(errors="replace"))
     raw = msgspec.json.encode(value)
     if not isinstance(value, dict):
         return Refused(f"a record is a string of XML or a dictionary, not {type(value).__name__}", raw)
@@ -72,8 +73,28 @@ def accept(record_type: RecordType, value: object) -> Accepted | Refused:
     return accepted if len(accepted.raw) <= MAX_RECORD_BYTES else Refused(_TOO_LONG, accepted.raw)
 
 
-def _accept_xml(record_type: RecordType, text: str) -> Accepted | Refused:
-    raw = text.strip().encode(errors="replace")
+def accept_raw(record_type: RecordType, raw: bytes) -> Accepted | Refused:
+    """As `accept`, for the raw text of a record that was refused before, of either form."""
+    if not is_plain(raw):
+        return _accept_xml(record_type, raw)
+    try:
+        return accept(record_type, msgspec.json.decode(raw))
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Refused(str(error), raw)
+
+
+def legible_id(record_type: RecordType, raw: bytes) -> int | None:
+    """The Discogs id in the raw text of what need not be a record; None if it cannot be told."""
+    try:
+        if not is_plain(raw):
+            return identity(record_type, raw)
+        id_ = msgspec.json.decode(raw).get("id")
+    except (IdentityError, msgspec.DecodeError, RecursionError):
+        return None
+    return id_ if type(id_) is int and 0 < id_ <= MAX_INTEGER else None
+
+
+def _accept_xml(record_type: RecordType, raw: bytes) -> Accepted | Refused:
     if len(raw) > MAX_RECORD_BYTES:
         return Refused(_TOO_LONG, raw)
     if not raw.startswith(b"<"):

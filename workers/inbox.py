@@ -35,22 +35,23 @@ RECENT_RECORDS = 200_000
 _ADD = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local size, records, seconds = 0, tonumber(ARGV[1]), tonumber(ARGV[3])
-local now = redis.call('TIME')[1]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
 local pieces = tonumber(ARGV[5])
 for i = 7, 6 + pieces do size = size + #ARGV[i] end
 local held = tonumber(redis.call('HGET', KEYS[2], 'bytes') or 0)
 if held > 0 and held + size > tonumber(ARGV[2]) then return -1 end
-if ARGV[4] == '1' then
-  local newer = {}
+redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, now - seconds)
+if ARGV[4] ~= '' then
+  local newer, since = {}, tonumber(ARGV[4])
   for i = 7 + pieces, #ARGV do
     local at = redis.call('ZSCORE', KEYS[4], ARGV[i])
-    if at and tonumber(at) > now - seconds then table.insert(newer, ARGV[i]) end
+    if at and tonumber(at) >= since then table.insert(newer, ARGV[i]) end
   end
   if #newer > 0 then return newer end
 end
 for i = 7, 6 + pieces do redis.call('RPUSH', KEYS[3], ARGV[i]) end
 for i = 7 + pieces, #ARGV do redis.call('ZADD', KEYS[4], now, ARGV[i]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, now - seconds)
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[6]))
 redis.call('EXPIRE', KEYS[4], seconds)
 if records > 0 then
@@ -110,13 +111,28 @@ class Inbox:
         self._memory_seconds = memory_seconds
         self._add = redis.register_script(_ADD)
 
+    def now(self) -> float:
+        """The time of Redis, in Unix seconds, for `since`."""
+        seconds, microseconds = self._redis.time()
+        return float(seconds + microseconds / 1_000_000)
+
     def add(
-        self, call: str, record_type: RecordType, records: Sequence[Accepted], *, redelivered: bool
-    ) -> None:
+        self,
+        call: str,
+        record_type: RecordType,
+        records: Sequence[Accepted],
+        *,
+        redelivered: bool = False,
+        since: float | None = None,
+    ) -> set[int]:
         """Keep the records of a call, unless that was done before; raises InboxFull.
 
-        Those of a redelivered message that another call has brought meanwhile are older, and left out.
+        Those that another call has brought `since` then, or of a redelivered message at any time, are older than that
+        call's, and left out. Gives the ids of these.
         """
+        if redelivered:
+            since = 0.0
+        left_out: set[int] = set()
         name = f"{INBOX}:{record_type}"
         keys = [f"{INBOX}:call:{call}", INBOX, name, name + ":recent", *_fields(record_type)]
         while True:
@@ -125,14 +141,15 @@ class Inbox:
                 for part in _parts(records, PIECE_RECORDS)
             ]
             numbers = (
-                len(records), self._limit_bytes, self._memory_seconds, int(redelivered), len(pieces), RECENT_RECORDS,
+                len(records), self._limit_bytes, self._memory_seconds, "" if since is None else repr(since), len(pieces), RECENT_RECORDS,
             )  # fmt: skip
             answer = self._add(keys=keys, args=[*numbers, *pieces, *(each.id for each in records)])
             if answer == -1:
                 raise InboxFull("too many records wait to be written: start more workers, or wait")
             if not isinstance(answer, list):
-                return
+                return left_out
             newer = set(map(int, answer))
+            left_out |= newer
             records = [each for each in records if each.id not in newer]
 
     def waiting(self) -> dict[RecordType, Waiting]:

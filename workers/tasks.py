@@ -35,6 +35,7 @@ from workers.claims import Claim, ClaimLost, holding
 from workers.inbox import InboxFull
 from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
+from workers.quarantine import entry_id
 from workers.runs import INGEST as INGEST_SOURCE
 from workers.runs import Tally
 from workers.steps import COUNTED, FINISHED, Outcome
@@ -95,7 +96,7 @@ def normalise(batch: str, index: int) -> Summary:
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
         outcome = normalise_chunk(chunk, known)
-        _quarantine(worker, meta, outcome.rejected)
+        _quarantine(worker, meta, outcome.rejected, _run(batch, meta))
         worker.batches.store_rows(batch, index, outcome.rows)
         return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
 
@@ -136,6 +137,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             gc.collect()
         if refused:
             tally = _set_aside(worker, batch, meta, refused, tally)
+        if meta.source == INGEST_SOURCE:
+            _release(worker, batch, meta, claim)
         worker.batches.complete(batch, meta.run, tally)
         return tally.as_dict()
 
@@ -154,10 +157,12 @@ def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
     outcomes = [accept(type_, record) for record in records]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
-    worker.inbox.add(self.request.id or secrets.token_hex(8), type_, accepted, redelivered=redelivered)
+    call = self.request.id or secrets.token_hex(8)
+    worker.inbox.add(call, type_, accepted, redelivered=redelivered)
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
-        _quarantine(worker, Meta(type_, f"{INGEST_SOURCE}-{type_}", INGEST_SOURCE, 0), refused)
+        meta = Meta(type_, f"{INGEST_SOURCE}-{type_}", INGEST_SOURCE, 0)
+        _quarantine(worker, meta, refused, f"{INGEST_SOURCE}-{call}")
         raise RecordsRefused(refusal(outcomes))
     return {"record_type": type_.value, "accepted": len(accepted)}
 
@@ -177,7 +182,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
             # Nobody will hand these records over again.
             chunk = batches.chunk(batch, 0)
             rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
-            _quarantine(this_process(), meta, rejected)
+            _quarantine(this_process(), meta, rejected, _run(batch, meta))
         batches.fail(batch, meta.run, reason)
 
 
@@ -317,8 +322,13 @@ async def _remove(
     return sum([removed async for removed in size.in_parts(ids, attempt)])
 
 
-def _quarantine(worker: WorkerProcess, meta: Meta, rejected: list[Rejected]) -> None:
-    without_space = worker.quarantine.add(meta.record_type, meta.source, rejected)
+def _run(batch: str, meta: Meta) -> str:
+    """What counts as one attempt at a record: the load of a dump, or a batch from the inbox, whose run never ends."""
+    return batch if meta.source == INGEST_SOURCE else meta.run
+
+
+def _quarantine(worker: WorkerProcess, meta: Meta, rejected: list[Rejected], run: str) -> None:
+    without_space = worker.quarantine.add(meta.record_type, meta.source, rejected, run)
     if without_space:
         logger.warning("the quarantine is full: %d records of %s are not kept", without_space, meta.source)
         worker.runs.not_kept(meta.run, without_space)
@@ -339,7 +349,7 @@ def _set_aside(
                 if record_id in reasons
             }
             rejected += found.values()
-    _quarantine(worker, meta, rejected)
+    _quarantine(worker, meta, rejected, _run(batch, meta))
     changed = sum(row["known"] for row, _ in refused)
     return Tally(
         unchanged=tally.unchanged,
@@ -347,3 +357,14 @@ def _set_aside(
         changed=tally.changed - changed,
         quarantined=tally.quarantined + len(refused),
     )
+
+
+def _release(worker: WorkerProcess, batch: str, meta: Meta, claim: Claim) -> None:
+    """Take off the quarantine what was replayed and is written now; what is refused again has counted up there instead."""
+    if not len(worker.quarantine):
+        return
+    for index in range(meta.chunks):
+        chunk = worker.batches.chunk(batch, index)
+        if chunk is not None:
+            ids = [entry_id(meta.record_type, raw) for raw in chunk.records]
+            worker.quarantine.release(claim, _run(batch, meta), ids)

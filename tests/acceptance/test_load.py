@@ -204,19 +204,6 @@ def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Prod
     assert any("ZstdError" in failure for failure in Runs(product.redis).tally("spoilt-run")[1])
 
 
-def test_the_quarantine_is_listed_shown_and_cleared(product: Product, tmp_path: Path) -> None:
-    dump = tmp_path / "labels.xml"
-    dump.write_text("<labels><label><id>1</id><name>R & B</name></label></labels>")
-    product.load(dump)
-    listed = product.run("quarantine", "list")
-    entry = listed.stdout.split()[0]
-    shown = product.run("quarantine", "show", entry)
-    assert shown.stdout == "<label><id>1</id><name>R & B</name></label>\n"
-    assert product.run("quarantine", "show", "0").returncode == 2
-    assert product.run("quarantine", "clear", "--yes").returncode == 0
-    assert "nothing is set aside" in product.run("quarantine", "list").stdout
-
-
 def test_a_wrong_setting_is_one_line_that_names_the_variable(product: Product) -> None:
     ended = product.run("status", chunk_records="many")
     assert ended.returncode == 2

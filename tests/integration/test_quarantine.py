@@ -1,40 +1,143 @@
 """Records that were set aside, on the real Valkey."""
 
+import pytest
 from redis import Redis
 
+from pipeline import fingerprint
 from pipeline.model import RecordType, Rejected
-from workers.quarantine import Quarantine
+from workers.batches import Batches, Meta
+from workers.quarantine import BYTES, KEY, Quarantine
 
-BAD = Rejected(120, "mismatched tag", b"<label>\xff\x00</label>")
+BAD = Rejected(120, "mismatched tag", b"<label><id>7</id>\xff\x00</label>")
 
 
-def test_an_entry_is_kept_whole_until_it_is_cleared(redis: Redis) -> None:
-    quarantine = Quarantine(redis, limit_bytes=10_000)
-    assert quarantine.add(RecordType.LABELS, "labels.xml", [BAD]) == 0
+@pytest.fixture
+def quarantine(redis: Redis) -> Quarantine:
+    return Quarantine(redis, limit_bytes=10_000)
+
+
+def counted_bytes(redis: Redis) -> int:
+    """The bytes that are counted, which are those that are there."""
+    counted = int(redis.get(BYTES) or 0)
+    assert counted == sum(map(len, redis.hvals(KEY)))
+    return counted
+
+
+def test_an_entry_is_kept_whole_until_it_is_purged(quarantine: Quarantine, redis: Redis) -> None:
+    assert quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "run") == 0
     (entry,) = quarantine
-    assert (entry.record_type, entry.source, entry.position, entry.reason, entry.raw) == (
-        RecordType.LABELS, "labels.xml", BAD.position, BAD.reason, BAD.raw,
+    assert (entry.record_type, entry.record_id, entry.source, entry.position, entry.reason, entry.raw) == (
+        RecordType.LABELS, 7, "labels.xml", BAD.position, BAD.reason, BAD.raw,
     )  # fmt: skip
+    assert (entry.run, entry.attempts) == ("run", 1)
     assert quarantine.get(entry.entry_id) == entry
     assert quarantine.get("0") is None
-    quarantine.clear()
-    assert len(quarantine) == 0
+    assert quarantine.purge() == 1
+    assert len(quarantine) == counted_bytes(redis) == 0
 
 
-def test_the_same_record_delivered_again_is_one_entry(redis: Redis) -> None:
-    quarantine = Quarantine(redis, limit_bytes=10_000)
-    for _ in range(3):
-        quarantine.add(RecordType.LABELS, "labels.xml", [BAD])
-    assert len(quarantine) == 1
-    quarantine.add(RecordType.ARTISTS, "artists.xml", [BAD])
+@pytest.mark.parametrize(
+    ("raw", "number"),
+    [
+        (b"<label><id>5</id>", 5),
+        (b'{"id":5,"name":1}', 5),
+        (b'{"id":true}', None),
+        (b'{"id":', None),
+        (b'{"id":' * 100_000, None),
+        (b'{"name":"x"}', None),
+        (b"[5]", None),
+        (b"<label><id>five</id></label>", None),
+    ],
+)
+def test_the_id_is_told_where_it_is_legible(quarantine: Quarantine, raw: bytes, number: int | None) -> None:
+    quarantine.add(RecordType.LABELS, "ingest", [Rejected(-1, "bad", raw)], "run")
+    assert [entry.record_id for entry in quarantine] == [number]
+
+
+def test_the_same_record_is_one_entry_that_counts_the_runs_that_set_it_aside(
+    quarantine: Quarantine, redis: Redis
+) -> None:
+    for run in ("one", "one", "two", "one", "two", "three"):
+        again = Rejected(120, f"why {run} refuses it " * len(run), BAD.raw)
+        quarantine.add(RecordType.LABELS, "labels.xml", [again], run)
+        counted_bytes(redis)
+    (entry,) = quarantine
+    assert (entry.run, entry.attempts, entry.reason) == ("three", 3, "why three refuses it " * 5)
+    quarantine.add(RecordType.ARTISTS, "artists.xml", [BAD], "one")
     assert len(quarantine) == 2
 
 
+def test_the_time_is_that_of_the_first_time_and_the_place_that_of_the_last_dump(
+    quarantine: Quarantine,
+) -> None:
+    quarantine.add(RecordType.LABELS, "a.xml", [BAD], "one")
+    (first,) = quarantine
+    quarantine.add(RecordType.LABELS, "b.xml", [Rejected(5, "bad", BAD.raw)], "two")
+    quarantine.add(RecordType.LABELS, "ingest", [Rejected(-1, "worse", BAD.raw)], "three")
+    (entry,) = quarantine
+    assert (entry.source, entry.position, entry.reason) == ("b.xml", 5, "worse")
+    assert entry.at == first.at
+
+
+def test_an_entry_is_found_whatever_the_version_of_the_mapping(
+    quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "one")
+    (entry,) = quarantine
+    salts = {record_type: salt + 256 for record_type, salt in fingerprint._SALTS.items()}
+    monkeypatch.setattr(fingerprint, "_SALTS", salts)
+    assert quarantine.get(entry.entry_id) == entry
+    quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "two")
+    assert [each.attempts for each in quarantine] == [2]
+
+
+def test_some_entries_are_purged_and_the_others_stay(quarantine: Quarantine, redis: Redis) -> None:
+    records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(5)]
+    quarantine.add(RecordType.LABELS, "labels.xml", records, "run")
+    ids = [entry.entry_id for entry in sorted(quarantine, key=lambda entry: entry.position)]
+    assert quarantine.purge([ids[0], ids[3], "0"]) == 2
+    assert {entry.position for entry in quarantine} == {1, 2, 4}
+    assert counted_bytes(redis) > 0
+    assert quarantine.purge([]) == 0
+    assert quarantine.purge(ids) == 3
+    assert counted_bytes(redis) == 0
+
+
 def test_beyond_its_space_records_are_counted_and_not_kept(redis: Redis) -> None:
-    quarantine = Quarantine(redis, limit_bytes=600)
+    quarantine = Quarantine(redis, limit_bytes=1200)
     records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(50)]
-    dropped = quarantine.add(RecordType.LABELS, "labels.xml", records)
+    dropped = quarantine.add(RecordType.LABELS, "labels.xml", records, "one")
     assert 0 < dropped < 50
     assert len(quarantine) == 50 - dropped
-    quarantine.clear()
-    assert quarantine.add(RecordType.LABELS, "labels.xml", records[:1]) == 0
+    assert counted_bytes(redis) <= 1200
+    # What is there counts up all the same; there is only no space for a longer reason.
+    longer = [
+        Rejected(index, "".join(map(chr, range(32, 900))), b"<label>%d</label>" % index)
+        for index in range(50)
+    ]
+    assert quarantine.add(RecordType.LABELS, "labels.xml", longer, "two") == dropped
+    assert quarantine.add(RecordType.LABELS, "labels.xml", longer, "two") == dropped
+    assert {(entry.attempts, entry.reason) for entry in quarantine} == {(2, "bad")}
+    assert counted_bytes(redis) <= 1200
+    quarantine.purge()
+    assert quarantine.add(RecordType.LABELS, "labels.xml", records[:1], "three") == 0
+
+
+def test_what_a_batch_has_written_is_taken_off_by_the_copy_that_holds_its_claim_and_only_that(
+    quarantine: Quarantine, redis: Redis
+) -> None:
+    batches = Batches(redis)
+    batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
+    records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(3)]
+    quarantine.add(RecordType.LABELS, "labels.xml", records, "load")
+    quarantine.add(RecordType.LABELS, "ingest", records[:1], "b")
+    ids = {entry.position: entry.entry_id for entry in quarantine}
+    with batches.writing("b") as claim:
+        assert claim is not None
+        redis.delete(claim.key)
+        quarantine.release(claim, "b", ids.values())
+        assert len(quarantine) == 3
+        redis.set(claim.key, claim.token)
+        quarantine.release(claim, "b", [ids[0], ids[1], "0"])
+    assert {entry.position for entry in quarantine} == {0, 2}
+    counted_bytes(redis)

@@ -21,6 +21,8 @@ from ops.ports import LOOPBACK
 from ops.stack import Stack, StackInfo
 from ops.state import load_state
 from pipeline.errors import SettingError, StackError
+from pipeline.model import RecordType, Rejected
+from workers.quarantine import Quarantine
 from workers.settings import load_settings
 
 UP = """
@@ -30,6 +32,8 @@ from ops.stack import Stack
 from workers.settings import load_settings
 Stack(load_settings(home=Path(sys.argv[1]))).up(workers=0)
 """
+
+SET_ASIDE = Rejected(8, "mismatched tag", b"<label>\xff</label>")
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
@@ -73,6 +77,7 @@ def up_twice_at_once(stack: Stack) -> StackInfo:
 def remember(info: StackInfo) -> None:
     with Redis.from_url(info.redis_url) as redis:
         redis.set("kept", "yes")
+        Quarantine(redis, limit_bytes=10_000).add(RecordType.LABELS, "labels.xml", [SET_ASIDE], "run")
         redis.waitaof(1, 0, 5000)
     with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
         driver.execute_query("CREATE (:Kept)")
@@ -80,7 +85,8 @@ def remember(info: StackInfo) -> None:
 
 def recalls(info: StackInfo) -> bool:
     with Redis.from_url(info.redis_url) as redis:
-        kept = redis.get("kept") == b"yes"
+        entries = [(entry.reason, entry.raw) for entry in Quarantine(redis, limit_bytes=10_000)]
+        kept = redis.get("kept") == b"yes" and entries == [(SET_ASIDE.reason, SET_ASIDE.raw)]
     with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
         return kept and len(driver.execute_query("MATCH (n:Kept) RETURN n").records) == 1
 

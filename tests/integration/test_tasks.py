@@ -16,7 +16,7 @@ from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
-from pipeline.model import Chunk, RecordType
+from pipeline.model import Chunk, RecordType, Rejected
 from workers import caretaker, process, tasks
 from workers.app import GraphinatorApp
 from workers.batches import MOST_DEATHS, Batches, Meta
@@ -258,6 +258,7 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
     )
     assert text.endswith("; and 2 more")
     assert waiting(worker) == {"labels": 3}
+    assert {entry.run.startswith("ingest-") for entry in worker.quarantine} == {True}
     assert {entry.reason for entry in worker.quarantine} >= {"Expected `int`, got `str` - at `$.id`"}
     assert tasks.ingest([{"id": 7}], record_type="masters")["accepted"] == 1
     wrong: list[tuple[Any, ...]] = [("label", []), ("labels", {"id": 1}), ("labels",), ("labels", [], [])]
@@ -281,6 +282,18 @@ def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_
     assert worker.inbox.head(RecordType.LABELS, 100, 1 << 20).records == 5
     assert worker.inbox.head(RecordType.LABELS, 2, 1 << 20).records == 2
     assert worker.inbox.head(RecordType.LABELS, 5, 1).records == 1
+
+
+def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    one, two = (Accepted(id_, b"{}") for id_ in (1, 2))
+    before = worker.inbox.now()
+    assert worker.inbox.add("a", RecordType.LABELS, [one], since=before) == set()
+    assert worker.inbox.add("b", RecordType.LABELS, [one, two], since=worker.inbox.now()) == set()
+    assert worker.inbox.add("c", RecordType.LABELS, [one, two], since=before) == {1, 2}
+    assert waiting(worker) == {"labels": 3}
 
 
 def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
@@ -313,6 +326,55 @@ def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
     worker.batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
     tasks.batch_failed(None, ValueError("no help"), None, "b")
     assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [("no help", b'{"id":1}')]
+
+
+def store_ingested(worker: process.WorkerProcess, batch: str, *records: bytes) -> None:
+    ids = [*range(1, len(records) + 1)]
+    chunk = pack(Chunk(RecordType.RELEASES, [-1] * len(ids), ids, list(records)))
+    worker.batches.store(batch, Meta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
+
+
+def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_counts_up_once(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    good, endless = releases(b"Ann", b"B" * 40_000)
+    spoilt = b"<release id='3'>"
+    records = (good, endless, spoilt)
+    rejected = [Rejected(place, "an old rule", raw) for place, raw in enumerate(records)]
+    worker.quarantine.add(RecordType.RELEASES, "old.xml", rejected, "old-run")
+    for batch in ("first", "second"):
+        store_ingested(worker, batch, *records)
+        # Both messages are delivered twice.
+        summaries = [tasks.normalise(batch, 0) for _ in range(2)]
+        tasks.write_batch(summaries[:1], batch)
+        assert "skipped" in tasks.write_batch(summaries[:1], batch)
+    entries = {entry.position: entry for entry in worker.quarantine}
+    assert {place: (entry.attempts, entry.source, entry.run) for place, entry in entries.items()} == {
+        1: (3, "old.xml", "second"), 2: (3, "old.xml", "second"),
+    }  # fmt: skip
+    assert "too large to index" in entries[1].reason
+
+
+def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    (good,) = releases(b"Ann")
+    for batch in ("first", "second"):
+        worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], f"load-{batch}")
+        store_ingested(worker, batch, good)
+        tasks.write_batch([tasks.normalise(batch, 0)], batch)
+        assert len(worker.quarantine) == 0
+
+
+def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
+    worker: process.WorkerProcess,
+) -> None:
+    (good,) = releases(b"Ann")
+    worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], "old-run")
+    store_ingested(worker, "b", good)
+    for _ in range(2):
+        tasks.batch_failed(None, ValueError("no help"), None, "b")
+    assert [(entry.attempts, entry.reason, entry.run) for entry in worker.quarantine] == [(2, "no help", "b")]
 
 
 def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(

@@ -117,9 +117,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert ops.__version__ in CliRunner().invoke(main, ["--version"]).output
 
 
-def test_an_exported_entry_is_one_line_of_json_and_comes_once() -> None:
+def test_an_exported_entry_is_one_line_of_json() -> None:
     from ops.quarantine import _lines
 
-    entry = Entry(RecordType.LABELS, "labels.xml", -1, "a\nb", b"<label>\xff\n</label>", 0.0)
-    (line,) = _lines([entry, entry])
-    assert json.loads(line)["raw"] == "<label>\\xff\n</label>"
+    entry = Entry(RecordType.LABELS, None, "labels.xml", -1, "a\nb", b"<label>\xff\n</label>", "run", 2, 0.0)
+    (line,) = _lines([entry])
+    told = json.loads(line)
+    assert told["raw"] == "<label>\\xff\n</label>"
+    assert (told["record_id"], told["run"], told["attempts"], told["at"]) == (
+        None, "run", 2, "1970-01-01T00:00:00+00:00",
+    )  # fmt: skip
