@@ -58,10 +58,12 @@ def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
     return f"{len(told):,} of {len(outcomes):,} records refused, the others accepted: {named}{rest}"
 
 
-def accept(record_type: RecordType, value: object) -> Accepted | Refused:
+def accept(
+    record_type: RecordType, value: object, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Accepted | Refused:
     """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
     if isinstance(value, str):
-        return _accept_xml(record_type, value)
+        return _accept_xml(record_type, value, max_record_bytes)
     raw = msgspec.json.encode(value)
     if not isinstance(value, dict):
         return Refused(f"a record is a string of XML or a dictionary, not {type(value).__name__}", raw)
@@ -69,17 +71,18 @@ def accept(record_type: RecordType, value: object) -> Accepted | Refused:
         accepted = Accepted(*encode(record_type, value))
     except MalformedError as error:
         return Refused(str(error), raw)
-    return accepted if len(accepted.raw) <= MAX_RECORD_BYTES else Refused(_TOO_LONG, accepted.raw)
+    return accepted if len(accepted.raw) <= max_record_bytes else _too_long(accepted.raw, max_record_bytes)
 
 
-def _accept_xml(record_type: RecordType, text: str) -> Accepted | Refused:
+def _accept_xml(record_type: RecordType, text: str, max_record_bytes: int) -> Accepted | Refused:
     raw = text.strip().encode(errors="replace")
-    if len(raw) > MAX_RECORD_BYTES:
-        return Refused(_TOO_LONG, raw)
+    if len(raw) > max_record_bytes:
+        return _too_long(raw, max_record_bytes)
     if not raw.startswith(b"<"):
         return Refused("line 1, column 1: a string is the XML of one record", raw)
     (record,) = parse(record_type, [raw])
     return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record.id, raw)
 
 
-_TOO_LONG = f"the record is longer than {MAX_RECORD_BYTES:,} bytes"
+def _too_long(raw: bytes, max_record_bytes: int) -> Refused:
+    return Refused(f"the record is longer than {max_record_bytes:,} bytes: {len(raw):,}", raw)

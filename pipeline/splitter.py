@@ -13,7 +13,7 @@ from pipeline.inflate import BLOCK_BYTES, ReadError
 from pipeline.model import RecordType
 from pipeline.window import Window
 
-#: A record whose raw text is longer than this is set aside.
+#: A record whose raw text is longer than this is set aside, unless the caller says otherwise.
 MAX_RECORD_BYTES = 4 << 20
 
 _SPACES = b" \t\r\n"

@@ -143,6 +143,18 @@ def test_what_is_wrong_is_named(record_type: str, value: object, reason: str) ->
     assert refused.raw
 
 
+@pytest.mark.parametrize(
+    "value", ["<label><id>1</id>%s</label>" % ("x" * 974), {"id": 1, "name": "x" * 1000}]
+)
+def test_the_longest_record_is_up_to_the_caller(value: object) -> None:
+    accepted = accept(RecordType.LABELS, value)
+    assert isinstance(accepted, Accepted)
+    size = len(accepted.raw)
+    assert accept(RecordType.LABELS, value, size) == accepted
+    refused = accept(RecordType.LABELS, value, size - 1)
+    assert refused == Refused(f"the record is longer than {size - 1:,} bytes: {size:,}", accepted.raw)
+
+
 def test_years_are_those_of_the_model() -> None:
     for value, year in (
         ({"year": 10_000}, None),

@@ -141,6 +141,13 @@ def test_a_record_that_is_too_long_is_set_aside_with_its_beginning() -> None:
         assert second.raw == b"<label><id>2</id></label>"
 
 
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_of_a_record_that_is_too_long_no_more_is_kept_than_is_allowed(block: int) -> None:
+    long = b"<label><id>1</id><profile>" + b"x" * 2000 + b"</profile></label>"
+    (piece,) = pieces_of(b"<labels>" + long + b"</labels>", block, limit=1000)
+    assert piece == Piece(8, long[:1000], "longer than 1,000 bytes: 2,044")
+
+
 def test_text_between_records_is_set_aside() -> None:
     xml = b"<labels>\n<label/>\nsome text\n<x><y/></x>\n<label/>\n]]>\n<!-- c --><label/></labels>"
     assert [piece for piece in pieces_of(xml) if piece.reason] == [
