@@ -9,6 +9,8 @@ from pipeline.window import Window
 
 #: What opens a part of XML in which tags are no tags, and what closes it.
 SPECIALS = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
+#: White space of XML; other control characters are not.
+SPACES = b" \t\r\n"
 #: Of raw text that is set aside for its length, or that is no record at all, this much is kept.
 KEPT_BYTES = 64 << 10
 #: The white space before a record is remembered up to this length.
@@ -115,7 +117,7 @@ def _pass(
                 raw = window.data[window.at : at] if kept is None else kept
                 window.at = at
                 size = at + window.start - position
-                return Stretch(position, size, raw.rstrip() if size <= limit else raw[:most_kept])
+                return Stretch(position, size, raw.rstrip(SPACES) if size <= limit else raw[:most_kept])
         offset = max(offset, len(window.data) - window.at - _LONGEST_TOKEN)
         if kept is None and len(window.data) - window.at > limit:
             kept = window.data[window.at : window.at + most_kept]

@@ -2,6 +2,7 @@
 
 import re
 
+from pipeline.errors import shown
 from pipeline.inflate import ReadError
 from pipeline.model import RecordType
 from pipeline.window import Window
@@ -56,7 +57,7 @@ def read_prolog(window: Window) -> tuple[RecordType, bool]:
     name = found["name"].decode(errors="replace")
     if name not in set(RecordType):
         raise ReadError(
-            found.start("name") - 1, f"the root element is <{name}>, but a dump has one of {_ROOTS}"
+            found.start("name") - 1, f"the root element is <{shown(name)}>, but a dump has one of {_ROOTS}"
         )
     window.at = found.end()
     return RecordType(name), found[0].endswith(b"/>")
@@ -78,8 +79,9 @@ def _refuse_other_formats(beginning: bytes) -> None:
 
 def _refuse_other_encodings(declaration: bytes) -> None:
     encoding = _ENCODING.search(declaration)
-    if encoding and encoding[1].decode(errors="replace").lower() not in _READABLE:
-        raise ReadError(0, f"the encoding is {encoding[1].decode(errors='replace')}, but a dump is UTF-8")
+    name = shown(encoding[1].decode(errors="replace")) if encoding else "utf-8"
+    if name.lower() not in _READABLE:
+        raise ReadError(0, f"the encoding is {name}, but a dump is UTF-8")
 
 
 def _without_root(data: bytes) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.boundary import GAP_BYTES, SPECIALS, Boundary
+from pipeline.boundary import GAP_BYTES, SPACES, SPECIALS, Boundary
 from pipeline.inflate import BLOCK_BYTES, ReadError
 from pipeline.model import RecordType
 from pipeline.window import Window
@@ -16,7 +16,6 @@ from pipeline.window import Window
 #: A record whose raw text is longer than this is set aside, unless the caller says otherwise.
 MAX_RECORD_BYTES = 4 << 20
 
-_SPACES = b" \t\r\n"
 _NAME_ENDS = b" \t\r\n/>"
 _LESS_THAN = b"<"[0]
 _SLASH = b"/"[0]
@@ -90,7 +89,7 @@ class Splitter:
         gap = b""
         while True:
             rest = window.data[window.at : window.at + GAP_BYTES]
-            text = rest.lstrip(_SPACES)
+            text = rest.lstrip(SPACES)
             spaces = len(rest) - len(text)
             gap = (gap + rest[:spaces])[-GAP_BYTES:]
             window.at += spaces
@@ -174,7 +173,7 @@ class Splitter:
     def _left_root(self, head: bytes) -> bool:
         """Whether the root's end tag was here."""
         name = b"</" + self._root.encode()
-        if not head.startswith(name) or not head[len(name) :].lstrip(_SPACES).startswith(b">"):
+        if not head.startswith(name) or not head[len(name) :].lstrip(SPACES).startswith(b">"):
             return False
         self._window.at += head.index(b">") + 1
         self._root_closed = True

@@ -202,6 +202,10 @@ def tar() -> bytes:
             b"<?xml version='1.0' encoding='iso-8859-1'?>" + DUMP,
             "the encoding is iso-8859-1, but a dump is UTF-8",
         ),
+        (
+            b"<?xml version='1.0' encoding='a\n b\x1b[2J" + b"x" * 100 + b"'?>" + DUMP,
+            "the encoding is a b\ufffd[2J" + "x" * 43 + ", but a dump is UTF-8",
+        ),
     ],
 )
 def test_what_is_no_dump_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -154,6 +154,11 @@ def test_text_between_records_is_set_aside() -> None:
         Piece(18, b"some text\n<x><y/></x>", "text between records"),
         Piece(49, b"]]>", "text between records"),
     ]
+    assert [piece.raw for piece in pieces_of(b"<labels>\v <label/> \f\n</labels>")] == [
+        b"\v",
+        b"<label/>",
+        b"\f",
+    ]
 
 
 def test_long_text_between_records_is_kept_in_part() -> None:
