@@ -199,7 +199,8 @@ class _Ahead:
 
 def _is_self_closed(data: bytes, at: int) -> bool:
     """Whether the tag ends in a slash, as far as can be told without looking at quotes."""
-    return data[data.find(b">", at) - 1] == _SLASH
+    end = data.find(b">", at)
+    return end >= 0 and data[end - 1] == _SLASH
 
 
 def _find(data: bytes, at: int, what: bytes) -> int:

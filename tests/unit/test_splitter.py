@@ -87,6 +87,15 @@ def test_what_is_set_aside_does_not_depend_on_where_blocks_end(block: int) -> No
     ]
 
 
+@pytest.mark.parametrize("block", [*range(1, 40), 1 << 20])
+def test_a_block_that_ends_behind_a_slash_ends_no_tag(block: int) -> None:
+    # The first 512 bytes are at hand at once.
+    prolog = b"<!-- " + b"x" * 600 + b" -->"
+    record = b'<label a="' + b"x/" * 60 + b" <b></label>"
+    xml = prolog + b"<labels>\n" + record + b"\n<label><id>2</id></label>\n</labels>"
+    assert records_of(xml, block) == [record, b"<label><id>2</id></label>"]
+
+
 def test_released_is_not_a_release() -> None:
     record = b'<release id="1"><released>1999</released><releases/></release>'
     assert records_of(b"<releases>" + record + record + b"</releases>") == [record, record]
