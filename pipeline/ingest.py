@@ -1,5 +1,6 @@
 """Records that are handed over one by one instead of in a dump."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -64,13 +65,13 @@ def accept(
     """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
     if isinstance(value, str):
         return _accept_xml(record_type, value, max_record_bytes)
-    raw = msgspec.json.encode(value)
     if not isinstance(value, dict):
-        return Refused(f"a record is a string of XML or a dictionary, not {type(value).__name__}", raw)
+        reason = f"a record is a string of XML or a dictionary, not {type(value).__name__}"
+        return Refused(reason, _json(value))
     try:
         accepted = Accepted(*encode(record_type, value))
     except MalformedError as error:
-        return Refused(str(error), raw)
+        return Refused(str(error), _json(value))
     return accepted if len(accepted.raw) <= max_record_bytes else _too_long(accepted.raw, max_record_bytes)
 
 
@@ -82,6 +83,14 @@ def _accept_xml(record_type: RecordType, text: str, max_record_bytes: int) -> Ac
         return Refused("line 1, column 1: a string is the XML of one record", raw)
     (record,) = parse(record_type, [raw])
     return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record.id, raw)
+
+
+def _json(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair: JSON can say it by an escape, UTF-8 cannot.
+        return json.dumps(value, default=str).encode()
 
 
 def _too_long(raw: bytes, max_record_bytes: int) -> Refused:
