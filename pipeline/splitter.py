@@ -64,10 +64,11 @@ class Splitter:
         while not self._root_closed and self._to_markup():
             head = window.ahead(_HEAD_BYTES)
             if self._at_record(window.data, window.at):
+                position = window.position
                 yield from self._usual()
-                while self._at_record(window.data, window.at) and self._usual_with_more():
+                while window.position == position and self._usual_with_more():
                     yield from self._usual()
-                if self._at_record(window.data, window.at):
+                if window.position == position:
                     yield self._unusual()
             elif not self._skipped(head) and not self._left_root(head):
                 yield self._text()
@@ -122,7 +123,6 @@ class Splitter:
             at = end + len(gap)
             if not data.startswith(following, end) or not self._at_record(data, at):
                 return
-            window.at = at
 
     def _usual_with_more(self) -> bool:
         """Whether the record may turn out usual with the next block, which is then there."""

@@ -96,6 +96,14 @@ def test_a_block_that_ends_behind_a_slash_ends_no_tag(block: int) -> None:
     assert records_of(xml, block) == [record, b"<label><id>2</id></label>"]
 
 
+@pytest.mark.parametrize("block", [*range(1, 40), 1 << 20])
+def test_a_record_right_behind_another_is_judged_by_itself(block: int) -> None:
+    prolog = b"<!-- " + b"x" * 600 + b" -->"
+    records = [b"<label><id>1</id></label>", b"<label/<></label>", b"<label><id>3</id></label>"]
+    xml = prolog + b"<labels>\n %b%b\n %b\n</labels>" % tuple(records)
+    assert records_of(xml, block) == records
+
+
 def test_released_is_not_a_release() -> None:
     record = b'<release id="1"><released>1999</released><releases/></release>'
     assert records_of(b"<releases>" + record + record + b"</releases>") == [record, record]
