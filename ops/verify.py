@@ -37,13 +37,14 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
     for path in find_dumps(paths):
         with open_dump(path) as dump:
             dumps[dump.record_type] = path
+    limits = session.settings.dump_limits()
     notes = plain_console(stderr=True)
     found: dict[RecordType, Differences] = {}
     with asyncio.Runner() as runner:
         driver = open_driver(session.connected())
         try:
             for record_type, path in dumps.items():
-                with open_dump(path) as dump:
+                with open_dump(path, **limits) as dump:
                     found[record_type] = _verify(runner, driver, dump, partial, notes)
         finally:
             runner.run(driver.close())

@@ -9,6 +9,8 @@ from pipeline.window import Window
 
 #: What opens a part of XML in which tags are no tags, and what closes it.
 SPECIALS = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
+#: White space of XML; other control characters are not.
+SPACES = b" \t\r\n"
 #: Of raw text that is set aside for its length, or that is no record at all, this much is kept.
 KEPT_BYTES = 64 << 10
 #: The white space before a record is remembered up to this length.
@@ -105,6 +107,7 @@ def _pass(
     Raw text of more than `limit` bytes is cut to what is kept.
     """
     position = window.position
+    most_kept = min(limit, KEPT_BYTES)
     kept: bytes | None = None
     offset = 1
     while True:
@@ -114,10 +117,10 @@ def _pass(
                 raw = window.data[window.at : at] if kept is None else kept
                 window.at = at
                 size = at + window.start - position
-                return Stretch(position, size, raw.rstrip() if size <= limit else raw[:KEPT_BYTES])
+                return Stretch(position, size, raw.rstrip(SPACES) if size <= limit else raw[:most_kept])
         offset = max(offset, len(window.data) - window.at - _LONGEST_TOKEN)
         if kept is None and len(window.data) - window.at > limit:
-            kept = window.data[window.at : window.at + KEPT_BYTES]
+            kept = window.data[window.at : window.at + most_kept]
         if kept is not None:
             forgotten = max(offset - GAP_BYTES, 0)
             window.at += forgotten

@@ -7,7 +7,7 @@ from typing import Self
 
 from pipeline.errors import DumpError
 from pipeline.identity import IdentityError, identity
-from pipeline.inflate import BLOCK_BYTES, ReadError, Source
+from pipeline.inflate import BLOCK_BYTES, INFLATE_RATIO, ReadError, Source
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.prolog import read_prolog
 from pipeline.splitter import MAX_RECORD_BYTES, Piece, Splitter
@@ -99,17 +99,22 @@ class Dump:
 
 
 def open_dump(
-    path: Path | str, *, block_bytes: int = BLOCK_BYTES, max_record_bytes: int = MAX_RECORD_BYTES
+    path: Path | str,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+    inflate_ratio: int = INFLATE_RATIO,
 ) -> Dump:
     """Open a dump, gzip or plain XML, whatever its name, and tell its record type by its root element.
 
     Raises DumpError where no dump begins; nothing of such a file is delivered. The dump is closed by its
     context manager. Blocks of `block_bytes` of XML are held at a time, a record of up to
-    `max_record_bytes` at most: longer ones are set aside.
+    `max_record_bytes` at most: longer ones are set aside. A gzip file that inflates to more than `inflate_ratio`
+    times its size is read up to where that shows.
     """
     path = Path(path)
     try:
-        source = Source(path, block_bytes)
+        source = Source(path, block_bytes, inflate_ratio)
     except OSError as error:
         raise DumpError(path, 0, f"the file cannot be opened: {error.strerror}") from error
     window = Window(source.blocks())

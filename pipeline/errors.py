@@ -12,6 +12,16 @@ GraphinatorError            a user can read it: one line that says what to do
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
 """
 
+_SHOWN_CHARACTERS = 50
+
+
+def shown(text: str) -> str:
+    """What a file says, fit for a message: one line, not long, nothing that a terminal would obey."""
+    line = " ".join(text.split())[:_SHOWN_CHARACTERS]
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    )
+
 
 class GraphinatorError(Exception):
     """The root of all errors that are ours; `str(error)` is one line for the user."""

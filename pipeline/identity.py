@@ -2,6 +2,7 @@
 
 import re
 
+from pipeline.errors import shown
 from pipeline.model import RecordType
 from pipeline.xml import MalformedError, child_text, element_of, integer_of
 
@@ -59,5 +60,5 @@ def _identity_of(record_type: RecordType, printed: str | None) -> int:
         raise IdentityError(f"the {record_type.element} has no id")
     number = integer_of(printed)
     if number is None:
-        raise IdentityError(f"the id is not a number from 1 to 2^63-1: {printed.strip()[:50]}")
+        raise IdentityError(f"the id is not a number from 1 to 2^63-1: {shown(printed)}")
     return number

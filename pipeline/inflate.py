@@ -8,6 +8,10 @@ from isal import isal_zlib
 
 #: Bytes of XML in one block.
 BLOCK_BYTES = 1 << 20
+#: More bytes of XML to one compressed byte than this are no dump: Discogs' dumps have about 7, deflate can have 1,032.
+INFLATE_RATIO = 200
+#: So much XML may be as repetitive as it likes.
+ANY_RATIO_BYTES = 64 << 20
 
 # Decompressed a few KiB at a time: what a fault takes with it is the output of one such step.
 _STEP_BYTES = 8192
@@ -31,13 +35,17 @@ class ReadError(Exception):
 class Source:
     """A file of XML, plain or gzip of any number of members: told apart by content, not by name.
 
-    Everything is delivered that comes before a fault; the checksum of every gzip member is verified.
+    Everything is delivered that comes before a fault; the checksum of every gzip member is verified. A file that
+    inflates to more than `inflate_ratio` times its size is a fault where that shows.
     Raises OSError where the file cannot be opened.
     """
 
-    def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self, path: Path, block_bytes: int = BLOCK_BYTES, inflate_ratio: int = INFLATE_RATIO
+    ) -> None:
         self._file = BufferedReader(FileIO(path), _STEP_BYTES)
         self._block_bytes = block_bytes
+        self._inflate_ratio = inflate_ratio
         #: Bytes of the file read so far.
         self.consumed = 0
         #: Bytes of XML delivered so far.
@@ -78,10 +86,20 @@ class Source:
 
     def _pieces(self) -> Iterator[bytes]:
         if self._file.peek(2)[:2] == _MAGIC:
-            yield from self._members()
+            for piece in self._members():
+                yield piece
+                self._refuse_bomb()
         else:
             while data := self._take(self._block_bytes):
                 yield data
+
+    def _refuse_bomb(self) -> None:
+        if self.position > max(ANY_RATIO_BYTES, self.consumed * self._inflate_ratio):
+            raise ReadError(
+                self.position,
+                f"the gzip data inflates to more than {self._inflate_ratio:,} times its size, which is no dump but "
+                "a gzip bomb (the limit is GRAPHINATOR_INFLATE_RATIO)",
+            )
 
     def _take(self, size: int) -> bytes:
         data = self._file.read(size)

@@ -1,5 +1,6 @@
 """Records that are handed over one by one instead of in a dump."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,26 +60,30 @@ def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
     return f"{len(told):,} of {len(outcomes):,} records refused, the others accepted: {named}{rest}"
 
 
-def accept(record_type: RecordType, value: object) -> Accepted | Refused:
+def accept(
+    record_type: RecordType, value: object, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Accepted | Refused:
     """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
     if isinstance(value, str):
-        return _accept_xml(record_type, value.strip().encode(errors="replace"))
-    raw = msgspec.json.encode(value)
+        return _accept_xml(record_type, value.strip().encode(errors="replace"), max_record_bytes)
     if not isinstance(value, dict):
-        return Refused(f"a record is a string of XML or a dictionary, not {type(value).__name__}", raw)
+        reason = f"a record is a string of XML or a dictionary, not {type(value).__name__}"
+        return Refused(reason, _json(value))
     try:
         accepted = Accepted(*encode(record_type, value))
     except MalformedError as error:
-        return Refused(str(error), raw)
-    return accepted if len(accepted.raw) <= MAX_RECORD_BYTES else Refused(_TOO_LONG, accepted.raw)
+        return Refused(str(error), _json(value))
+    return accepted if len(accepted.raw) <= max_record_bytes else _too_long(accepted.raw, max_record_bytes)
 
 
-def accept_raw(record_type: RecordType, raw: bytes) -> Accepted | Refused:
+def accept_raw(
+    record_type: RecordType, raw: bytes, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Accepted | Refused:
     """As `accept`, for the raw text of a record that was refused before, of either form."""
     if not is_plain(raw):
-        return _accept_xml(record_type, raw)
+        return _accept_xml(record_type, raw, max_record_bytes)
     try:
-        return accept(record_type, msgspec.json.decode(raw))
+        return accept(record_type, msgspec.json.decode(raw), max_record_bytes)
     except (msgspec.DecodeError, RecursionError) as error:
         return Refused(str(error), raw)
 
@@ -94,13 +99,22 @@ def legible_id(record_type: RecordType, raw: bytes) -> int | None:
     return id_ if type(id_) is int and 0 < id_ <= MAX_INTEGER else None
 
 
-def _accept_xml(record_type: RecordType, raw: bytes) -> Accepted | Refused:
-    if len(raw) > MAX_RECORD_BYTES:
-        return Refused(_TOO_LONG, raw)
+def _accept_xml(record_type: RecordType, raw: bytes, max_record_bytes: int) -> Accepted | Refused:
+    if len(raw) > max_record_bytes:
+        return _too_long(raw, max_record_bytes)
     if not raw.startswith(b"<"):
         return Refused("line 1, column 1: a string is the XML of one record", raw)
     (record,) = parse(record_type, [raw])
     return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record.id, raw)
 
 
-_TOO_LONG = f"the record is longer than {MAX_RECORD_BYTES:,} bytes"
+def _json(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair: JSON can say it by an escape, UTF-8 cannot.
+        return json.dumps(value, default=str).encode()
+
+
+def _too_long(raw: bytes, max_record_bytes: int) -> Refused:
+    return Refused(f"the record is longer than {max_record_bytes:,} bytes: {len(raw):,}", raw)

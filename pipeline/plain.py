@@ -43,6 +43,8 @@ def encode(record_type: RecordType, value: dict[str, Any]) -> tuple[int, bytes]:
         record = _clean(msgspec.convert(value, type=_TYPES[record_type]))
     except msgspec.ValidationError as error:
         raise MalformedError(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise MalformedError("the name of a field holds half of a surrogate pair") from error
     return record.id, msgspec.json.encode(record)
 
 

@@ -1,7 +1,8 @@
-"""What comes before the first record: byte order mark, XML declaration, comments, DOCTYPE, root."""
+"""What comes before the first record: byte order mark, XML declaration, comments, root; no DOCTYPE."""
 
 import re
 
+from pipeline.errors import shown
 from pipeline.inflate import ReadError
 from pipeline.model import RecordType
 from pipeline.window import Window
@@ -14,11 +15,10 @@ _QUOTED = rb"\"[^\"]*+\"|'[^']*+'"
 _COMMENT = rb"<!--.*?-->"
 _INSTRUCTION = rb"<\?.*?\?>"
 _MISC = rb"(?:" + _SPACE + rb"++|" + _COMMENT + rb"|" + _INSTRUCTION + rb")*+"
-_SUBSET = rb"\[(?:[^\]<\"']++|" + _QUOTED + rb"|" + _COMMENT + rb"|" + _INSTRUCTION + rb"|<)*+\]"
-_DOCTYPE = rb"(?:<!DOCTYPE(?:[^\[<>\"']++|" + _QUOTED + rb"|" + _SUBSET + rb")*+>)?+"
 _ROOT = rb"<(?P<name>[A-Za-z_:][\w.:-]*+)(?:[^<>\"']++|" + _QUOTED + rb")*+>"
+_DOCTYPE_OR_ROOT = rb"(?:(?P<doctype><!(?i:doctype))|" + _ROOT + rb")"
 _PROLOG = re.compile(
-    rb"(?:\xef\xbb\xbf)?+(?P<declaration>(?><\?xml[ \t\r\n].*?\?>))?+" + _MISC + _DOCTYPE + _MISC + _ROOT,
+    rb"(?:\xef\xbb\xbf)?+(?P<declaration>(?><\?xml[ \t\r\n].*?\?>))?+" + _MISC + _DOCTYPE_OR_ROOT,
     re.DOTALL,
 )
 _ENCODING = re.compile(rb"encoding[ \t\r\n]*=[ \t\r\n]*[\"']([^\"']*)")
@@ -51,10 +51,13 @@ def read_prolog(window: Window) -> tuple[RecordType, bool]:
         if len(window.data) > PROLOG_BYTES or not window.more():
             raise window.fault or ReadError(window.end, _without_root(window.data))
     _refuse_other_encodings(found["declaration"] or b"")
+    if found["doctype"]:
+        # It could define entities. None is ever expanded, so nothing behind it can be relied on.
+        raise ReadError(found.start("doctype"), "the file has a DOCTYPE, but a dump has none")
     name = found["name"].decode(errors="replace")
     if name not in set(RecordType):
         raise ReadError(
-            found.start("name") - 1, f"the root element is <{name}>, but a dump has one of {_ROOTS}"
+            found.start("name") - 1, f"the root element is <{shown(name)}>, but a dump has one of {_ROOTS}"
         )
     window.at = found.end()
     return RecordType(name), found[0].endswith(b"/>")
@@ -76,8 +79,9 @@ def _refuse_other_formats(beginning: bytes) -> None:
 
 def _refuse_other_encodings(declaration: bytes) -> None:
     encoding = _ENCODING.search(declaration)
-    if encoding and encoding[1].decode(errors="replace").lower() not in _READABLE:
-        raise ReadError(0, f"the encoding is {encoding[1].decode(errors='replace')}, but a dump is UTF-8")
+    name = shown(encoding[1].decode(errors="replace")) if encoding else "utf-8"
+    if name.lower() not in _READABLE:
+        raise ReadError(0, f"the encoding is {name}, but a dump is UTF-8")
 
 
 def _without_root(data: bytes) -> str:

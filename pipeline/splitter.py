@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.boundary import GAP_BYTES, SPECIALS, Boundary
+from pipeline.boundary import GAP_BYTES, SPACES, SPECIALS, Boundary
 from pipeline.inflate import BLOCK_BYTES, ReadError
 from pipeline.model import RecordType
 from pipeline.window import Window
 
-#: A record whose raw text is longer than this is set aside.
+#: A record whose raw text is longer than this is set aside, unless the caller says otherwise.
 MAX_RECORD_BYTES = 4 << 20
 
-_SPACES = b" \t\r\n"
 _NAME_ENDS = b" \t\r\n/>"
 _LESS_THAN = b"<"[0]
 _SLASH = b"/"[0]
@@ -65,10 +64,11 @@ class Splitter:
         while not self._root_closed and self._to_markup():
             head = window.ahead(_HEAD_BYTES)
             if self._at_record(window.data, window.at):
+                position = window.position
                 yield from self._usual()
-                while self._at_record(window.data, window.at) and self._usual_with_more():
+                while window.position == position and self._usual_with_more():
                     yield from self._usual()
-                if self._at_record(window.data, window.at):
+                if window.position == position:
                     yield self._unusual()
             elif not self._skipped(head) and not self._left_root(head):
                 yield self._text()
@@ -90,7 +90,7 @@ class Splitter:
         gap = b""
         while True:
             rest = window.data[window.at : window.at + GAP_BYTES]
-            text = rest.lstrip(_SPACES)
+            text = rest.lstrip(SPACES)
             spaces = len(rest) - len(text)
             gap = (gap + rest[:spaces])[-GAP_BYTES:]
             window.at += spaces
@@ -123,7 +123,6 @@ class Splitter:
             at = end + len(gap)
             if not data.startswith(following, end) or not self._at_record(data, at):
                 return
-            window.at = at
 
     def _usual_with_more(self) -> bool:
         """Whether the record may turn out usual with the next block, which is then there."""
@@ -174,7 +173,7 @@ class Splitter:
     def _left_root(self, head: bytes) -> bool:
         """Whether the root's end tag was here."""
         name = b"</" + self._root.encode()
-        if not head.startswith(name) or not head[len(name) :].lstrip(_SPACES).startswith(b">"):
+        if not head.startswith(name) or not head[len(name) :].lstrip(SPACES).startswith(b">"):
             return False
         self._window.at += head.index(b">") + 1
         self._root_closed = True
@@ -200,7 +199,8 @@ class _Ahead:
 
 def _is_self_closed(data: bytes, at: int) -> bool:
     """Whether the tag ends in a slash, as far as can be told without looking at quotes."""
-    return data[data.find(b">", at) - 1] == _SLASH
+    end = data.find(b">", at)
+    return end >= 0 and data[end - 1] == _SLASH
 
 
 def _find(data: bytes, at: int, what: bytes) -> int:

@@ -103,7 +103,7 @@ def load(
         # What upstream tasks have handed over before is older than what is read from now on.
         flush(sender, app.settings, everything=True)
         for run, path in _plan(sender, paths, contents):
-            with open_dump(path) as dump:
+            with open_dump(path, **app.settings.dump_limits()) as dump:
                 yield _Load(app, sender, dump, contents, on_progress, run).run()
         sender.on_wait = on_wait
         sender.finish()

@@ -101,7 +101,7 @@ class _Replay:
         found: dict[RecordType, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         for entry in self._entries(ids):
             self._sender.drain()  # renews the lock
-            outcome = accept_raw(entry.record_type, entry.raw)
+            outcome = accept_raw(entry.record_type, entry.raw, self._settings.record_bytes)
             if isinstance(outcome, Refused):
                 again = Rejected(entry.position, outcome.reason, entry.raw)
                 self._quarantine.add(entry.record_type, entry.source, [again], self._run)
@@ -132,7 +132,9 @@ class _Replay:
         for id_ in ids:
             self._sender.drain()
             entry = self._quarantine.get(id_)
-            outcome = None if entry is None else accept_raw(record_type, entry.raw)
+            outcome = (
+                None if entry is None else accept_raw(record_type, entry.raw, self._settings.record_bytes)
+            )
             if entry is None or not isinstance(outcome, Accepted):
                 continue  # purged meanwhile
             if self._add(record_type, outcome, f"{self._run}-{id_}"):

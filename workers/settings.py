@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,7 +15,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.boundary import KEPT_BYTES
 from pipeline.errors import SettingError
+from pipeline.inflate import INFLATE_RATIO
+from pipeline.splitter import MAX_RECORD_BYTES
 
 PREFIX = "GRAPHINATOR_"
 
@@ -31,6 +34,13 @@ def _below(variable: str, fallback: str) -> Callable[[], Path]:
 def _shown(default: str) -> dict[str, Any]:
     """What the table shows as the default where the default itself depends on the machine."""
     return {"shown": default}
+
+
+class DumpLimits(TypedDict):
+    """Arguments of `open_dump`."""
+
+    max_record_bytes: int
+    inflate_ratio: int
 
 
 class Settings(BaseSettings):
@@ -100,6 +110,20 @@ class Settings(BaseSettings):
         48, ge=1, le=65536, description="records of upstream tasks that wait in Redis, at most (packed)"
     )
 
+    record_bytes: int = Field(
+        MAX_RECORD_BYTES,
+        ge=KEPT_BYTES,
+        le=64 * 2**20,
+        description="a longer record is set aside with its beginning; reading one takes forty times its size in a worker",
+    )
+    inflate_ratio: int = Field(
+        INFLATE_RATIO,
+        ge=10,
+        le=2000,
+        description="a gzip dump that inflates to more than so many times its size is a bomb (from 64 MiB of XML on); "
+        "Discogs' have about 7",
+    )
+
     chunk_records: int = Field(1000, ge=1, le=10_000, description="records in one `normalise` task, at most")
     chunk_bytes: int = Field(
         4 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"
@@ -116,6 +140,10 @@ class Settings(BaseSettings):
     visibility_timeout_seconds: int = Field(
         720, ge=3, le=86_400, description="Redis gives a killed worker's messages to others after so long"
     )
+
+    def dump_limits(self) -> DumpLimits:
+        """What `open_dump` is to refuse."""
+        return {"max_record_bytes": self.record_bytes, "inflate_ratio": self.inflate_ratio}
 
     @field_validator("home", "cache")
     @classmethod

@@ -154,7 +154,7 @@ def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
     """
     worker = this_process()
     type_, records = arguments(given, named)
-    outcomes = [accept(type_, record) for record in records]
+    outcomes = [accept(type_, record, worker.settings.record_bytes) for record in records]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
     call = self.request.id or secrets.token_hex(8)

@@ -176,6 +176,11 @@ def test_a_record_beyond_every_limit_is_set_aside_and_the_rest_is_loaded(
     result = product.load(dump.path)
     assert counts(result, "artists") == (3, 0, 2, 0, 1)
     assert product.graph_differences([dump.path], dump.malformed_raw) == []
+    again = product.load(dump.path, record_bytes=6 << 20)
+    assert counts(again, "artists") == (3, 2, 1, 0, 0)
+    assert product.graph_differences([dump.path]) == []
+    assert product.run("verify", dump.path).returncode == 1
+    assert product.run("verify", dump.path, record_bytes=6 << 20).returncode == 0
 
 
 def test_a_record_that_the_graph_cannot_hold_is_set_aside_and_its_batch_is_written(

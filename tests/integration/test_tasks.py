@@ -267,6 +267,14 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
             tasks.ingest(*call)
 
 
+def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    worker.settings = worker.settings.model_copy(update={"record_bytes": 70_000})
+    with pytest.raises(RecordsRefused, match="longer than 70,000 bytes"):
+        ingest("labels", {"id": 1}, {"id": 2, "name": "x" * 70_000})
+    assert waiting(worker) == {"labels": 1}
+
+
 def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
     worker: process.WorkerProcess,
 ) -> None:

@@ -51,6 +51,15 @@ def _tar() -> bytes:
     return archive.getvalue()
 
 
+def _bomb() -> bytes:
+    """200 MiB of XML, nearly all of it in 200 KB."""
+    beginning = _dump().removesuffix(b"</labels>\n") + b"<label><id>301</id><profile>"
+    return gzip.compress(beginning) + gzip.compress(b"x" * (1 << 20)) * 200
+
+
+_LAUGHS = b"".join(
+    b"<!ENTITY a%d '%b'>" % (level, b"&a%d;" % (level - 1) * 10 if level else b"ha") for level in range(10)
+)
 _HTML = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><p>Not <b>found</b></body></html>\n"
 
 #: Name of the file to its content and the whole records before the fault (-1: depends on the compressor).
@@ -64,6 +73,9 @@ BROKEN: dict[str, tuple[Callable[[], bytes], int]] = {
     "tar.xml.gz": (_tar, 0),
     "page.xml": (lambda: _HTML, 0),
     "page.xml.gz": (lambda: gzip.compress(_HTML), 0),
+    "bomb.xml.gz": (_bomb, _RECORDS),
+    "laughs.xml": (lambda: b"<!DOCTYPE labels [" + _LAUGHS + b"]>\n" + _dump(), 0),
+    "outside.xml": (lambda: b"<!DOCTYPE labels SYSTEM 'file:///etc/passwd'>\n" + _dump(), 0),
     "empty.xml": (lambda: b"", 0),
     "empty.xml.gz": (lambda: gzip.compress(b""), 0),
     "no_bytes.xml.gz": (lambda: b"", 0),

@@ -98,8 +98,7 @@ def test_every_optional_field_of_a_gzip_header_is_skipped(tmp_path: Path) -> Non
         b"<?xml version='1.0' encoding=\"utf-8\" standalone='yes' ?>",
         b"<?xml version='1.0' encoding='us-ascii'?>",
         b"\n <!-- a comment <releases> --> <?a <artists>?>\n",
-        b"<!DOCTYPE labels>",
-        b'<!DOCTYPE labels PUBLIC "a>b" \'<labels>\' [<!ENTITY a "]>"> <!-- ]> --> <?x ]> ?> <!ELEMENT b ANY>] >\n',
+        b"<!-- <!DOCTYPE labels> --><?a <!DOCTYPE labels> ?>",
         b"<!-- " + b"x" * 20_000 + b" -->",
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.dump import open_dump
 from pipeline.errors import DumpError
+from pipeline.inflate import ANY_RATIO_BYTES
 from pipeline.model import RecordType
 
 # Records that do not compress well, so that a fault in the middle has many of them on either side.
@@ -86,6 +87,38 @@ def test_a_corrupt_gzip_file_is_read_up_to_the_fault(tmp_path: Path) -> None:
     assert records == RECORDS[: DUMP[:100_000].count(b"</release>")]
     assert error.reason.startswith("the gzip data is corrupt: ")
     assert error.position == 100_000
+
+
+def swollen(mib: int) -> bytes:
+    """Within a record, text that inflates to a thousand times its size."""
+    return (
+        gzip.compress(DUMP.removesuffix(b"</releases>\n") + b"<release id='9'>")
+        + gzip.compress(b"x" * (1 << 20)) * mib
+    )
+
+
+def test_a_gzip_bomb_is_read_up_to_where_it_shows(tmp_path: Path) -> None:
+    records, error = read(written(tmp_path, swollen(100)))
+    assert records == RECORDS
+    assert error.reason == (
+        "the gzip data inflates to more than 200 times its size, which is no dump but a gzip bomb "
+        "(the limit is GRAPHINATOR_INFLATE_RATIO); the 2,000 records before that were read"
+    )
+    # The file's honest beginning earns the rest a little more.
+    assert ANY_RATIO_BYTES < error.position < 2 * ANY_RATIO_BYTES
+
+
+@pytest.mark.parametrize(("mib", "inflate_ratio"), [(63, 10), (200, 1100)])
+def test_what_is_small_or_within_the_limit_may_be_repetitive(
+    tmp_path: Path, mib: int, inflate_ratio: int
+) -> None:
+    content = swollen(mib) + gzip.compress(b"</release>\n</releases>")
+    with open_dump(written(tmp_path, content), inflate_ratio=inflate_ratio) as dump:
+        chunks = [*dump.chunks(1000, 1 << 20)]
+    assert sum(len(chunk.ids) for chunk in chunks) == 2000
+    assert [one.reason.partition(":")[0] for chunk in chunks for one in chunk.rejected] == [
+        "longer than 4,194,304 bytes"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +201,10 @@ def tar() -> bytes:
         (
             b"<?xml version='1.0' encoding='iso-8859-1'?>" + DUMP,
             "the encoding is iso-8859-1, but a dump is UTF-8",
+        ),
+        (
+            b"<?xml version='1.0' encoding='a\n b\x1b[2J" + b"x" * 100 + b"'?>" + DUMP,
+            "the encoding is a b\ufffd[2J" + "x" * 43 + ", but a dump is UTF-8",
         ),
     ],
 )

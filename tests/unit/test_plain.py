@@ -143,6 +143,41 @@ def test_what_is_wrong_is_named(record_type: str, value: object, reason: str) ->
     assert refused.raw
 
 
+@pytest.mark.parametrize(
+    ("value", "reason", "raw"),
+    [
+        (
+            {"id": 1, "n\ud800": 1},
+            "the name of a field holds half of a surrogate pair",
+            b'{"id": 1, "n\\ud800": 1}',
+        ),
+        ({"id": 0, "name": "\udfff"}, "an id is a number", b'{"id": 0, "name": "\\udfff"}'),
+        (["\ud800"], "not list", b'["\\ud800"]'),
+    ],
+)
+def test_half_of_a_surrogate_pair_spoils_its_own_record_only(value: object, reason: str, raw: bytes) -> None:
+    refused = accept(RecordType.LABELS, value)
+    assert isinstance(refused, Refused)
+    assert reason in refused.reason
+    assert refused.raw == raw
+
+
+def test_half_of_a_surrogate_pair_is_no_text() -> None:
+    assert row_of(RecordType.LABELS, {"id": 1, "name": "a\ud800b"})["properties"]["name"] == "ab"
+
+
+@pytest.mark.parametrize(
+    "value", ["<label><id>1</id>%s</label>" % ("x" * 974), {"id": 1, "name": "x" * 1000}]
+)
+def test_the_longest_record_is_up_to_the_caller(value: object) -> None:
+    accepted = accept(RecordType.LABELS, value)
+    assert isinstance(accepted, Accepted)
+    size = len(accepted.raw)
+    assert accept(RecordType.LABELS, value, size) == accepted
+    refused = accept(RecordType.LABELS, value, size - 1)
+    assert refused == Refused(f"the record is longer than {size - 1:,} bytes: {size:,}", accepted.raw)
+
+
 def test_years_are_those_of_the_model() -> None:
     for value, year in (
         ({"year": 10_000}, None),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.dump import open_dump
 from pipeline.errors import SettingError
 from workers.settings import SECRETS, Settings, load_settings, settings_table, variable
 
@@ -23,6 +24,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     [
         ("WORKERS", "abc", "integer"),
         ("WORKERS", "-1", "greater than or equal to 0"),
+        ("RECORD_BYTES", "65535", "greater than or equal to 65536"),
+        ("RECORD_BYTES", "500000000", "less than or equal to 67108864"),
+        ("INFLATE_RATIO", "0", "greater than or equal to 10"),
         ("WORKER_THREADS", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "loud", "'DEBUG'"),
         ("NEO4J_URI", "http://host:7474", "bolt://"),
@@ -44,6 +48,20 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
     assert str(raised.value).startswith(f"GRAPHINATOR_{name}")
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_limits_of_dumps_are_settings(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings().dump_limits() == {"max_record_bytes": 4 << 20, "inflate_ratio": 200}
+    environment.setenv("GRAPHINATOR_RECORD_BYTES", "70000")
+    environment.setenv("GRAPHINATOR_INFLATE_RATIO", "1000")
+    limits = load_settings().dump_limits()
+    assert limits == {"max_record_bytes": 70_000, "inflate_ratio": 1000}
+    path = tmp_path / "dump.xml"
+    path.write_text(f"<masters><master id='1'>{'x' * 70_000}</master><master id='2'/></masters>")
+    with open_dump(path, **limits) as dump:
+        (chunk,) = dump.chunks(10, 1 << 20)
+    assert chunk.ids == [2]
+    assert [each.reason for each in chunk.rejected] == ["longer than 70,000 bytes: 70,024"]
 
 
 def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,23 @@ def test_what_is_set_aside_does_not_depend_on_where_blocks_end(block: int) -> No
     ]
 
 
+@pytest.mark.parametrize("block", [*range(1, 40), 1 << 20])
+def test_a_block_that_ends_behind_a_slash_ends_no_tag(block: int) -> None:
+    # The first 512 bytes are at hand at once.
+    prolog = b"<!-- " + b"x" * 600 + b" -->"
+    record = b'<label a="' + b"x/" * 60 + b" <b></label>"
+    xml = prolog + b"<labels>\n" + record + b"\n<label><id>2</id></label>\n</labels>"
+    assert records_of(xml, block) == [record, b"<label><id>2</id></label>"]
+
+
+@pytest.mark.parametrize("block", [*range(1, 40), 1 << 20])
+def test_a_record_right_behind_another_is_judged_by_itself(block: int) -> None:
+    prolog = b"<!-- " + b"x" * 600 + b" -->"
+    records = [b"<label><id>1</id></label>", b"<label/<></label>", b"<label><id>3</id></label>"]
+    xml = prolog + b"<labels>\n %b%b\n %b\n</labels>" % tuple(records)
+    assert records_of(xml, block) == records
+
+
 def test_released_is_not_a_release() -> None:
     record = b'<release id="1"><released>1999</released><releases/></release>'
     assert records_of(b"<releases>" + record + record + b"</releases>") == [record, record]
@@ -141,11 +158,23 @@ def test_a_record_that_is_too_long_is_set_aside_with_its_beginning() -> None:
         assert second.raw == b"<label><id>2</id></label>"
 
 
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_of_a_record_that_is_too_long_no_more_is_kept_than_is_allowed(block: int) -> None:
+    long = b"<label><id>1</id><profile>" + b"x" * 2000 + b"</profile></label>"
+    (piece,) = pieces_of(b"<labels>" + long + b"</labels>", block, limit=1000)
+    assert piece == Piece(8, long[:1000], "longer than 1,000 bytes: 2,044")
+
+
 def test_text_between_records_is_set_aside() -> None:
     xml = b"<labels>\n<label/>\nsome text\n<x><y/></x>\n<label/>\n]]>\n<!-- c --><label/></labels>"
     assert [piece for piece in pieces_of(xml) if piece.reason] == [
         Piece(18, b"some text\n<x><y/></x>", "text between records"),
         Piece(49, b"]]>", "text between records"),
+    ]
+    assert [piece.raw for piece in pieces_of(b"<labels>\v <label/> \f\n</labels>")] == [
+        b"\v",
+        b"<label/>",
+        b"\f",
     ]
 
 
