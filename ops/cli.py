@@ -70,7 +70,11 @@ class _Commands(click.Group):
         except GraphinatorError as error:
             _fail(ctx, str(error), error.exit_code)
         except (RedisConnectionError, RedisTimeoutError, OperationalError) as error:
-            _fail(ctx, f"Redis does not answer ({error}); is the stack up?", REDIS_FAILS)
+            _fail(
+                ctx,
+                f"Redis does not answer ({error}); is the stack up? `graphinator resume` goes on with a load",
+                REDIS_FAILS,
+            )
         except RedisError as error:
             _fail(ctx, f"Redis refuses: {error}", REDIS_FAILS)
         except BrokenPipeError:

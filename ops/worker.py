@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celery import Celery
 from celery.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from workers.app import QUEUES
 from workers.settings import PREFIX, SECRETS, Settings, variable
@@ -53,6 +54,6 @@ def answering(redis_url: str, names: list[str]) -> set[str]:
     with Celery(broker=redis_url, set_as_current=False) as app:
         try:
             replies = app.control.ping(destination=names, timeout=1.0, limit=len(names)) or []
-        except OperationalError:
+        except (OperationalError, RedisError):
             return set()
     return {name for reply in replies for name in reply}

@@ -11,6 +11,8 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 
 from pipeline.errors import SettingError
 from workers.inbox import Inbox
@@ -33,9 +35,16 @@ class GraphinatorApp(Celery):
 
 
 def connect_redis(settings: Settings) -> Redis:
-    """A client of the Redis that is broker, result backend and store of what is in flight."""
+    """A client of the Redis that is broker, result backend and store of what is in flight.
+
+    A command whose connection breaks is sent again, for about five seconds: what it does must bear that.
+    """
     return Redis.from_url(
-        _redis_url(settings), socket_timeout=30, socket_connect_timeout=10, socket_keepalive=True
+        _redis_url(settings),
+        socket_timeout=30,
+        socket_connect_timeout=10,
+        socket_keepalive=True,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=2.0), 8),
     )
 
 

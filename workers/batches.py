@@ -96,13 +96,20 @@ class Batches:
         """List the batch as pending, with its packed chunks, in one transaction; `also` adds to it."""
         fields: dict[Any, Any] = {f"chunk:{index}": chunk for index, chunk in enumerate(chunks)}
         fields["meta"] = msgspec.msgpack.encode(meta)
-        with self._redis.pipeline(transaction=True) as pipe:
+
+        def write(pipe: Pipeline) -> None:
+            # A connection that broke may have cost the answer only.
+            is_stored = pipe.exists(_batch(batch))
+            pipe.multi()
+            if is_stored:
+                return
             pipe.hset(_batch(batch), mapping=fields)
             pipe.expire(_batch(batch), BATCH_EXPIRY_SECONDS)
             pipe.zadd(PENDING, {batch: 0})
             if also is not None:
                 also(pipe)
-            pipe.execute()
+
+        self._redis.transaction(write, _batch(batch))
 
     def sent(self, batch: str) -> None:
         """Note that the batch's messages have just been sent."""

@@ -45,7 +45,8 @@ class Claim:
 def claimed(redis: Redis, key: str, seconds: int) -> Iterator[Claim | None]:
     """Hold the claim of this key, one process at a time; gives None while another one holds it."""
     claim = Claim(redis, key, seconds)
-    if not redis.set(key, claim.token, nx=True, ex=seconds):
+    # A command that was sent again, as its answer got lost, finds what it did itself.
+    if not redis.set(key, claim.token, nx=True, ex=seconds) and not claim.holds():
         yield None
         return
     try:

@@ -4,6 +4,7 @@ One load runs at a time. A batch is stored first and sent second; whatever ends 
 finish what was sent, and the next load sends the rest before its own first batch.
 """
 
+import logging
 import secrets
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
+from kombu.exceptions import OperationalError
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
@@ -21,6 +23,8 @@ from workers.chords import FINISH, TaskName, send_batch, send_step
 from workers.replies import bytes_of
 from workers.runs import LOCK, Runs
 from workers.steps import Outcome, Steps
+
+logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 30
 #: The pause between two looks at what the workers have done.
@@ -81,7 +85,7 @@ class Sender:
         Before anything else, waits until what an interrupted load has left is done: it is older.
         """
         self._token = f"{holder}:{secrets.token_hex(8)}".encode()
-        while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS):
+        while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS) and not self._holds():
             seconds = max(1, self._redis.ttl(LOCK))
             if holder is Holder.CARETAKER or not self._is_taken_care_of():
                 raise BusyError(
@@ -98,8 +102,11 @@ class Sender:
             self.drain("the batches that an interrupted load has left")
             yield
         finally:
-            if self._redis.get(LOCK) == self._token:
+            if self._holds():
                 self._redis.delete(LOCK)
+
+    def _holds(self) -> bool:
+        return self._redis.get(LOCK) == self._token
 
     def is_abandoned(self) -> bool:
         """Whether something is in flight, and nobody holds the lock who would send it again if it were lost."""
@@ -187,7 +194,7 @@ class Sender:
         if time.monotonic() - self._tended_at < TEND_SECONDS:
             return
         self._tended_at = time.monotonic()
-        if self._redis.get(LOCK) != self._token:
+        if not self._holds():
             raise LoadBroken(
                 "this load has lost its lock (it was suspended, or Redis lost its data): "
                 "repeat it, what is in the graph stays"
@@ -211,5 +218,10 @@ class Sender:
             if meta is None:
                 self.batches.forget(batch)
             else:
-                send_batch(self._app, batch, meta.chunks)
+                try:
+                    send_batch(self._app, batch, meta.chunks)
+                except OperationalError as error:
+                    # It is stored, and stays overdue.
+                    logger.warning("a batch could not be sent: %s", error)
+                    return
                 self.batches.sent(batch)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from ops import worker
+from ops.stack import Stack
 from tests.acceptance.conftest import Product
 from tests.acceptance.crashing import CRASHES, MOMENTS
 from tests.acceptance.faults import (
@@ -25,29 +26,38 @@ from tests.acceptance.faults import (
     hurried,
     is_under_way,
     kill,
-    nothing_is_left,
+    left_over,
     runs,
     server,
     suspended,
     wait_until,
     workers,
 )
+from tests.conftest import Neo4jServer
+from workers.app import connect_redis
 from workers.runs import State
 from workers.settings import Settings
 
 RELEASES = 1000
 
 
+@pytest.fixture(scope="module")
+def hurried_stack(staffed: Stack) -> Iterator[Stack]:
+    """The stack, whose workers notice faults soon."""
+    staffed.up(workers=0)
+    yield hurried(staffed)
+    staffed.up(workers=0)
+
+
 @pytest.fixture
-def product(product: Product) -> Iterator[Product]:
-    """The product with workers that notice faults soon."""
-    usual = product.stack
-    product.workers(0)
-    product.stack = hurried(usual)
-    product.workers(2)
-    yield product
-    product.workers(0)
-    product.stack = usual
+def product(hurried_stack: Stack, neo4j_server: Neo4jServer, settings: Settings) -> Iterator[Product]:
+    """The product with two such workers, an empty graph, nothing in flight."""
+    with connect_redis(settings) as redis:
+        product = Product(hurried_stack, neo4j_server, redis, settings.redis_url or "")
+        product.workers(2)
+        product.empty()
+        product.redis.delete(CRASHES)
+        yield product
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +74,7 @@ def start(product: Product, dump: Path) -> "subprocess.Popen[str]":
 
 def is_exact(product: Product, dump: Path) -> None:
     """The graph, the quarantine and Redis are those of this dump loaded without a fault."""
-    nothing_is_left(product)
+    wait_until(lambda: not left_over(product), f"nothing is left over of {left_over(product)}")
     assert product.graph_differences([dump]) == []
     assert product.run("quarantine", "list").stdout == "nothing is set aside\n"
 
@@ -97,6 +107,20 @@ def test_a_worker_may_die_when(product: Product, releases: Path, moment: str) ->
         assert product.redis.get(CRASHES) == b"1"
     product.workers(2)
     ends_well(product, load, releases)
+
+
+def test_what_a_dead_worker_had_taken_is_given_to_others_and_done_with(
+    product: Product, releases: Path
+) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    kill(workers(product))
+    assert product.redis.exists("unacked")
+    product.workers(2)
+    ends_well(product, load, releases)
+    wait_until(
+        lambda: not product.redis.exists("unacked", "normalise", "write"), "every message is done with"
+    )
 
 
 def test_all_workers_may_die_at_once_and_again(product: Product, releases: Path) -> None:
@@ -155,16 +179,16 @@ def test_a_batch_that_ends_its_process_every_time_is_given_up_and_named(
     assert "a worker process ended each time" in errors
     product.workers(2)
     product.load(dump)
-    nothing_is_left(product)
-    assert product.graph_differences([dump]) == []
+    is_exact(product, dump)
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
     load = start(product, releases)
     is_under_way(product, load)
     load.kill()
-    load.wait()
+    load.communicate()
     product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
+    wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
     wait_until(lambda: not product.redis.zcard("graphinator:pending"), "workers finish what was sent")
     ends_well_when_resumed(product, releases)
 
