@@ -120,6 +120,15 @@ def test_the_folders_that_it_explains_exist() -> None:
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
+def test_the_tests_that_faults_names_exist_and_every_test_of_a_fault_is_named() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    tests = {name for text in texts.values() for name in re.findall(r"def (test_\w+)\(", text)}
+    of_faults = re.findall(r"def (test_\w+)\(", texts[ROOT / "tests" / "acceptance" / "test_faults.py"])
+    assert sorted(named - tests) == []
+    assert sorted(set(of_faults) - named) == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
