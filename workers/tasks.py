@@ -9,36 +9,31 @@ then the batch is marked as failed and its load ends incomplete.
 import gc
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
-from asgiref.sync import sync_to_async
 from celery import Task
 
-from pipeline.driver import Driver
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.finish import finish as finish_graph
 from pipeline.ingest import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.ledger import fingerprints
-from pipeline.model import RecordType, Rejected, Row
+from pipeline.model import RecordType, Rejected
 from pipeline.normalise import normalise as normalise_chunk
-from pipeline.schema import check_schema
 from pipeline.vanished import find_vanished
-from pipeline.writer import remove_records
-from pipeline.writer import write_batch as write_rows
 from workers.app import app
-from workers.batch_size import BatchSize
+from workers.aside import release, run_of, set_aside, set_aside_refused
 from workers.batches import Meta
 from workers.chords import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
-from workers.claims import Claim, ClaimLost, holding
+from workers.claims import Claim, holding
 from workers.inbox import InboxFull
 from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
-from workers.quarantine import entry_id
 from workers.runs import INGEST as INGEST_SOURCE
 from workers.runs import Tally
 from workers.steps import COUNTED, FINISHED, Outcome
+from workers.writes import remove, write
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +52,6 @@ PASSING = (
 REMOVED_TOGETHER = 1000
 #: More than this share of a type's records does not vanish from one dump to the next: the dump is not whole.
 MOST_VANISHING = 0.05
-#: More refused records in one batch than this are not the records' fault.
-MOST_REFUSED = 100
-
 #: What is said of a batch in whose hands one process after the other has ended.
 DEADLY = "a worker process ended each time it worked on this batch; its log, or the kernel's, may say why"
 
@@ -96,7 +88,7 @@ def normalise(batch: str, index: int) -> Summary:
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
         outcome = normalise_chunk(chunk, known)
-        _quarantine(worker, meta, outcome.rejected, _run(batch, meta))
+        set_aside(worker, meta, outcome.rejected, run_of(batch, meta))
         worker.batches.store_rows(batch, index, outcome.rows)
         return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
 
@@ -121,7 +113,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             return {"skipped": "the rows do not fit the summaries"}
         if rows:
             worker.steps.unfinish()
-        write = _write(
+        work = write(
             worker.driver(),
             meta.record_type,
             rows,
@@ -129,16 +121,14 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             worker.batch_size,
             keep_counts=worker.steps.is_counted(),
         )
-        refused = worker.loop.run(
-            holding(claim, write), timeout_seconds=worker.settings.batch_timeout_seconds
-        )
+        refused = worker.loop.run(holding(claim, work), timeout_seconds=worker.settings.batch_timeout_seconds)
         if rows:
             # The driver's results hold their parameters, all rows once more, in cycles.
             gc.collect()
         if refused:
-            tally = _set_aside(worker, batch, meta, refused, tally)
+            tally = set_aside_refused(worker, batch, meta, refused, tally)
         if meta.source == INGEST_SOURCE:
-            _release(worker, batch, meta, claim)
+            release(worker, batch, meta, claim)
         worker.batches.complete(batch, meta.run, tally)
         return tally.as_dict()
 
@@ -162,7 +152,7 @@ def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
         meta = Meta(type_, f"{INGEST_SOURCE}-{type_}", INGEST_SOURCE, 0)
-        _quarantine(worker, meta, refused, f"{INGEST_SOURCE}-{call}")
+        set_aside(worker, meta, refused, f"{INGEST_SOURCE}-{call}")
         raise RecordsRefused(refusal(outcomes))
     return {"record_type": type_.value, "accepted": len(accepted)}
 
@@ -182,7 +172,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
             # Nobody will hand these records over again.
             chunk = batches.chunk(batch, 0)
             rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
-            _quarantine(this_process(), meta, rejected, _run(batch, meta))
+            set_aside(this_process(), meta, rejected, run_of(batch, meta))
         batches.fail(batch, meta.run, reason)
 
 
@@ -210,8 +200,9 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
         removed = 0
         for start in range(0, len(found.ids), REMOVED_TOGETHER):
             ids = found.ids[start : start + REMOVED_TOGETHER]
-            work = _remove(worker.driver(), type_, ids, claim, worker.batch_size, keep_counts=keep_counts)
-            removed += hold(work)
+            removed += hold(
+                remove(worker.driver(), type_, ids, claim, worker.batch_size, keep_counts=keep_counts)
+            )
         return {"removed": removed}
 
     return _step(worker, token, work)
@@ -256,115 +247,3 @@ def _step(worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outco
             raise
         worker.steps.end(token, outcome, *flags)
         return outcome
-
-
-def _held(claim: Claim) -> Callable[[], Coroutine[Any, Any, None]]:
-    """What a transaction asks before it commits: whether this process still has the claim."""
-
-    async def before_commit() -> None:
-        # Redis is asked in the task's own thread; the loop serves other transactions meanwhile.
-        if not await sync_to_async(claim.holds)():
-            raise ClaimLost("the claim on this batch has ended")
-
-    return before_commit
-
-
-async def _write(
-    driver: Driver,
-    record_type: RecordType,
-    rows: list[Row],
-    claim: Claim,
-    size: BatchSize,
-    *,
-    keep_counts: bool,
-) -> list[tuple[Row, str]]:
-    """Write the rows in one transaction, or in as many as it takes; where the graph refuses some, find them by halving.
-
-    Returns the refused rows with the reason. Raises GraphRejected if there are so many that the fault cannot
-    lie in the records.
-    """
-
-    async def attempt(part: Sequence[Row]) -> list[tuple[Row, str]]:
-        try:
-            await write_rows(driver, record_type, part, keep_counts=keep_counts, before_commit=_held(claim))
-        except GraphRejected as error:
-            if len(part) == 1:
-                return [(part[0], str(error))]
-            middle = len(part) // 2
-            return await attempt(part[:middle]) + await attempt(part[middle:])
-        return []
-
-    if not rows:
-        return []
-    await check_schema(driver)
-    refused = [each async for part in size.in_parts(rows, attempt) for each in part]
-    if len(refused) > MOST_REFUSED:
-        raise GraphRejected(f"the graph refuses {len(refused):,} of {len(rows):,} records: {refused[0][1]}")
-    return refused
-
-
-async def _remove(
-    driver: Driver,
-    record_type: RecordType,
-    ids: list[int],
-    claim: Claim,
-    size: BatchSize,
-    *,
-    keep_counts: bool,
-) -> int:
-    """Remove records in one transaction, or in as many as it takes; how many there were."""
-
-    async def attempt(part: Sequence[int]) -> int:
-        return await remove_records(
-            driver, record_type, part, keep_counts=keep_counts, before_commit=_held(claim)
-        )
-
-    return sum([removed async for removed in size.in_parts(ids, attempt)])
-
-
-def _run(batch: str, meta: Meta) -> str:
-    """What counts as one attempt at a record: the load of a dump, or a batch from the inbox, whose run never ends."""
-    return batch if meta.source == INGEST_SOURCE else meta.run
-
-
-def _quarantine(worker: WorkerProcess, meta: Meta, rejected: list[Rejected], run: str) -> None:
-    without_space = worker.quarantine.add(meta.record_type, meta.source, rejected, run)
-    if without_space:
-        logger.warning("the quarantine is full: %d records of %s are not kept", without_space, meta.source)
-        worker.runs.not_kept(meta.run, without_space)
-
-
-def _set_aside(
-    worker: WorkerProcess, batch: str, meta: Meta, refused: list[tuple[Row, str]], tally: Tally
-) -> Tally:
-    reasons = {row["id"]: reason for row, reason in refused}
-    rejected: list[Rejected] = []
-    for index in range(meta.chunks):
-        chunk = worker.batches.chunk(batch, index)
-        if chunk is not None:
-            # The last occurrence of an id is the one that was to be written.
-            found = {
-                record_id: Rejected(position, reasons[record_id], raw)
-                for position, record_id, raw in zip(chunk.positions, chunk.ids, chunk.records, strict=True)
-                if record_id in reasons
-            }
-            rejected += found.values()
-    _quarantine(worker, meta, rejected, _run(batch, meta))
-    changed = sum(row["known"] for row, _ in refused)
-    return Tally(
-        unchanged=tally.unchanged,
-        created=tally.created - (len(refused) - changed),
-        changed=tally.changed - changed,
-        quarantined=tally.quarantined + len(refused),
-    )
-
-
-def _release(worker: WorkerProcess, batch: str, meta: Meta, claim: Claim) -> None:
-    """Take off the quarantine what was replayed and is written now; what is refused again has counted up there instead."""
-    if not len(worker.quarantine):
-        return
-    for index in range(meta.chunks):
-        chunk = worker.batches.chunk(batch, index)
-        if chunk is not None:
-            ids = [entry_id(meta.record_type, raw) for raw in chunk.records]
-            worker.quarantine.release(claim, _run(batch, meta), ids)

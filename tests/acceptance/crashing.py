@@ -13,7 +13,7 @@ from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from redis import Redis
 
-from workers import tasks
+from workers import writes
 from workers.app import app, connect_redis
 from workers.batches import Batches
 
@@ -48,7 +48,7 @@ def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:
 
 
 def _before_the_commit(redis: Redis) -> None:
-    original = tasks._held
+    original = writes.held
 
     def held(claim: Any) -> Any:
         asked = original(claim)
@@ -59,7 +59,7 @@ def _before_the_commit(redis: Redis) -> None:
 
         return before_commit
 
-    tasks._held = held
+    writes.held = held
 
 
 MOMENTS: dict[str, Callable[[Redis], None]] = {

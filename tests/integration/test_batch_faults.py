@@ -23,7 +23,7 @@ from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, dead
 from tests.fakes.server import FakeServer, Store
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
-from workers import tasks
+from workers import writes
 from workers.batch_size import LEAST_RECORDS, MOST_RECORDS, BatchSize
 from workers.claims import Claim, ClaimLost
 
@@ -90,7 +90,7 @@ async def write_claimed(
     size: BatchSize | None = None,
 ) -> list[tuple[Row, str]]:
     claim = cast("Claim", FixedClaim(holds=holds))
-    return await tasks._write(world.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
+    return await writes.write(world.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -123,7 +123,7 @@ async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(world: W
 async def test_a_graph_that_refuses_too_many_records_is_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "MOST_REFUSED", 2)
+    monkeypatch.setattr(writes, "MOST_REFUSED", 2)
     if world.fake is not None:
         world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
