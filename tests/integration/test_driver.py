@@ -25,7 +25,7 @@ from neo4j.exceptions import (
 )
 
 from pipeline.driver import Driver, graph_error, graph_errors
-from pipeline.errors import GraphError, GraphRejected, GraphUnavailable
+from pipeline.errors import GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.finish import finish
 from pipeline.ledger import fingerprints
 from pipeline.model import RecordType
@@ -235,11 +235,9 @@ def from_server(code: str) -> Neo4jError:
         IncompleteCommit("m"),
         ConnectionAcquisitionTimeoutError("m"),
         from_server("Neo.TransientError.Transaction.DeadlockDetected"),
-        from_server("Neo.TransientError.General.MemoryPoolOutOfMemoryError"),
         from_server("Neo.TransientError.General.DatabaseUnavailable"),
         from_server("Neo.TransientError.Transaction.Terminated"),
-        from_server("Neo.ClientError.Transaction.TransactionTimedOut"),
-        from_server("Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration"),
+        from_server("Neo.ClientError.Security.AuthenticationRateLimit"),
         from_server("Neo.TransientError.Transaction.LockClientStopped"),
         from_server("Neo.DatabaseError.General.UnknownError"),
     ],
@@ -249,6 +247,19 @@ def test_what_passes_is_unavailable(error: Neo4jError | DriverError) -> None:
     ours = graph_error(error)
     assert type(ours) is GraphUnavailable
     assert ours.is_retryable()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        "Neo.TransientError.General.TransactionMemoryLimit",
+        "Neo.ClientError.Transaction.TransactionTimedOut",
+        "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
+    ],
+)
+def test_what_was_too_much_at_once_is_overloaded(code: str) -> None:
+    assert type(graph_error(from_server(code))) is GraphOverloaded
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,11 @@ def _ending_with(error: Exception) -> click.Group:
         (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n", 4),
         (click.FileError("/a/b", "Is a directory"), "Error: Could not open file '/a/b': Is a directory\n", 4),
         (redis.exceptions.ResponseError("OOM"), "Error: Redis refuses: OOM\n", 8),
-        (redis.exceptions.TimeoutError("t"), "Error: Redis does not answer (t); is the stack up?\n", 8),
+        (
+            redis.exceptions.TimeoutError("t"),
+            "Error: Redis does not answer (t); is the stack up? `graphinator resume` goes on with a load\n",
+            8,
+        ),
     ],
 )
 def test_what_the_system_refuses_is_one_line(error: Exception, line: str, exit_code: int) -> None:
