@@ -205,7 +205,8 @@ class Driver:
 
     async def answers(self) -> bool:
         """Whether the server lets us in now; raises GraphRejected where it refuses to, such as for a wrong password."""
-        return await self._ask() is None
+        failure: GraphUnavailable | None = await self._ask()
+        return failure is None
 
     async def _wait_for_server(self) -> None:
         give_up_at = time.monotonic() + self._connection_timeout_seconds

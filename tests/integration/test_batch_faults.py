@@ -20,7 +20,7 @@ from pipeline.vanished import find_vanished
 from pipeline.verify import Verification
 from pipeline.writer import Written, remove_records, write_batch
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
-from tests.fakes.server import FakeServer, Store
+from tests.fakes.server import FakeServer, Store, Work
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
 from workers import writes
@@ -101,6 +101,18 @@ async def test_the_task_writes_records_of_every_type(world: World, record_type: 
     assert sorted(await fingerprints(world.driver, record_type, ids)) == sorted(ids)
 
 
+async def test_the_task_removes_records(world: World) -> None:
+    rows = ROWS[RecordType.LABELS]
+    await write_claimed(world, rows, record_type=RecordType.LABELS)
+    claim = cast("Claim", FixedClaim())
+    ids = [row["id"] for row in rows]
+    removed = await writes.remove(
+        world.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize(), keep_counts=False
+    )
+    assert removed == len(rows)
+    assert await fingerprints(world.driver, RecordType.LABELS, ids) == {}
+
+
 async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(world: World) -> None:
     if world.fake is not None:
         world.fake.answer(WRITE_RELEASES, refusing("title"))
@@ -128,6 +140,10 @@ async def test_a_graph_that_refuses_too_many_records_is_an_error(
         world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
         await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
+
+
+def writes_releases(work: Work) -> bool:
+    return any(each.text.strip() == WRITE_RELEASES.strip() for each in work.statements)
 
 
 def out_of_memory() -> Exception:
@@ -173,6 +189,8 @@ async def test_where_even_a_few_records_are_too_much_the_batch_waits(fake: World
     at_most(3, fake.fake)
     with pytest.raises(GraphOverloaded, match="the pool is exhausted"):
         await write_claimed(fake, [release(number) for number in range(1, 30)])
+    # Of 29, of 14 and of 10 records: what is too much is not tried once more as it is.
+    assert sum(writes_releases(work) for work in fake.fake.transactions) == 3
 
 
 async def test_deadlocks_without_end_are_taken_for_too_much(
