@@ -101,12 +101,17 @@ async def real_world(server: Neo4jServer) -> AsyncIterator[World]:
     address = urlsplit(server.uri)
     async with (
         Proxy.to(address.hostname or "127.0.0.1", address.port or 7687) as proxy,
-        neo4j.AsyncGraphDatabase.driver(
-            f"bolt://127.0.0.1:{proxy.port}", auth=(server.user, server.password)
-        ) as driver,
+        _driver(f"bolt://127.0.0.1:{proxy.port}", server) as driver,
     ):
         await driver.execute_query(DELETE)
         yield World(driver, proxy)
         await proxy.thaw()
-    async with neo4j.AsyncGraphDatabase.driver(server.uri, auth=(server.user, server.password)) as driver:
+    async with _driver(server.uri, server) as driver:
         await driver.execute_query(DELETE)
+
+
+def _driver(uri: str, server: Neo4jServer) -> neo4j.AsyncDriver:
+    """Without notifications: in debug mode the driver reads every file on the stack for one, in the event loop."""
+    return neo4j.AsyncGraphDatabase.driver(
+        uri, auth=(server.user, server.password), warn_notification_severity="OFF"
+    )
