@@ -1,7 +1,6 @@
 """The one way to Neo4j: a driver whose sessions wait for the server, and whose errors are ours."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,6 +14,14 @@ from neo4j.exceptions import (
     IncompleteCommit,
     Neo4jError,
 )
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from pipeline.errors import GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 
@@ -22,8 +29,9 @@ T = TypeVar("T")
 
 #: A connection that answered this recently is taken to answer still.
 VERIFIED_FOR_SECONDS = 5.0
-#: The pause after the first failed attempt to connect, and the longest one.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+#: Between two attempts to connect, or at one transaction: of random length, so that not all workers come back at once,
+#: within a limit that doubles each time, to at most two seconds.
+_PAUSES = wait_random_exponential(multiplier=0.1, max=2.0)
 #: How long the driver itself repeats a transaction that failed for a passing reason.
 TRANSACTION_RETRY_SECONDS = 30.0
 
@@ -142,14 +150,20 @@ async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
     Neo4j checks a unique key and the existence of a node only as it gets there, and the driver does not repeat what
     fails then: the loser of a race must look again at what the winner left. `work` opens its own session.
     """
-    for attempt in range(1, CONFLICT_ATTEMPTS):
-        try:
-            return await work()
-        except Neo4jError as error:
-            if error.code not in _CONFLICTS:
-                raise
-        await asyncio.sleep(random.uniform(0.0, 0.1 * 2**attempt))
-    return await work()
+
+    async def attempt() -> T:
+        return await work()
+
+    return await AsyncRetrying(
+        retry=retry_if_exception(_is_conflict),
+        stop=stop_after_attempt(CONFLICT_ATTEMPTS),
+        wait=_PAUSES,
+        reraise=True,
+    )(attempt)
+
+
+def _is_conflict(error: BaseException) -> bool:
+    return isinstance(error, Neo4jError) and error.code in _CONFLICTS
 
 
 class Driver:
@@ -205,23 +219,27 @@ class Driver:
 
     async def answers(self) -> bool:
         """Whether the server lets us in now; raises GraphRejected where it refuses to, such as for a wrong password."""
-        failure: GraphUnavailable | None = await self._ask()
-        return failure is None
+        try:
+            await self._ask()
+        except GraphUnavailable:
+            return False
+        return True
 
     async def _wait_for_server(self) -> None:
-        give_up_at = time.monotonic() + self._connection_timeout_seconds
-        pause = FIRST_PAUSE_SECONDS
-        while (failure := await self._ask()) is not None:
-            # Many workers wait for the same server: they must not come back all at once.
-            moment = pause * random.uniform(0.5, 1.0)
-            if time.monotonic() + moment > give_up_at:
-                waited = f"{self._connection_timeout_seconds:g} s"
-                raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}") from failure
-            await asyncio.sleep(moment)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        asking = AsyncRetrying(
+            retry=retry_if_exception_type(GraphUnavailable),
+            stop=stop_before_delay(self._connection_timeout_seconds),
+            wait=_PAUSES,
+            reraise=True,
+        )
+        try:
+            await asking(self._ask)
+        except GraphUnavailable as error:
+            waited = f"{self._connection_timeout_seconds:g} s"
+            raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}") from error
 
-    async def _ask(self) -> GraphUnavailable | None:
-        """Whether the server answers now; who comes while another one asks takes that answer.
+    async def _ask(self) -> None:
+        """Ask whether the server answers now, raising GraphUnavailable if not; who comes meanwhile takes that answer.
 
         An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
         """
@@ -240,7 +258,8 @@ class Driver:
                 else:
                     self._failure = None
                 self._asked_at = time.monotonic()
-            return self._failure
+            if self._failure is not None:
+                raise self._failure
 
     async def close(self) -> None:
         """Close all connections; open transactions roll back."""

@@ -91,13 +91,24 @@ class Batches:
     # The side that sends
 
     def store(
-        self, batch: str, meta: Meta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None = None
+        self,
+        batch: str,
+        meta: Meta,
+        chunks: Sequence[bytes],
+        *,
+        guard: Callable[[Pipeline], None] | None = None,
+        also: Callable[[Pipeline], None] | None = None,
     ) -> None:
-        """List the batch as pending, with its packed chunks, in one transaction; `also` adds to it."""
+        """List the batch as pending, with its packed chunks, in one transaction.
+
+        `guard` watches keys before it and raises if it must not be; `also` adds commands to it.
+        """
         fields: dict[Any, Any] = {f"chunk:{index}": chunk for index, chunk in enumerate(chunks)}
         fields["meta"] = msgspec.msgpack.encode(meta)
 
         def write(pipe: Pipeline) -> None:
+            if guard is not None:
+                guard(pipe)
             # A connection that broke may have cost the answer only.
             is_stored = pipe.exists(_batch(batch))
             pipe.multi()

@@ -108,6 +108,12 @@ class Sender:
     def _holds(self) -> bool:
         return self._redis.get(LOCK) == self._token
 
+    def _guard(self, pipe: Pipeline) -> None:
+        """Let a transaction through only if the lock is still held at its end; raises LoadBroken."""
+        pipe.watch(LOCK)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        if pipe.get(LOCK) != self._token:
+            raise _lock_lost()
+
     def is_abandoned(self) -> bool:
         """Whether something is in flight, and nobody holds the lock who would send it again if it were lost."""
         return self.batches.in_flight() > 0 and not self._redis.exists(LOCK)
@@ -144,7 +150,7 @@ class Sender:
     ) -> None:
         while True:
             try:
-                self.batches.store(batch, meta, chunks, also)
+                self.batches.store(batch, meta, chunks, guard=self._guard, also=also)
             except OutOfMemoryError:
                 # What is in flight makes room when it is done.
                 if not self.batches.in_flight():
@@ -164,7 +170,7 @@ class Sender:
 
     def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
         """Have a worker take a step, and wait for its end; raises LoadBroken if it cannot be taken."""
-        token = self.steps.ask()
+        token = self.steps.ask(self._guard)
         sent_at = -float("inf")
         has_begun = False
         while (outcome := self.steps.outcome(token)) is None:
@@ -195,10 +201,7 @@ class Sender:
             return
         self._tended_at = time.monotonic()
         if not self._holds():
-            raise LoadBroken(
-                "this load has lost its lock (it was suspended, or Redis lost its data): "
-                "repeat it, what is in the graph stays"
-            )
+            raise _lock_lost()
         self._redis.expire(LOCK, LOCK_SECONDS)
         if not any(self._redis.llen(queue) for queue in QUEUES):
             # While messages wait, batches are late and not lost.
@@ -225,3 +228,10 @@ class Sender:
                     logger.warning("a batch could not be sent: %s", error)
                     return
                 self.batches.sent(batch)
+
+
+def _lock_lost() -> LoadBroken:
+    return LoadBroken(
+        "this load has lost its lock (it was suspended, or Redis lost its data): "
+        "repeat it, what is in the graph stays"
+    )

@@ -12,11 +12,12 @@ still asked for, and waits until what has begun has ended; so no record is ever 
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 
 from workers.claims import CLAIM_SECONDS, Claim, claimed
 from workers.replies import PREFIX
@@ -49,10 +50,17 @@ class Steps:
 
     # Whoever holds the lock of a load
 
-    def ask(self) -> str:
-        """Ask for a step; its token goes into the message."""
+    def ask(self, guard: Callable[[Pipeline], None] | None = None) -> str:
+        """Ask for a step; its token goes into the message. `guard` watches keys and raises if it must not be asked for."""
         token = secrets.token_hex(8)
-        self._redis.set(STEP, token)
+
+        def ask(pipe: Pipeline) -> None:
+            if guard is not None:
+                guard(pipe)
+            pipe.multi()
+            pipe.set(STEP, token)
+
+        self._redis.transaction(ask)
         return token
 
     def withdraw(self) -> None:

@@ -321,7 +321,7 @@ def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProc
     raws = [record for piece in taken.pieces for record in piece.records]
     meta = Meta(RecordType.LABELS, "ingest-labels", "ingest", 1)
     chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, [1, 2, 1], raws))
-    worker.batches.store("b", meta, [chunk], partial(worker.inbox.take, taken=taken))
+    worker.batches.store("b", meta, [chunk], also=partial(worker.inbox.take, taken=taken))
     assert waiting(worker) == {}
     assert redis.hget("graphinator:inbox", "bytes") == b"0"
     assert run(1) == Tally(created=2, unchanged=1).as_dict()
