@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -32,7 +32,7 @@ VERIFIED_FOR_SECONDS = 5.0
 #: Between two attempts to connect, or at one transaction: of random length, so that not all workers come back at once,
 #: within a limit that doubles each time, to at most two seconds.
 _PAUSES = wait_random_exponential(multiplier=0.1, max=2.0)
-#: How long the driver itself repeats a transaction that failed for a passing reason.
+#: How long the driver itself repeats a transaction that failed for a passing reason; not those of writers (NO_RETRIES).
 TRANSACTION_RETRY_SECONDS = 30.0
 
 #: Failures of the database that lie in the work: a value too large for an index, for one.
@@ -50,20 +50,14 @@ _ENDED_FROM_OUTSIDE = frozenset(
 )
 
 #: Parts of the codes of errors that mean: this transaction is too large, for the memory or for the time that it has.
-_TOO_MUCH = ("OutOfMemory", "MemoryLimit", "TransactionTimedOut")
+_TOO_LARGE = ("OutOfMemory", "MemoryLimit", "TransactionTimedOut")
 _DEADLOCK = "Neo.TransientError.Transaction.DeadlockDetected"
-#: A transaction that meets more deadlocks than this, one after the other, should hold fewer locks.
-MOST_DEADLOCKS = 3
-
-#: Codes of errors that mean: another transaction created, deleted or held the same nodes at the same time.
+#: Codes of errors that the driver does not repeat and that mean: another transaction created or deleted the same node.
 _CONFLICTS = frozenset(
-    {
-        "Neo.ClientError.Schema.ConstraintValidationFailed",
-        "Neo.ClientError.Statement.EntityNotFound",
-        _DEADLOCK,
-    }
+    {"Neo.ClientError.Schema.ConstraintValidationFailed", "Neo.ClientError.Statement.EntityNotFound"}
 )
-CONFLICT_ATTEMPTS = 5
+#: How often a transaction is tried; one that has met so many deadlocks should hold fewer locks.
+ATTEMPTS = 5
 
 
 def graph_error(error: Neo4jError | DriverError) -> GraphError:
@@ -72,9 +66,9 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     Wider than the driver's own `is_retryable()`: every write here may be repeated whatever became of
     the first attempt, so an unknown outcome (`IncompleteCommit`), a full connection pool, a transaction ended by
     its time-out and a failing server (`Neo.DatabaseError`: disk full, shutting down; not those about the data contradicting a
-    constraint) are worth another try.
+    constraint) are worth another try. A deadlock that comes here was met by every attempt of `repeat`: too much at once.
     """
-    code = getattr(error, "code", None) or ""
+    code = _code(error)
     passing = (
         error.is_retryable()
         or isinstance(error, IncompleteCommit | ConnectionAcquisitionTimeoutError)
@@ -83,9 +77,17 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     )
     reason = error.message if isinstance(error, Neo4jError) else str(error)
     text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
-    if any(part in code for part in _TOO_MUCH):
+    if _is_too_large(error) or code == _DEADLOCK:
         return GraphOverloaded(text)
     return GraphUnavailable(text) if passing else GraphRejected(text)
+
+
+def _code(error: Neo4jError | DriverError) -> str:
+    return getattr(error, "code", None) or ""
+
+
+def _is_too_large(error: Neo4jError | DriverError) -> bool:
+    return any(part in _code(error) for part in _TOO_LARGE)
 
 
 @asynccontextmanager
@@ -98,30 +100,6 @@ async def graph_errors() -> AsyncIterator[None]:
         yield
     except (Neo4jError, DriverError) as error:
         raise graph_error(error) from error
-
-
-class Pressure:
-    """Over all attempts at one transaction: ends them with GraphOverloaded when less in it would help more than another one.
-
-    The driver repeats a transaction as it is, for half a minute, also where the server has no memory for it.
-    """
-
-    def __init__(self) -> None:
-        self._deadlocks = 0
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Around each attempt, within the transaction function."""
-        try:
-            yield
-        except Neo4jError as error:
-            self._deadlocks += error.code == _DEADLOCK
-            failure = graph_error(error)
-            if isinstance(failure, GraphOverloaded):
-                raise failure from error
-            if self._deadlocks > MOST_DEADLOCKS:
-                raise GraphOverloaded(str(failure)) from error
-            raise
 
 
 class Bulk(list[Any]):
@@ -144,26 +122,36 @@ def _bulk(value: Any) -> Any:
     return Bulk(value) if isinstance(value, list) else value
 
 
-async def repeat_conflicts(work: Callable[[], Awaitable[T]]) -> T:
-    """What `work()` returns, tried up to CONFLICT_ATTEMPTS times while it meets another transaction.
+#: For a session whose transactions `repeat` repeats: the driver would go on for half a minute, also where the server has
+#: no memory for so much at once.
+NO_RETRIES = {"max_transaction_retry_time": 0.0}
 
-    Neo4j checks a unique key and the existence of a node only as it gets there, and the driver does not repeat what
-    fails then: the loser of a race must look again at what the winner left. `work` opens its own session.
+
+async def repeat(work: Callable[[], Awaitable[T]]) -> T:
+    """What `work()` returns, tried up to ATTEMPTS times while it fails for a reason that may be gone the next time.
+
+    Among those is another transaction in the way: Neo4j checks a unique key and the existence of a node only as it gets
+    there, and the loser of a race must look again at what the winner left. `work` opens its own session; where that manages
+    its transaction, without the driver's own retries (NO_RETRIES).
     """
 
     async def attempt() -> T:
         return await work()
 
     return await AsyncRetrying(
-        retry=retry_if_exception(_is_conflict),
-        stop=stop_after_attempt(CONFLICT_ATTEMPTS),
+        retry=retry_if_exception(_is_worth_another_attempt),
+        stop=stop_after_attempt(ATTEMPTS),
         wait=_PAUSES,
         reraise=True,
     )(attempt)
 
 
-def _is_conflict(error: BaseException) -> bool:
-    return isinstance(error, Neo4jError) and error.code in _CONFLICTS
+def _is_worth_another_attempt(error: BaseException) -> bool:
+    return (
+        isinstance(error, Neo4jError | DriverError)
+        and (error.is_retryable() or _code(error) in _CONFLICTS)
+        and not _is_too_large(error)
+    )
 
 
 class Driver:

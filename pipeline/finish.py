@@ -5,7 +5,7 @@ from typing import Any
 from neo4j import Query
 
 from pipeline.cypher import statement
-from pipeline.driver import Driver, graph_errors, repeat_conflicts
+from pipeline.driver import Driver, graph_errors, repeat
 from pipeline.statistics import COUNTED
 from pipeline.support import ORPHANABLE
 
@@ -54,4 +54,4 @@ async def _run(driver: Driver, text: str, **parameters: Any) -> list[Any]:
             result = await session.run(Query(text, timeout=STATEMENT_TIMEOUT_SECONDS), parameters)
             return [record async for record in result]
 
-    return await repeat_conflicts(run)
+    return await repeat(run)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from neo4j import AsyncManagedTransaction, unit_of_work
 
 from pipeline.cypher import statement
-from pipeline.driver import Bulk, Driver, Pressure, execute, graph_errors, repeat_conflicts
+from pipeline.driver import NO_RETRIES, Bulk, Driver, execute, graph_errors, repeat
 from pipeline.ledger import fingerprints_in
 from pipeline.links import SHARED, Stored, links_of, missing, stored_records
 from pipeline.model import RecordType, Row
@@ -20,7 +20,7 @@ from pipeline.statistics import Upkeep, new_version, stored_version
 from pipeline.support import Support
 
 #: The server ends a batch that takes longer: its locks must not outlive a lost client for long.
-TRANSACTION_TIMEOUT_SECONDS = 120.0
+TRANSACTION_TIMEOUT_SECONDS = 30.0
 
 BeforeCommit = Callable[[], Awaitable[None]]
 
@@ -62,15 +62,12 @@ async def write_batch(
     so. `before_commit` is awaited when all is written; if it raises, the transaction rolls back and that is raised.
     Raises GraphUnavailable (the outcome may be unknown: repeat it), GraphOverloaded (repeat it in parts) or GraphRejected.
     """
-    pressure = Pressure()
 
     async def write() -> Written:
-        async with await driver.session(database="neo4j") as session:
-            return await session.execute_write(
-                _write, pressure, record_type, rows, keep_counts, before_commit
-            )
+        async with await driver.session(database="neo4j", **NO_RETRIES) as session:
+            return await session.execute_write(_write, record_type, rows, keep_counts, before_commit)
 
-    return await repeat_conflicts(write)
+    return await repeat(write)
 
 
 @graph_errors()
@@ -86,62 +83,55 @@ async def remove_records(
 
     A node that something still refers to stays, as a stub. The rest as in `write_batch`.
     """
-    pressure = Pressure()
 
     async def remove() -> int:
-        async with await driver.session(database="neo4j") as session:
-            return await session.execute_write(
-                _remove, pressure, record_type, ids, keep_counts, before_commit
-            )
+        async with await driver.session(database="neo4j", **NO_RETRIES) as session:
+            return await session.execute_write(_remove, record_type, ids, keep_counts, before_commit)
 
-    return await repeat_conflicts(remove)
+    return await repeat(remove)
 
 
 @unit_of_work(timeout=TRANSACTION_TIMEOUT_SECONDS)
 async def _write(
     tx: AsyncManagedTransaction,
-    pressure: Pressure,
     record_type: RecordType,
     rows: Sequence[Row],
     keep_counts: bool,
     before_commit: BeforeCommit | None,
 ) -> Written:
-    with pressure.watched():
-        news, _ = await _news(tx, record_type, sorted(rows, key=lambda row: int(row["id"])))
-        if not news:
-            return Written(unchanged=len(rows))
-        ends = own_ends(news, _OWN_KEYS[record_type])
-        await execute(tx, statement("lock_records", label=record_type.label), ends=ends)
-        # Asked again: a copy of this batch may have been committed while this one waited for its locks.
-        news, known = await _news(tx, record_type, news)
-        changed = [row["id"] for row in news if row["id"] in known]
-        if news:
-            stored = await stored_records(tx, record_type, changed)
-            await _rewrite(tx, _Changes(record_type, news, stored), keep_counts)
-        if before_commit is not None:
-            await before_commit()
-        return Written(len(news) - len(changed), len(changed), len(rows) - len(news))
+    news, _ = await _news(tx, record_type, sorted(rows, key=lambda row: int(row["id"])))
+    if not news:
+        return Written(unchanged=len(rows))
+    ends = own_ends(news, _OWN_KEYS[record_type])
+    await execute(tx, statement("lock_records", label=record_type.label), ends=ends)
+    # Asked again: a copy of this batch may have been committed while this one waited for its locks.
+    news, known = await _news(tx, record_type, news)
+    changed = [row["id"] for row in news if row["id"] in known]
+    if news:
+        stored = await stored_records(tx, record_type, changed)
+        await _rewrite(tx, _Changes(record_type, news, stored), keep_counts)
+    if before_commit is not None:
+        await before_commit()
+    return Written(len(news) - len(changed), len(changed), len(rows) - len(news))
 
 
 @unit_of_work(timeout=TRANSACTION_TIMEOUT_SECONDS)
 async def _remove(
     tx: AsyncManagedTransaction,
-    pressure: Pressure,
     record_type: RecordType,
     ids: Sequence[int],
     keep_counts: bool,
     before_commit: BeforeCommit | None,
 ) -> int:
-    with pressure.watched():
-        known = sorted(await fingerprints_in(tx, record_type, ids)) if ids else []
-        if known:
-            ends = [{"id": id_, "name": None} for id_ in known]
-            await execute(tx, statement("lock_records", label=record_type.label), ends=ends)
-            stored = await stored_records(tx, record_type, known)
-            await _rewrite(tx, _Changes(record_type, [], stored, gone=known), keep_counts)
-        if before_commit is not None:
-            await before_commit()
-        return len(known)
+    known = sorted(await fingerprints_in(tx, record_type, ids)) if ids else []
+    if known:
+        ends = [{"id": id_, "name": None} for id_ in known]
+        await execute(tx, statement("lock_records", label=record_type.label), ends=ends)
+        stored = await stored_records(tx, record_type, known)
+        await _rewrite(tx, _Changes(record_type, [], stored, gone=known), keep_counts)
+    if before_commit is not None:
+        await before_commit()
+    return len(known)
 
 
 async def _news(

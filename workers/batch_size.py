@@ -1,9 +1,12 @@
 """How much one transaction may hold: less where the server is short of memory or locks collide, more again as it goes well."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from pipeline.errors import GraphOverloaded
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,10 +35,16 @@ class BatchSize:
             part = items[at : at + self.records]
             try:
                 result = await write(part)
-            except GraphOverloaded:
+            except GraphOverloaded as error:
                 if len(part) <= LEAST_RECORDS:
                     raise
                 self.records = max(LEAST_RECORDS, len(part) // 2)
+                logger.warning(
+                    "%d records were too much for Neo4j at once, now %d: %s",
+                    len(part),
+                    self.records,
+                    error,
+                )
                 continue
             self.records = min(MOST_RECORDS, self.records + self.records // 10)
             at += len(part)

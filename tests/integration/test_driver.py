@@ -150,6 +150,26 @@ async def test_a_wrong_password_is_refused_at_once(neo4j_server: Neo4jServer) ->
     assert isinstance(caught.value.__cause__, AuthError)
 
 
+async def test_where_all_connections_are_in_use_others_are_told_to_come_again(
+    neo4j_server: Neo4jServer,
+) -> None:
+    async with Driver(
+        neo4j_server.uri,
+        neo4j_server.user,
+        neo4j_server.password,
+        max_connections=1,
+        connection_timeout_seconds=0.3,
+    ) as driver:
+        async with (
+            await driver.session(database="neo4j") as session,
+            await session.begin_transaction() as holding,
+        ):
+            await (await holding.run("RETURN 1")).consume()
+            with pytest.raises(GraphUnavailable):
+                await fingerprints(driver, RecordType.LABELS, [1])
+        assert await fingerprints(driver, RecordType.LABELS, [1]) == {}
+
+
 async def test_waiting_for_the_server_can_be_cancelled() -> None:
     async with Driver(NOBODY, "neo4j", "no matter") as driver:
         waiting = asyncio.create_task(one(driver))
@@ -213,8 +233,8 @@ async def test_what_the_server_says_of_a_statement_is_one_line_with_its_cause(dr
     assert "\n" not in str(caught.value)
 
 
-async def test_a_transaction_that_the_server_ends_may_be_tried_again(driver: Driver) -> None:
-    with pytest.raises(GraphUnavailable):
+async def test_a_transaction_that_works_for_too_long_was_too_much_at_once(driver: Driver) -> None:
+    with pytest.raises(GraphOverloaded):
         async with graph_errors(), await driver.session(database="neo4j") as session:
             result = await session.run(
                 neo4j.Query("UNWIND range(1, 1000000000) AS n RETURN count(n)", timeout=0.2)
@@ -234,7 +254,6 @@ def from_server(code: str) -> Neo4jError:
         SessionExpired("m"),
         IncompleteCommit("m"),
         ConnectionAcquisitionTimeoutError("m"),
-        from_server("Neo.TransientError.Transaction.DeadlockDetected"),
         from_server("Neo.TransientError.General.DatabaseUnavailable"),
         from_server("Neo.TransientError.Transaction.Terminated"),
         from_server("Neo.ClientError.Security.AuthenticationRateLimit"),
@@ -254,6 +273,7 @@ def test_what_passes_is_unavailable(error: Neo4jError | DriverError) -> None:
     [
         "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
         "Neo.TransientError.General.TransactionMemoryLimit",
+        "Neo.TransientError.Transaction.DeadlockDetected",
         "Neo.ClientError.Transaction.TransactionTimedOut",
         "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
     ],

@@ -2,12 +2,15 @@
 
 import asyncio
 import random
+from contextlib import suppress
 
 import pytest
+from neo4j import AsyncSession
 from neo4j.exceptions import ClientError, TransientError
 
-from pipeline.driver import CONFLICT_ATTEMPTS, Driver, graph_errors, repeat_conflicts
-from pipeline.errors import GraphRejected
+from pipeline import writer
+from pipeline.driver import ATTEMPTS, Driver, graph_errors, repeat
+from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.model import RecordType, Row
 from pipeline.writer import Written, remove_records, write_batch
 from tests.fakes.faults import server_error
@@ -120,6 +123,51 @@ async def test_records_that_share_relationships_may_be_written_at_the_same_time(
             await expect(driver, newest)
 
 
+async def test_a_deadlock_with_another_client_is_survived(driver: Driver) -> None:
+    """One holds the genre and asks for the release, the other one the other way round."""
+    old, new = release(1, 1, genres=["Jazz"]), release(1, 2, genres=["Rock"])
+    await write_batch(driver, RecordType.RELEASES, [old, release(9, 1, genres=["Rock"])])
+    async with (
+        await driver.session(database="neo4j") as looking,
+        await driver.session(database="neo4j") as other,
+        await other.begin_transaction() as holding,
+    ):
+        await (await holding.run("MATCH (g:Genre {name: 'Rock'}) SET g.held = 1")).consume()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(write_batch(driver, RecordType.RELEASES, [new]))
+            await one_waits(looking)
+            with suppress(TransientError):  # the server ends one of the two
+                await (await holding.run("MATCH (r:Release {id: 1}) SET r.held = 1")).consume()
+            await holding.close()
+    await expect(driver, keyed(RecordType.RELEASES, [new, release(9, 1, genres=["Rock"])]))
+
+
+async def test_the_server_ends_a_write_that_takes_too_long(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write_batch(driver, RecordType.RELEASES, [release(1, 1)])
+    monkeypatch.setattr(writer._write, "timeout", 0.5)
+    async with (
+        await driver.session(database="neo4j") as other,
+        await other.begin_transaction() as holding,
+    ):
+        await (await holding.run("MATCH (r:Release {id: 1}) SET r.held = 1")).consume()
+        with pytest.raises(GraphUnavailable, match="terminated"):
+            await write_batch(driver, RecordType.RELEASES, [release(1, 2)])
+        await holding.close()
+    await expect(driver, keyed(RecordType.RELEASES, [release(1, 1)]))
+
+
+async def one_waits(session: AsyncSession) -> None:
+    """Until a transaction waits for a lock: in a statement, or at its commit."""
+    text = "SHOW TRANSACTIONS YIELD status WHERE split(status, ' ')[0] IN ['Closing', 'Blocked'] RETURN count(*) AS n"
+    while True:
+        result = await session.run(text)
+        if (await result.single(strict=True))["n"]:
+            return
+        await asyncio.sleep(0.1)
+
+
 async def test_a_conflict_that_never_ends_is_rejected_after_some_attempts() -> None:
     attempts = 0
 
@@ -129,8 +177,8 @@ async def test_a_conflict_that_never_ends_is_rejected_after_some_attempts() -> N
         raise server_error("Neo.ClientError.Statement.EntityNotFound", "gone again")
 
     with pytest.raises(ClientError, match="gone again"):
-        await repeat_conflicts(collide)
-    assert attempts == CONFLICT_ATTEMPTS
+        await repeat(collide)
+    assert attempts == ATTEMPTS
 
 
 async def test_other_errors_are_not_repeated(driver: Driver) -> None:
@@ -144,5 +192,5 @@ async def test_other_errors_are_not_repeated(driver: Driver) -> None:
 
     with pytest.raises(GraphRejected):
         async with graph_errors():
-            await repeat_conflicts(fail)
+            await repeat(fail)
     assert attempts == 1
