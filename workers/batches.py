@@ -176,14 +176,19 @@ class Batches:
     def attempt(self, batch: str, part: str) -> Iterator[bool]:
         """Work on a part of the batch; gives False where that has ended one process after the other.
 
-        Only the end of the process leaves the attempt in the count: what raises is another matter.
+        Only the end of the process, or a MemoryError, leaves the attempt in the count: what else is raised is another matter.
         """
         keys, field = [_batch(batch), PENDING], f"begun:{part}"
         begun = self._count(keys=keys, args=[field, 1, batch, time.time()])
+        is_counted = False
         try:
             yield int(begun) <= MOST_DEATHS
+        except MemoryError:
+            is_counted = True
+            raise
         finally:
-            self._count(keys=keys, args=[field, -1, batch, time.time()])
+            if not is_counted:
+                self._count(keys=keys, args=[field, -1, batch, time.time()])
 
     @contextmanager
     def writing(self, batch: str) -> Iterator[Claim | None]:

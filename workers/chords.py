@@ -34,7 +34,8 @@ def send_batch(app: Celery, batch: str, chunks: int) -> None:
     """Send the chord of a batch that is stored already: a header task a chunk, the body that writes them."""
     header = [NORMALISE.signature(app, batch, index) for index in range(chunks)]
     body = WRITE_BATCH.signature(app, batch)
-    body.link_error(BATCH_FAILED.signature(app, batch))
+    for task in (*header, body):
+        task.link_error(BATCH_FAILED.signature(app, batch))
     chord(header, app=app)(body)
 
 

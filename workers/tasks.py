@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
 from celery import Task
+from celery.exceptions import ChordError, Reject
 
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.finish import finish as finish_graph
@@ -53,7 +54,7 @@ REMOVED_TOGETHER = 1000
 #: More than this share of a type's records does not vanish from one dump to the next: the dump is not whole.
 MOST_VANISHING = 0.05
 #: What is said of a batch in whose hands one process after the other has ended.
-DEADLY = "a worker process ended each time it worked on this batch; its log, or the kernel's, may say why"
+DEADLY = "a worker process ended, or ran out of memory, each time it worked on this batch; its log, or the kernel's, says more"
 
 Summary = dict[str, Any]
 Result = TypeVar("Result")
@@ -73,16 +74,17 @@ class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     retry_jitter = True
 
 
-@app.task(name=NORMALISE.name, base=GraphTask, ignore_result=True)
+@app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
 def normalise(batch: str, index: int) -> Summary:
     """Chunk `index` of the batch → rows of what the graph lacks, put beside it; gives their tally."""
     worker = this_process()
     with worker.batches.attempt(batch, str(index)) as is_harmless:
-        meta, chunk = worker.batches.meta(batch), worker.batches.chunk(batch, index)
+        meta = worker.batches.meta(batch)
+        if meta is not None and not is_harmless:
+            raise Deadly(DEADLY)
+        chunk = worker.batches.chunk(batch, index)
         if meta is None or chunk is None:
             return Tally().as_dict()  # the message has outlived its batch
-        if not is_harmless:
-            raise Deadly(DEADLY)
         known = worker.loop.run(
             fingerprints(worker.driver(), meta.record_type, chunk.ids),
             timeout_seconds=worker.settings.batch_timeout_seconds,
@@ -93,7 +95,7 @@ def normalise(batch: str, index: int) -> Summary:
         return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
 
 
-@app.task(name=WRITE_BATCH.name, base=GraphTask, ignore_result=True)
+@app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of the batch, count the batch and take it off the list of pending ones."""
     worker = this_process()
@@ -163,16 +165,23 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
 
     Celery passes the failed request, the exception and its traceback only to a task that is not bound.
     """
+    if isinstance(error, (ChordError, Reject, *PASSING)):
+        # Redis failed under Celery, or a header task did, which has said why: a batch that is still pending is sent again.
+        return
     batches = this_process().batches
     meta = batches.meta(batch)
     if meta is not None:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        name = "" if isinstance(error, GraphinatorError) else f"{type(error).__name__}: "
+        reason = name + " ".join(str(error).split())
         logger.error("batch %s failed: %s", batch, reason)
         if meta.source == INGEST_SOURCE:
             # Nobody will hand these records over again.
-            chunk = batches.chunk(batch, 0)
-            rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
-            set_aside(this_process(), meta, rejected, run_of(batch, meta))
+            try:
+                chunk = batches.chunk(batch, 0)
+                rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
+                set_aside(this_process(), meta, rejected, run_of(batch, meta))
+            except MemoryError:
+                logger.exception("the records of %s cannot be kept", batch)
         batches.fail(batch, meta.run, reason)
 
 

@@ -159,3 +159,16 @@ def test_a_batch_whose_blobs_have_expired_is_forgotten(batches: Batches, redis: 
     assert batches.meta("b") is None
     batches.forget("b")
     assert batches.in_flight() == 0
+
+
+def test_a_lack_of_memory_counts_as_the_end_of_a_process_and_other_errors_do_not(batches: Batches) -> None:
+    store(batches, "b")
+    for error, times in ((ValueError, 2 * MOST_DEATHS), (MemoryError, MOST_DEATHS)):
+        for _ in range(times):
+            with pytest.raises(error), batches.attempt("b", "0") as is_harmless:
+                assert is_harmless
+                raise error
+    with batches.attempt("b", "0") as is_harmless:
+        assert not is_harmless
+    with batches.attempt("b", "1") as is_harmless:
+        assert is_harmless

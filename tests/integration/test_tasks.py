@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from celery.exceptions import ChordError, Reject
 from celery.worker import WorkController
 from pyroaring import BitMap64
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
@@ -34,6 +36,23 @@ from workers.steps import FINISHED
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
 LONG = b"<release id='%d'><title>x</title><extraartists><artist><name>%b</name><role>r</role></artist></extraartists></release>"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ChordError("Join error: ConnectionError()"), Reject("Redis is full"), RedisConnectionError("gone")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_redis_does_to_a_chord_says_nothing_of_its_batch(
+    worker: process.WorkerProcess, error: Exception
+) -> None:
+    store(worker.batches, [GOOD])
+    tasks.batch_failed(None, error, None, "b")
+    assert worker.batches.in_flight() == 1
+    assert worker.runs.tally("run") == (Tally(), [])
+    tasks.batch_failed(None, ValueError("not a number"), None, "b")
+    assert worker.batches.in_flight() == 0
+    assert worker.runs.tally("run") == (Tally(), ["ValueError: not a number"])
 
 
 @pytest.fixture
@@ -142,9 +161,9 @@ def test_a_batch_that_ends_its_workers_is_given_up(batches: Batches) -> None:
     left_open = [batches.attempt("b", part) for part in ("0", "body") for _ in range(MOST_DEATHS)]
     for attempt in left_open:
         attempt.__enter__()
-    with pytest.raises(tasks.Deadly, match="ended each time"):
+    with pytest.raises(tasks.Deadly, match="each time"):
         tasks.normalise("b", 0)
-    with pytest.raises(tasks.Deadly, match="ended each time"):
+    with pytest.raises(tasks.Deadly, match="each time"):
         tasks.write_batch([Tally(created=1).as_dict()], "b")
     assert batches.in_flight() == 1  # until the errback of the chord has told the load
 
