@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from celery import Celery
+
 from ops import jars, neo4j, ports, valkey, worker
 from ops.files import exclusive
 from ops.info import StackInfo, password_file, read_info, state_file
@@ -44,7 +46,7 @@ class Stack:
         return read_info(self.home)
 
     def up(self, workers: int, on_progress: OnProgress | None = None) -> StackInfo:
-        """Start what does not run yet and bring the number of workers to `workers`; all of it answers on return.
+        """Start what does not run yet and bring the number of workers to `workers`; all of it works on return.
 
         Raises:
             SettingError: the settings name other servers.
@@ -69,6 +71,16 @@ class Stack:
                 self._stop(state, keep=before)
                 raise
             return StackInfo.of(self.home, state)
+
+    def idle_workers(self) -> list[int]:
+        """The numbers of workers that run and have given up their queues, or do not answer; of a stack that runs."""
+        state = load_state(self._state_file)
+        names = {worker.node_name(self.home, number): number for number in state.workers}
+        if not names:
+            return []
+        with Celery(broker=StackInfo.of(self.home, state).redis_url, set_as_current=False) as app:
+            taking = worker.taking_work(app, names, worker.PATIENCE_SECONDS)
+        return sorted(number for name, number in names.items() if name not in taking)
 
     def down(self) -> None:
         """Stop everything that runs: workers, Valkey, Neo4j, in this order. The data stays."""
@@ -174,12 +186,15 @@ class Stack:
     ) -> None:
         names = {worker.node_name(self.home, number): number for number in numbers}
         deadline = time.monotonic() + WORKERS_READY_SECONDS
-        while names:
-            for name in worker.answering(settings.redis_url or "", list(names)):
-                names.pop(name, None)
-            for number in names.values():
-                self._check(f"worker{number}", state.workers[number], deadline)
-            on_ready(len(state.workers) - len(names))
+        with Celery(broker=settings.redis_url, set_as_current=False) as app:
+            while names:
+                for name in worker.taking_work(app, names.keys()):
+                    names.pop(name, None)
+                for number in names.values():
+                    self._check(f"worker{number}", state.workers[number], deadline)
+                on_ready(len(state.workers) - len(names))
+                if names:
+                    time.sleep(0.1)
 
     def _wait(self, name: str, mark: Mark, seconds: float, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds

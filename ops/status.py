@@ -12,6 +12,7 @@ from rich.table import Table
 from ops.console import counted, one_line, plain_console
 from ops.info import read_info
 from ops.session import Session
+from ops.stack import Stack
 from pipeline.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
 from workers.batches import Batches
@@ -35,13 +36,17 @@ def status(session: Session, as_json_: bool) -> None:
 
 
 def read_status(session: Session) -> dict[str, Any]:
-    """One object: `stack` (as `up --json`, or None), `runs`, `batches_in_flight`, `quarantined`, `nodes`, `relationships`.
+    """One object: `stack`, `runs`, `batches_in_flight`, `quarantined`, `nodes`, `relationships`.
+
+    `stack` is None, or as of `up --json`, with `idle_workers`: the numbers of those that have given up their queues, or do not answer.
 
     Where nothing runs and the settings name no servers, all but `stack` is left out.
     """
     info = read_info(session.settings.home)
     settings = session.connected()
-    status: dict[str, Any] = {"stack": None if info is None else info.to_json()}
+    status: dict[str, Any] = {"stack": None}
+    if info is not None:
+        status["stack"] = {**info.to_json(), "idle_workers": Stack(session.settings).idle_workers()}
     if settings.redis_url is not None:
         redis = connect_redis(settings)
         batches = Batches(redis)
@@ -83,6 +88,9 @@ def print_status(console: Console, status: dict[str, Any]) -> None:
     else:
         neo4j = stack["neo4j"]
         console.print(f"{counted(stack['workers'], 'worker')}, Neo4j at {neo4j['uri']} ({neo4j['browser']})")
+        for number in stack["idle_workers"]:
+            log = Path(stack["home"]) / "logs" / f"worker{number}.log"
+            console.print(f"worker {number} has given up its queues, or does not answer: {log} may say why")
     if status.get("runs"):
         print_runs(console, status["runs"])
     if "batches_in_flight" in status:

@@ -1,16 +1,25 @@
-"""One worker of the embedded stack: its command line, its environment, and whether it answers."""
+"""One worker of the embedded stack: its command line, its environment, and whether it takes work.
+
+    python -m ops.worker NODE
+
+exits with 0 if the worker of that Celery node name takes work, with 1 if not: the health check of a container.
+"""
 
 import hashlib
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from workers.app import QUEUES
+from workers.app import QUEUES, app
 from workers.settings import PREFIX, SECRETS, Settings, variable
+
+#: How long a worker that is busy may take to answer.
+PATIENCE_SECONDS = 5.0
 
 
 def node_name(home: Path, number: int) -> str:
@@ -49,11 +58,21 @@ def environment(settings: Settings, password_file: Path) -> dict[str, str]:
     return {**inherited, **own}
 
 
-def answering(redis_url: str, names: list[str]) -> set[str]:
-    """Which of these workers answer a ping within a second."""
-    with Celery(broker=redis_url, set_as_current=False) as app:
-        try:
-            replies = app.control.ping(destination=names, timeout=1.0, limit=len(names)) or []
-        except (OperationalError, RedisError):
-            return set()
-    return {name for reply in replies for name in reply}
+def taking_work(app: Celery, names: Collection[str], seconds: float = 1.0) -> set[str]:
+    """Which of these workers take messages from a queue, and say so within that time."""
+    inspect = app.control.inspect(destination=list(names), timeout=seconds, limit=len(names))
+    try:
+        replies = inspect.active_queues() or {}
+    except (OperationalError, RedisError):
+        return set()
+    return {name for name, queues in replies.items() if any(queue["name"] in QUEUES for queue in queues)}
+
+
+def main(name: str) -> None:
+    """Exit with whether the worker takes work."""
+    if not taking_work(app, [name], PATIENCE_SECONDS):
+        sys.exit(f"{name} has given up its queues, or does not answer within {PATIENCE_SECONDS:g} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from celery import Celery
 from neo4j import GraphDatabase
 from redis import Redis
 
@@ -162,23 +163,28 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
     assert left_over(second.home) == []
 
 
+def taking_work(info: StackInfo, names: list[str]) -> set[str]:
+    with Celery(broker=info.redis_url, set_as_current=False) as app:
+        return worker.taking_work(app, names)
+
+
 def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo) -> None:
     names = [worker.node_name(stack.home, number) for number in (1, 2)]
     try:
         info = stack.up(workers=2)
         assert info.workers == 2
-        assert worker.answering(info.redis_url, names) == set(names)
+        assert taking_work(info, names) == set(names)
         for process in processes(stack):
             assert servers.password() not in " ".join(process.environ().values())
 
         assert stack.up(workers=1).workers == 1
-        assert worker.answering(info.redis_url, names) == {names[0]}
+        assert taking_work(info, names) == {names[0]}
 
         kept = processes(stack)[-1]
         kept.kill()
         kept.wait(10)
         assert stack.up(workers=1).workers == 1
-        assert worker.answering(info.redis_url, names) == {names[0]}
+        assert taking_work(info, names) == {names[0]}
     finally:
         assert stack.up(workers=0) == servers
     assert len(left_over(stack.home)) == 2
