@@ -1,7 +1,8 @@
 """The real servers, once a session, and an empty graph and an empty Redis for each test that asks.
 
 A missing server fails the tests that need it: nothing is skipped. Where GRAPHINATOR_TEST_HOME names a folder, the
-servers stay up there for the next run, which saves their start while one works on the code.
+servers stay up there for the next run, which saves their start while one works on the code. Processes that run tests side by
+side have servers of their own, and a folder each in that one.
 """
 
 import os
@@ -45,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, its servers started, without workers."""
     kept = os.environ.pop("GRAPHINATOR_TEST_HOME", None)
-    home = Path(kept) if kept else tmp_path_factory.mktemp("home")
+    home = Path(kept, os.environ.get("PYTEST_XDIST_WORKER", "")) if kept else tmp_path_factory.mktemp("home")
     stack = Stack(load_settings(home=home))
     stack.up(workers=0)
     try:
