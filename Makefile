@@ -8,7 +8,7 @@ BATCH_COVERAGE = $(BIN)/coverage report --include=$(BATCH_CODE) --fail-under=95
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help install demo test lint mutants bench lock clean
+.PHONY: help install demo test lint chaos mutants bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +29,7 @@ demo: $(STAMP) ## start the stack, import the sample dumps, show the graph
 	@$(BIN)/graphinator demo
 
 test: $(STAMP) ## run every test, on real servers
-	@$(BIN)/python -m pytest --cov
+	@$(BIN)/python -m pytest --cov -n 2 --dist worksteal
 	@$(BATCH_COVERAGE) > /dev/null 2>&1 || { $(BATCH_COVERAGE); exit 1; }
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose file
@@ -39,6 +39,9 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m ops.checks.async_patterns pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+chaos: $(STAMP) ## the fault tests in their longer form (a quarter of an hour), and 20,000 inputs for the reader
+	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/acceptance/faults tests/unit/test_dump_fuzz.py
 
 mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each
 	@$(BIN)/python -m ops.checks.mutants

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,13 @@ class Product:
         self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), *, bookkeeping: bool = True
     ) -> list[str]:
         """How the graph in Neo4j differs from the one that these dumps define; see `read_graph` on bookkeeping."""
-        with self._driver() as driver, driver.session() as session:
+        with self.driver() as driver, driver.session() as session:
             found = read_graph_at_once(session, ignoring=frozenset(), bookkeeping=bookkeeping)
         return differences(add_statistics(expected_graph(dumps, malformed)), found)
 
     def empty(self) -> None:
         """Start from nothing. The broker's own keys stay: the workers hold on to them."""
-        with self._driver() as driver, driver.session() as session:
+        with self.driver() as driver, driver.session() as session:
             session.run(EMPTY_GRAPH).consume()
         # What Celery keeps of chords that were cut off, and of results, until it expires.
         patterns = (PREFIX + "*", "celery-taskset-meta-*", "celery-task-meta-*")
@@ -95,7 +96,8 @@ class Product:
             str(key, "utf-8") for pattern in (*patterns, *broker) for key in self.redis.scan_iter(pattern)
         }
 
-    def _driver(self) -> neo4j.Driver:
+    def driver(self) -> neo4j.Driver:
+        """A look at Neo4j itself."""
         return neo4j.GraphDatabase.driver(self._server.uri, auth=(self._server.user, self._server.password))
 
 
@@ -106,13 +108,20 @@ def staffed(stack: Stack) -> Iterator[Stack]:
     stack.up(workers=0)
 
 
+@contextmanager
+def opened(stack: Stack, server: Neo4jServer, settings: Settings) -> Iterator[Product]:
+    """The product with two workers, an empty graph, nothing in flight."""
+    with connect_redis(settings) as redis:
+        product = Product(stack, server, redis, settings.redis_url or "")
+        product.workers(2)
+        product.empty()
+        yield product
+
+
 @pytest.fixture
 def product(staffed: Stack, neo4j_server: Neo4jServer, settings: Settings) -> Iterator[Product]:
     """Two workers, an empty graph, nothing in flight."""
-    with connect_redis(settings) as redis:
-        product = Product(staffed, neo4j_server, redis, settings.redis_url or "")
-        product.workers(2)
-        product.empty()
+    with opened(staffed, neo4j_server, settings) as product:
         yield product
 
 

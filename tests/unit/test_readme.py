@@ -124,7 +124,10 @@ def test_the_tests_that_faults_names_exist_and_every_test_of_a_fault_is_named() 
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
     texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     tests = {name for text in texts.values() for name in re.findall(r"def (test_\w+)\(", text)}
-    of_faults = re.findall(r"def (test_\w+)\(", texts[ROOT / "tests" / "acceptance" / "test_faults.py"])
+    folder = ROOT / "tests" / "acceptance" / "faults"
+    of_faults = [
+        name for path in folder.glob("test_*.py") for name in re.findall(r"def (test_\w+)\(", texts[path])
+    ]
     assert sorted(named - tests) == []
     assert sorted(set(of_faults) - named) == []
 

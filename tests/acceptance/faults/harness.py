@@ -12,18 +12,23 @@ from typing import Any
 
 import psutil
 
-from ops import worker
+from ops import neo4j, worker
+from ops.process import Mark, spawn
 from ops.stack import Stack
-from ops.state import load_state
+from ops.state import load_state, save_state
 from tests.acceptance.conftest import Product
 from workers.runs import Run, Runs, State
 
 #: Faults are noticed within seconds.
-HURRIED = {"batch_timeout_seconds": 4, "visibility_timeout_seconds": 12, "resend_after_seconds": 3}
+HURRIED = {"batch_timeout_seconds": 8, "visibility_timeout_seconds": 24, "resend_after_seconds": 3}
 #: Small batches, so that a load of a sample dump is many.
 SMALL = {"chunk_records": 50, "chunks_per_batch": 2, "batches_in_flight": 4}
+#: `make chaos` takes its time.
+LONG = "CHAOS" in os.environ
+#: What the sample dump holds.
+RELEASES = 1000
 #: Within so many seconds of a fault everything is done, or said.
-BOUND_SECONDS = 180.0
+BOUND_SECONDS = 600.0 if LONG else 180.0
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:
@@ -53,6 +58,39 @@ def kill(processes: list[psutil.Process]) -> None:
 
 
 @contextmanager
+def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
+    """Neo4j with more in its configuration, as a process that the stack takes for its own."""
+    path, name = product.stack.home / "stack.json", "neo4j"
+    old = server(product, name)
+    command, environment = old.cmdline(), old.environ()
+    old.terminate()
+    psutil.wait_procs([old], timeout=BOUND_SECONDS)
+    state = load_state(path)
+    with (product.stack.home / "neo4j" / "conf" / "neo4j.conf").open("a", encoding="utf-8") as configuration:
+        configuration.writelines(f"{line}\n" for line in lines)
+
+    def record(mark: Mark) -> None:
+        state.servers[name] = mark
+        save_state(path, state)
+
+    spawn(command, log=product.stack.home / "logs" / "neo4j.log", environment=environment, record=record)
+    try:
+        password = product.stack.password_file.read_text().strip()
+        wait_until(
+            lambda: neo4j.is_ready(state.ports["bolt"], state.ports["http"], password), "Neo4j answers"
+        )
+        yield server(product, name)
+    finally:
+        kill([server(product, name)])
+        product.workers(2)  # starts what does not run, with the configuration of always
+
+
+def logs(product: Product) -> str:
+    """What the workers have logged since they were started."""
+    return "".join(path.read_text() for path in (product.stack.home / "logs").glob("worker*.log"))
+
+
+@contextmanager
 def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker that ends at that moment, which answers already."""
     stack = product.stack
@@ -61,13 +99,13 @@ def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["
     settings = info.connect(stack.settings)
     name = worker.node_name(stack.home, 99)
     command = [part for part in worker.command(settings, name) if part != "-P"]
-    command[command.index("workers.app")] = "tests.acceptance.crashing"
+    command[command.index("workers.app")] = "tests.acceptance.faults.crashing"
     environment = worker.environment(settings, info.password_file)
     with (stack.home / "logs" / "crashing.log").open("ab") as log:
         process = subprocess.Popen(
             command,
             env={**environment, "CRASH_AT": moment, "CRASH_TIMES": str(times)},
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             stdout=log,
             stderr=log,
         )
@@ -122,3 +160,32 @@ def suspended(process: psutil.Process, seconds: float) -> None:
         time.sleep(seconds)
     finally:
         os.kill(process.pid, signal.SIGCONT)
+
+
+def start(product: Product, dump: Path) -> "subprocess.Popen[str]":
+    return product.start("load", dump, "--json", **HURRIED, **SMALL)
+
+
+def is_exact(product: Product, dump: Path) -> None:
+    """The graph, the quarantine and Redis are those of this dump loaded without a fault."""
+    wait_until(lambda: not left_over(product), "nothing is left over")
+    assert product.graph_differences([dump]) == []
+    assert product.run("quarantine", "list").stdout == "nothing is set aside\n"
+
+
+def ends_well(product: Product, load: "subprocess.Popen[str]", dump: Path) -> None:
+    code, result, errors = ended(load)
+    assert code == 0, errors
+    assert result["complete"] is True
+    assert result["releases"]["read"] == RELEASES
+    is_exact(product, dump)
+
+
+def ends_well_when_resumed(product: Product, dump: Path) -> None:
+    """The load ended before it was complete; `resume` is all that it takes."""
+    assert [run.state for run in runs(product)][-1] is State.STALLED
+    assert "graphinator resume" in product.run("status").stdout
+    resumed = product.run("resume", **HURRIED)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [run.state for run in runs(product)][-2:] == [State.REPLACED, State.FINISHED]
+    is_exact(product, dump)

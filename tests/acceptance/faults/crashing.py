@@ -1,4 +1,4 @@
-"""A worker of the product that ends by SIGKILL at one moment: `celery -A tests.acceptance.crashing worker …`.
+"""A worker of the product that ends by SIGKILL at one moment: `celery -A tests.acceptance.faults.crashing worker …`.
 
 `CRASH_AT` names the moment, `CRASH_TIMES` how often it may happen, over all processes together.
 """

@@ -1,0 +1,64 @@
+"""A load that is killed, interrupted, suspended, or started twice."""
+
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.conftest import Product
+from tests.acceptance.faults.harness import (
+    HURRIED,
+    SMALL,
+    ended,
+    ends_well,
+    ends_well_when_resumed,
+    is_exact,
+    is_under_way,
+    server,
+    start,
+    wait_until,
+)
+
+
+def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    load.kill()
+    load.communicate()
+    product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
+    wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
+    wait_until(lambda: not product.redis.zcard("graphinator:pending"), "workers finish what was sent")
+    ends_well_when_resumed(product, releases)
+
+
+def test_the_same_load_twice_at_once_is_refused_and_does_no_harm(product: Product, releases: Path) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    neo4j = server(product, "neo4j")
+    neo4j.suspend()  # the first one cannot end before the second one has asked
+    try:
+        second = product.run("load", releases)
+    finally:
+        neo4j.resume()
+    assert second.returncode == 5
+    ends_well(product, load, releases)
+
+
+def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
+    product: Product, releases: Path, tmp_path: Path
+) -> None:
+    newer = tmp_path / "releases.xml"
+    newer.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>New: "))
+    older = start(product, releases)
+    is_under_way(product, older)
+    asleep = psutil.Process(older.pid)
+    asleep.suspend()
+    try:
+        product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
+        wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
+        product.load(newer, **HURRIED, **SMALL)
+    finally:
+        asleep.resume()
+    code, _, errors = ended(older)
+    assert code == 7
+    assert "lost its lock" in errors
+    is_exact(product, newer)

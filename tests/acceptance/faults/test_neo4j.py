@@ -1,0 +1,83 @@
+"""A Neo4j that dies, does not answer, has no memory, no disk."""
+
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.conftest import Product
+from tests.acceptance.faults.harness import (
+    HURRIED,
+    LONG,
+    ended,
+    ends_well,
+    is_exact,
+    is_under_way,
+    kill,
+    logs,
+    neo4j_configured,
+    server,
+    start,
+    suspended,
+    wait_until,
+)
+
+
+def test_neo4j_may_be_killed_and_come_back(product: Product, releases: Path) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    kill([server(product, "neo4j")])
+    product.workers(2)
+    ends_well(product, load, releases)
+
+
+def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    suspended(server(product, "neo4j"), 60.0 if LONG else 10.0)
+    ends_well(product, load, releases)
+
+
+def test_neo4j_may_have_little_memory_for_transactions(product: Product, releases: Path) -> None:
+    with neo4j_configured(product, "db.memory.transaction.total.max=10m"):
+        product.workers(0)
+        product.workers(2)  # of which no log is older
+        load = product.start("load", releases, "--json", **HURRIED, chunk_records=500)
+        ends_well(product, load, releases)
+        assert "too much for Neo4j at once" in logs(product)
+
+
+def test_the_disk_of_neo4j_may_be_full_for_a_while(product: Product, releases: Path) -> None:
+    load = start(product, releases)
+    is_under_way(product, load)
+    neo4j = server(product, "neo4j")
+    neo4j.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond that
+    time.sleep(10.0)
+    assert load.poll() is None
+    kill([neo4j])
+    product.workers(2)
+    ends_well(product, load, releases)
+
+
+def test_a_write_that_waits_for_too_long_is_really_cut_off(product: Product, tmp_path: Path) -> None:
+    dump = tmp_path / "labels.xml"
+    dump.write_text("<labels><label><id>1</id><name>One</name></label></labels>")
+    product.load(dump)
+    dump.write_text("<labels><label><id>1</id><name>First</name></label></labels>")
+    with product.driver() as driver, driver.session() as holding, driver.session() as looking:
+
+        def waiting() -> set[str]:
+            shown = looking.run("SHOW TRANSACTIONS YIELD transactionId, status, currentQuery")
+            return {each["transactionId"] for each in shown if each["status"].startswith("Blocked")}
+
+        with holding.begin_transaction() as transaction:
+            transaction.run("MATCH (l:Label {id: 1}) SET l.held = true").consume()
+            load = start(product, dump)
+            wait_until(lambda: len(waiting()) == 1, "a transaction waits for the lock")
+            (first,) = waiting()
+            wait_until(lambda: first not in waiting(), "the server has ended it")
+            wait_until(waiting, "it is tried again")
+            transaction.rollback()
+    code, _, errors = ended(load)
+    assert code == 0, errors
+    is_exact(product, dump)
