@@ -151,7 +151,7 @@ def test_a_batch_that_failed_for_good_is_counted_with_its_reason(
 ) -> None:
     store(batches, [GOOD])
     tasks.batch_failed(None, ValueError("no\n help"), None, "b")
-    assert worker.runs.tally("run") == (Tally(), ["no help"])
+    assert worker.runs.tally("run") == (Tally(), ["ValueError: no help"])
     assert batches.in_flight() == 0
 
 
@@ -352,7 +352,9 @@ def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
     chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
     worker.batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
     tasks.batch_failed(None, ValueError("no help"), None, "b")
-    assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [("no help", b'{"id":1}')]
+    assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [
+        ("ValueError: no help", b'{"id":1}')
+    ]
 
 
 def store_ingested(worker: process.WorkerProcess, batch: str, *records: bytes) -> None:
@@ -401,7 +403,9 @@ def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
     store_ingested(worker, "b", good)
     for _ in range(2):
         tasks.batch_failed(None, ValueError("no help"), None, "b")
-    assert [(entry.attempts, entry.reason, entry.run) for entry in worker.quarantine] == [(2, "no help", "b")]
+    assert [(entry.attempts, entry.reason, entry.run) for entry in worker.quarantine] == [
+        (2, "ValueError: no help", "b")
+    ]
 
 
 def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
