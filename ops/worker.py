@@ -11,10 +11,12 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+import click
 from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from pipeline.errors import GraphinatorError
 from workers.app import QUEUES, app
 from workers.settings import PREFIX, SECRETS, Settings, variable
 
@@ -68,11 +70,17 @@ def taking_work(app: Celery, names: Collection[str], seconds: float = 1.0) -> se
     return {name for name, queues in replies.items() if any(queue["name"] in QUEUES for queue in queues)}
 
 
-def main(name: str) -> None:
-    """Exit with whether the worker takes work."""
-    if not taking_work(app, [name], PATIENCE_SECONDS):
-        sys.exit(f"{name} has given up its queues, or does not answer within {PATIENCE_SECONDS:g} s")
+@click.command()
+@click.argument("node")
+def main(node: str) -> None:
+    """Tell by the exit code whether the worker of that Celery node name takes work."""
+    try:
+        is_healthy = node in taking_work(app, [node], PATIENCE_SECONDS)
+    except GraphinatorError as error:
+        sys.exit(f"Error: {error}")
+    if not is_healthy:
+        sys.exit(f"{node} has given up its queues, or does not answer within {PATIENCE_SECONDS:g} s")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 
 from ops.stack import Stack
-from ops.state import load_state
 from tests.acceptance.conftest import Product, opened
+from tests.acceptance.faults.harness import server, workers
 from tests.conftest import Neo4jServer
 from workers.settings import Settings
 
@@ -54,8 +54,7 @@ def logs(product: Product) -> str:
 
 
 def processes(product: Product) -> list[psutil.Process]:
-    state = load_state(product.stack.home / "stack.json")
-    return [psutil.Process(mark.pid) for mark in (*state.servers.values(), *state.workers.values())]
+    return [server(product, "valkey"), server(product, "neo4j"), *workers(product)]
 
 
 def command_lines(product: Product) -> list[str]:

@@ -12,16 +12,14 @@ from tests.acceptance.faults.harness import (
     ends_well,
     ends_well_when_resumed,
     is_exact,
-    is_under_way,
     server,
-    start,
+    under_way,
     wait_until,
 )
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     load.kill()
     load.communicate()
     product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
@@ -31,8 +29,7 @@ def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -
 
 
 def test_the_same_load_twice_at_once_is_refused_and_does_no_harm(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     neo4j = server(product, "neo4j")
     neo4j.suspend()  # the first one cannot end before the second one has asked
     try:
@@ -48,8 +45,7 @@ def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
 ) -> None:
     newer = tmp_path / "releases.xml"
     newer.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>New: "))
-    older = start(product, releases)
-    is_under_way(product, older)
+    older = under_way(product, releases)
     asleep = psutil.Process(older.pid)
     asleep.suspend()
     try:

@@ -12,28 +12,26 @@ from tests.acceptance.faults.harness import (
     ended,
     ends_well,
     is_exact,
-    is_under_way,
     kill,
     logs,
     neo4j_configured,
     server,
     start,
     suspended,
+    under_way,
     wait_until,
 )
 
 
 def test_neo4j_may_be_killed_and_come_back(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     kill([server(product, "neo4j")])
     product.workers(2)
     ends_well(product, load, releases)
 
 
 def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     suspended(server(product, "neo4j"), 60.0 if LONG else 10.0)
     ends_well(product, load, releases)
 
@@ -48,8 +46,7 @@ def test_neo4j_may_have_little_memory_for_transactions(product: Product, release
 
 
 def test_the_disk_of_neo4j_may_be_full_for_a_while(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     neo4j = server(product, "neo4j")
     neo4j.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond that
     time.sleep(10.0)

@@ -9,57 +9,38 @@ from tests.acceptance.faults.harness import (
     RELEASES,
     ended,
     ends_well,
-    ends_well_when_resumed,
+    ends_well_or_when_resumed,
     is_exact,
-    is_under_way,
     kill,
     server,
-    start,
     suspended,
+    under_way,
 )
 
 
 def test_redis_may_be_killed_and_come_back_with_its_data(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     kill([server(product, "valkey")])
     product.workers(2)  # starts what does not run
-    code, _, errors = ended(load)
-    if code:
-        assert code == 8
-        assert "Redis" in errors
-        product.redis.delete("graphinator:load")
-        ends_well_when_resumed(product, releases)
-    else:
-        is_exact(product, releases)
+    ends_well_or_when_resumed(product, load, releases, "Redis")
 
 
 def test_redis_may_be_away_for_some_seconds(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     suspended(server(product, "valkey"), 5.0)
     ends_well(product, load, releases)
 
 
 def test_redis_may_be_away_for_longer_than_a_load_waits(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     kill([server(product, "valkey")])
     time.sleep(40.0 if LONG else 12.0)
     product.workers(2)
-    code, _, errors = ended(load)
-    if code:
-        assert code == 8
-        assert "Redis" in errors
-        product.redis.delete("graphinator:load")
-        ends_well_when_resumed(product, releases)
-    else:
-        is_exact(product, releases)
+    ends_well_or_when_resumed(product, load, releases, "Redis")
 
 
 def test_redis_may_drop_every_connection_again_and_again(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     for _ in range(4):
         product.redis.client_kill_filter(_type="normal", skipme=True)
         time.sleep(0.3)
@@ -67,8 +48,7 @@ def test_redis_may_drop_every_connection_again_and_again(product: Product, relea
 
 
 def test_redis_may_lose_its_data(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     product.redis.flushall()
     code, result, errors = ended(load)
     assert code == 7
@@ -82,17 +62,10 @@ def test_redis_may_lose_its_data(product: Product, releases: Path) -> None:
 
 def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None:
     limit = product.redis.config_get("maxmemory")["maxmemory"] or "0"
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     product.redis.config_set("maxmemory", 1)
     try:
         time.sleep(3.0)
     finally:
         product.redis.config_set("maxmemory", limit)
-    code, _, errors = ended(load)
-    if code:
-        assert "Redis refuses" in errors
-        assert code == 8
-        ends_well_when_resumed(product, releases)
-    else:
-        is_exact(product, releases)
+    ends_well_or_when_resumed(product, load, releases, "Redis refuses")

@@ -25,6 +25,7 @@ from tests.acceptance.faults.harness import (
     kill,
     left_over,
     start,
+    under_way,
     wait_until,
     workers,
 )
@@ -47,8 +48,7 @@ def test_a_worker_may_die_when(product: Product, releases: Path, moment: str) ->
 def test_what_a_dead_worker_had_taken_is_given_to_others_and_done_with(
     product: Product, releases: Path
 ) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     kill(workers(product))
     assert product.redis.exists("unacked")
     product.workers(2)
@@ -68,8 +68,7 @@ def test_all_workers_may_die_at_once_and_again(product: Product, releases: Path)
 
 
 def test_a_worker_may_stand_still_until_others_have_done_its_work(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     asleep = workers(product)[0]
     asleep.suspend()
     try:
@@ -85,8 +84,7 @@ def test_a_worker_may_stand_still_until_others_have_done_its_work(product: Produ
 
 
 def test_workers_may_be_replaced_one_by_one(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     for process in workers(product):
         process.terminate()
         psutil.wait_procs([process], timeout=60)
@@ -95,8 +93,7 @@ def test_workers_may_be_replaced_one_by_one(product: Product, releases: Path) ->
 
 
 def test_a_worker_that_is_told_to_end_may_be_killed_while_it_does(product: Product, releases: Path) -> None:
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     for process in workers(product):
         process.terminate()
     kill(workers(product))
@@ -106,8 +103,7 @@ def test_a_worker_that_is_told_to_end_may_be_killed_while_it_does(product: Produ
 
 def test_the_number_of_workers_may_change_under_way(product: Product, releases: Path) -> None:
     product.workers(1)
-    load = start(product, releases)
-    is_under_way(product, load)
+    load = under_way(product, releases)
     product.workers(4)
     product.workers(2)
     ends_well(product, load, releases)
