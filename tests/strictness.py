@@ -4,8 +4,9 @@ A test fails if during it
 - a callback or a step of a task keeps an event loop busy or waiting for more than `BLOCKED_SECONDS`,
 - asyncio logs an error: an exception that nobody retrieved, a task destroyed while pending.
 
-How busy the machine is does not count: the time a thread spends waiting for a processor, for the interpreter's lock
-or for the garbage collector is not the callback's.
+How busy the machine is does not count: the time a thread spends waiting for a processor, for the interpreter's lock,
+for the garbage collector or for a thread that it starts to run is not the callback's. Nor is the end of a loop's own pool of
+threads, for which asyncio waits.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ import pytest
 BLOCKED_SECONDS = 0.1
 #: Waits shorter than this on average are those for the interpreter's lock, whose switch interval is 5 ms.
 SHORT_WAIT_SECONDS = 0.02
+#: The coroutine in which a loop that is closed waits for the threads that `asyncio.to_thread` has used.
+ASYNCIOS_OWN = {asyncio.BaseEventLoop.shutdown_default_executor.__qualname__}
 
 _incidents: list[str] = []
 _thread = threading.local()
@@ -44,6 +47,8 @@ class Usage:
     #: How often the thread gave up the processor by itself: to sleep, to wait.
     waits: int
     collecting: float
+    #: In the start of threads, which waits until they run.
+    starting: float
 
     @classmethod
     def now(cls) -> "Usage":
@@ -54,17 +59,20 @@ class Usage:
             _queued_seconds(),
             resource.getrusage(_RUSAGE_THREAD).ru_nvcsw,
             _collecting_seconds,
+            getattr(_thread, "starting", 0.0),
         )
 
-    def blocked_seconds(self, since: "Usage") -> float:
-        """How long the thread computed or, if longer, waited for something other than the machine's attention."""
-        computing = self.processor - since.processor - (self.collecting - since.collecting)
+    def computing_seconds(self, since: "Usage") -> float:
+        """How long the thread computed."""
+        return self.processor - since.processor - (self.collecting - since.collecting)
+
+    def waiting_seconds(self, since: "Usage") -> float:
+        """How long the thread waited for something other than the machine's attention."""
         waiting = (self.wall - since.wall) - (self.processor - since.processor) - (self.queued - since.queued)
+        waiting -= self.starting - since.starting
         waits = self.waits - since.waits
         # A thread that never let go of the processor did not wait: the machine was taken from it.
-        if not _WAITS_ARE_MEASURED or not waits or waiting < SHORT_WAIT_SECONDS * waits:
-            return computing
-        return max(computing, waiting)
+        return waiting if _WAITS_ARE_MEASURED and waits and waiting >= SHORT_WAIT_SECONDS * waits else 0.0
 
 
 #: Linux only; elsewhere waits are not measured, and those of the process stand in for those of the thread.
@@ -92,17 +100,39 @@ def _time_collection(phase: str, _: dict[str, int]) -> None:
         _collecting_seconds += time.thread_time() - _collection_began
 
 
+def _time_starts(original: Any) -> Any:
+    def start(thread: threading.Thread) -> None:
+        began = time.perf_counter()
+        original(thread)
+        _thread.starting = getattr(_thread, "starting", 0.0) + time.perf_counter() - began
+
+    return start
+
+
 def _watch_loops(original: Any) -> Any:
     def run(handle: asyncio.Handle) -> None:
         before = Usage.now()
         try:
             original(handle)
         finally:
-            blocked = Usage.now().blocked_seconds(before)
-            if blocked > BLOCKED_SECONDS:
-                _incidents.append(f"an event loop was blocked for {blocked * 1000:.0f} ms by {handle!r}")
+            after = Usage.now()
+            for what in ("computing", "waiting"):
+                blocked = getattr(after, f"{what}_seconds")(before)
+                if blocked > BLOCKED_SECONDS and (name := _name(handle)) not in ASYNCIOS_OWN:
+                    said = f"an event loop was blocked for {blocked * 1000:.0f} ms, {what}, by {name}"
+                    _incidents.append(said)
 
     return run
+
+
+def _name(handle: asyncio.Handle) -> str:
+    """What the handle runs: of a step of a task the coroutine."""
+    task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # not in the stubs
+    return (
+        getattr(task.get_coro(), "__qualname__", repr(task))
+        if isinstance(task, asyncio.Task)
+        else repr(handle)
+    )
 
 
 class _Errors(logging.Handler):
@@ -143,6 +173,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The environment variable would do it too, but for worker processes as well: they are tested as they run.
     patch.setattr("asyncio.coroutines._is_debug_mode", lambda: True)
     patch.setattr(asyncio.Handle, "_run", _watch_loops(asyncio.Handle._run))
+    patch.setattr(threading.Thread, "start", _time_starts(threading.Thread.start))
     undo.callback(patch.undo)
     gc.callbacks.append(_time_collection)
     undo.callback(gc.callbacks.remove, _time_collection)

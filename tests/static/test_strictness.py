@@ -4,7 +4,9 @@ import asyncio
 import multiprocessing
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -180,3 +182,22 @@ async def test_a_busy_machine_blocks_no_loop() -> None:
         await asyncio.sleep(0.02)
     for rival in rivals:
         await asyncio.to_thread(rival.join)
+
+
+def test_threads_that_begin_and_end_late_block_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do where other processes have the processors."""
+
+    def late(
+        original: Callable[..., None], *, before: float = 0.0, after: float = 0.0
+    ) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            time.sleep(before)
+            original(*arguments)
+            time.sleep(after)
+
+        return run
+
+    begin, end = threading.Thread._bootstrap_inner, asyncio.BaseEventLoop._do_shutdown  # type: ignore[attr-defined]
+    monkeypatch.setattr(threading.Thread, "_bootstrap_inner", late(begin, before=0.3))
+    monkeypatch.setattr(asyncio.BaseEventLoop, "_do_shutdown", late(end, after=0.3))
+    asyncio.run(asyncio.to_thread(int))
