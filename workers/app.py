@@ -84,6 +84,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_use_ssl": secured,
         "redis_backend_use_ssl": secured,
         "broker_url": _redis_url(settings),
+        "broker_transport": "workers.transport:Transport",
         "result_backend": "workers.backend:UnwaitedRedisBackend+" + _redis_url(settings),
         "broker_transport_options": transport,
         "result_backend_transport_options": {"socket_timeout": 30, "socket_keepalive": True},

@@ -1,0 +1,48 @@
+"""What a worker makes of messages that it holds when its connection to Redis is gone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kombu import Connection, Queue
+from redis import Redis
+
+from workers.app import GraphinatorApp, configuration
+from workers.settings import Settings
+
+QUEUE = Queue("tests.transport")
+
+
+@pytest.fixture
+def connection(settings: Settings, redis: Redis) -> Iterator[Connection]:
+    """The broker's connection as a worker has it."""
+    app = GraphinatorApp("tests", set_as_current=False)
+    app.conf.update(configuration(settings))
+    with app.connection_for_read() as connection:
+        yield connection
+
+
+@pytest.fixture
+def message(connection: Connection) -> Any:
+    """A message that was taken and not acknowledged, through a channel in the state in which kombu leaves it after a fault."""
+    channel: Any = connection.channel()
+    queue = QUEUE(channel)
+    queue.declare()
+    connection.Producer().publish("what is in it", routing_key=QUEUE.name)
+    message = queue.get(no_ack=False)
+    assert message is not None
+    channel._disconnect_pools()
+    connection.transport.client = None
+    return message
+
+
+def test_a_late_acknowledgement_fails_as_on_a_lost_connection(message: Any, connection: Connection) -> None:
+    with pytest.raises(connection.connection_errors, match="is closed"):
+        message.ack()
+
+
+def test_what_it_holds_is_handed_back_to_a_lost_connection_alone(
+    message: Any, connection: Connection
+) -> None:
+    with pytest.raises(connection.connection_errors, match="is closed"):
+        message.channel.close()
