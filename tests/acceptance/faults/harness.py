@@ -176,7 +176,8 @@ def under_way(product: Product, dump: Path) -> "subprocess.Popen[str]":
 def is_exact(product: Product, dump: Path) -> None:
     """The graph, the quarantine and Redis are those of this dump loaded without a fault."""
     wait_until(lambda: not left_over(product), "nothing is left over")
-    assert product.graph_differences([dump]) == []
+    differences = product.graph_differences([dump])
+    assert not differences, differences[:20]
     assert product.run("quarantine", "list").stdout == "nothing is set aside\n"
 
 
