@@ -6,7 +6,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 #: Older ones lack commands that are used here.
-OLDEST_VERSION = (7, 0)
+OLDEST_VERSION = (7, 2)
 
 
 def dangers(redis: Redis) -> list[str]:
@@ -20,7 +20,7 @@ def dangers(redis: Redis) -> list[str]:
 def _version(redis: Redis) -> Iterator[str]:
     version = str(redis.info("server").get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
-        yield f"Redis is {version}: 7.0 or newer, or Valkey, is needed"
+        yield f"Redis is {version}: 7.2 or newer, or Valkey, is needed"
 
 
 def _persistence(redis: Redis) -> Iterator[str]:

@@ -164,9 +164,8 @@ class Sender:
         self._wait_until(0, reason)
 
     def finish(self, *, full: bool = False) -> None:
-        """Have a worker settle what a load leaves to its end, unless there is nothing; with `full`, all anew."""
-        if full or not (self.steps.is_finished() and self.steps.is_counted()):
-            self.step(FINISH, full, reason="the statistics")
+        """Have a worker settle what a load leaves to its end; with `full`, all that is derived anew."""
+        self.step(FINISH, full, reason="the statistics")
 
     def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
         """Have a worker take a step, and wait for its end; raises LoadBroken if it cannot be taken."""

@@ -6,8 +6,7 @@ still asked for, and waits until what has begun has ended; so no record is ever 
     graphinator:step               the token of the step that is asked for
     graphinator:step:running       who takes it (expires unless renewed)
     graphinator:step:<token>       how it ended (expires)
-    graphinator:finished           there while no record was written since the last `finish`
-    graphinator:counted            there while writers keep the statistics right
+    graphinator:counted            `1` while writers keep the statistics right, `0` when they are to stop; else they leave them alone
 """
 
 import json
@@ -18,24 +17,26 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
 from workers.claims import CLAIM_SECONDS, Claim, claimed
 from workers.replies import PREFIX
 
 STEP = PREFIX + "step"
 RUNNING = STEP + ":running"
-FINISHED = PREFIX + "finished"
 COUNTED = PREFIX + "counted"
 
 OUTCOME_SECONDS = 3600
+#: How long Redis may take to have something on disk; it writes once a second.
+FSYNC_MILLISECONDS = 5000
 
 Outcome = dict[str, Any]
 
-#: Only the step that is still asked for may end: its flags would say too much once records are written again.
+#: Only the step that is still asked for may end: that all is counted would be too much said once records are written again.
 _END = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-for i = 3, #KEYS do redis.call('SET', KEYS[i], 1) end
+if KEYS[3] then redis.call('SET', KEYS[3], 1) end
 redis.call('DEL', KEYS[1])
 return 1
 """
@@ -85,25 +86,33 @@ class Steps:
             asked_for = self._redis.get(STEP) == token.encode()
             yield claim if asked_for else None
 
-    def end(self, token: str, outcome: Outcome, *flags: str) -> None:
-        """Tell how the step ended, and raise flags with that, if it is still asked for."""
-        keys = [STEP, STEP + ":" + token, *flags]
+    def end(self, token: str, outcome: Outcome, *, counted: bool = False) -> None:
+        """Tell how the step ended, and whether all is counted now, if it is still asked for."""
+        keys = [STEP, STEP + ":" + token, *([COUNTED] if counted else [])]
         self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
 
-    # What is known of the graph as a whole
-
-    def is_finished(self) -> bool:
-        """Whether no record was written since the last `finish`; False also when Redis has lost its data."""
-        return bool(self._redis.exists(FINISHED))
+    # The statistics
 
     def is_counted(self) -> bool:
+        """Whether the statistics are right; False also when Redis has lost its data."""
+        return self._redis.get(COUNTED) == b"1"
+
+    def keeps_counts(self) -> bool:
         """Whether writers keep the statistics right."""
         return bool(self._redis.exists(COUNTED))
 
-    def unfinish(self) -> None:
-        """Note, before records are written or removed, that the graph will need `finish`."""
-        self._redis.delete(FINISHED)
+    def uncount(self, fsync_milliseconds: int = FSYNC_MILLISECONDS) -> None:
+        """Have writers leave the statistics alone: the next `finish` counts anew.
 
-    def uncount(self) -> None:
-        """Have writers leave the statistics alone: the next `finish` counts anew."""
-        self._redis.delete(COUNTED)
+        They stop when that is on disk. A Redis that loses its last second would else say that all is counted.
+        """
+        if self.keeps_counts():
+            self._redis.set(COUNTED, 0)
+            if self._is_on_disk(fsync_milliseconds):
+                self._redis.delete(COUNTED)
+
+    def _is_on_disk(self, milliseconds: int) -> bool:
+        try:
+            return bool(self._redis.waitaof(1, 0, milliseconds)[0])
+        except ResponseError:
+            return True  # it keeps no append-only file, which is among the dangers that `workers.redis_check` tells of

@@ -33,7 +33,7 @@ from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
 from workers.runs import INGEST as INGEST_SOURCE
 from workers.runs import Tally
-from workers.steps import COUNTED, FINISHED, Outcome
+from workers.steps import Outcome
 from workers.writes import remove, write
 
 logger = logging.getLogger(__name__)
@@ -113,15 +113,13 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
         if rows is None or len(rows) != tally.created + tally.changed:
             # The chunks are still there, and the batch is still pending: it is sent again.
             return {"skipped": "the rows do not fit the summaries"}
-        if rows:
-            worker.steps.unfinish()
         work = write(
             worker.driver(),
             meta.record_type,
             rows,
             claim,
             worker.batch_size,
-            keep_counts=worker.steps.is_counted(),
+            keep_counts=worker.steps.keeps_counts(),
         )
         refused = worker.loop.run(holding(claim, work), timeout_seconds=worker.settings.batch_timeout_seconds)
         if rows:
@@ -204,8 +202,7 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
             return {"vanish": len(found.ids), "of": found.records}
         if not found.ids:
             return {"removed": 0}
-        worker.steps.unfinish()
-        keep_counts = worker.steps.is_counted()
+        keep_counts = worker.steps.keeps_counts()
         removed = 0
         for start in range(0, len(found.ids), REMOVED_TOGETHER):
             ids = found.ids[start : start + REMOVED_TOGETHER]
@@ -227,7 +224,7 @@ def finish(token: str, full: bool) -> Outcome:
         hold(finish_graph(worker.driver(), counts=counts, derived=full))
         return {"counted anew": counts}
 
-    return _step(worker, token, work, FINISHED, COUNTED)
+    return _step(worker, token, work, counts=True)
 
 
 class Hold(Protocol):
@@ -237,8 +234,10 @@ class Hold(Protocol):
         """What the coroutine returns."""
 
 
-def _step(worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *flags: str) -> Outcome:
-    """Take a step if it is still asked for and nobody takes it; raise the flags when it has ended well.
+def _step(
+    worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *, counts: bool = False
+) -> Outcome:
+    """Take a step if it is still asked for and nobody takes it; `counts`: when it has ended well, all is counted.
 
     What passes by itself is not tried again here: whoever asked for the step sends it again.
     """
@@ -254,5 +253,5 @@ def _step(worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outco
         except GraphRejected as error:
             worker.steps.end(token, {"failed": str(error)})
             raise
-        worker.steps.end(token, outcome, *flags)
+        worker.steps.end(token, outcome, counted=counts)
         return outcome

@@ -23,7 +23,7 @@ from ops.state import load_state
 from pipeline.driver import Driver
 from pipeline.errors import GraphinatorError
 from pipeline.schema import check_schema, create_schema
-from workers.steps import COUNTED, FINISHED
+from workers.steps import COUNTED
 
 #: Of the same environment as this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
@@ -100,7 +100,7 @@ class BenchStack:
     def wipe(self) -> None:
         """Empty the graph; its schema stays. What is known of its statistics goes with it."""
         with redis.Redis.from_url(self.info["redis"]["url"]) as client:
-            client.delete(COUNTED, FINISHED)
+            client.delete(COUNTED)
         with self._session() as session:
             for name in ("wipe_relationships", "wipe"):
                 session.run(statement(name)).consume()

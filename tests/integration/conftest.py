@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
 
@@ -55,3 +56,14 @@ def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process
         process.stop(sender)
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+@contextmanager
+def configured(redis: Redis, name: str, value: str) -> Iterator[None]:
+    """Redis with another value in its configuration."""
+    before = redis.config_get(name)[name]
+    redis.config_set(name, value)
+    try:
+        yield
+    finally:
+        redis.config_set(name, before or "")

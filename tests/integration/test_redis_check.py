@@ -1,22 +1,10 @@
 """What is wrong with a Redis is said before it costs a record."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from redis import Redis
 
+from tests.integration.conftest import configured
 from workers.redis_check import dangers
-
-
-@contextmanager
-def configured(redis: Redis, name: str, value: str) -> Iterator[None]:
-    before = redis.config_get(name)[name]
-    redis.config_set(name, value)
-    try:
-        yield
-    finally:
-        redis.config_set(name, before or "")
 
 
 def test_the_embedded_one_is_as_it_should_be(redis: Redis) -> None:

@@ -19,6 +19,7 @@ from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType, Rejected
+from tests.integration.conftest import configured
 from workers import caretaker, process, tasks
 from workers.app import GraphinatorApp
 from workers.batches import MOST_DEATHS, Batches, Meta
@@ -31,7 +32,6 @@ from workers.quarantine import Quarantine
 from workers.replies import PREFIX
 from workers.runs import Tally
 from workers.settings import Settings
-from workers.steps import FINISHED
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
@@ -178,7 +178,6 @@ def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process
     assert worker.steps.outcome(token) is None
     assert tasks.finish(token, False) == {"counted anew": True}
     assert worker.steps.outcome(token) == {"counted anew": True}
-    assert worker.steps.is_finished()
     assert worker.steps.is_counted()
     assert "skipped" in tasks.finish(token, False)
 
@@ -190,9 +189,9 @@ def test_a_step_that_is_withdrawn_while_it_is_taken_says_nothing_of_the_graph(
     with worker.steps.running(token) as claim:
         assert claim is not None
         worker.steps.withdraw()
-        worker.steps.end(token, {"counted anew": True}, FINISHED)
+        worker.steps.end(token, {"counted anew": True}, counted=True)
     assert worker.steps.outcome(token) is None
-    assert not worker.steps.is_finished()
+    assert not worker.steps.is_counted()
 
 
 def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, redis: Redis) -> None:
@@ -218,17 +217,46 @@ def test_why_a_step_failed_is_kept_for_the_sender(
     with pytest.raises(GraphRejected):
         tasks.finish(token, False)
     assert worker.steps.outcome(token) == {"failed": "no such index"}
-    assert not worker.steps.is_finished()
+    assert not worker.steps.is_counted()
 
 
-def test_a_written_record_leaves_something_to_finish(worker: process.WorkerProcess, redis: Redis) -> None:
+def test_a_record_that_comes_in_another_version_has_changed(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
     for record, tally in ((GOOD, Tally(created=1)), (GOOD.replace(b"One", b"Uno"), Tally(changed=1))):
-        tasks.finish(worker.steps.ask(), False)
-        assert worker.steps.is_finished()
         store(worker.batches, [record])
         assert run(1) == tally.as_dict()
-        assert not worker.steps.is_finished()
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
+
+
+def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.WorkerProcess) -> None:
+    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": True}
+    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": False}
+    worker.steps.uncount()
+    assert not worker.steps.keeps_counts()
+    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": True}
+    assert worker.steps.keeps_counts()
+
+
+def test_statistics_are_kept_until_a_dying_redis_could_not_forget_that_they_are_not(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    tasks.finish(worker.steps.ask(), False)
+    with configured(redis, "appendfsync", "no"):
+        worker.steps.uncount(fsync_milliseconds=1)
+        assert worker.steps.keeps_counts()
+        assert not worker.steps.is_counted()
+    worker.steps.uncount()
+    assert not worker.steps.keeps_counts()
+
+
+def test_a_redis_without_a_file_cannot_say_what_is_on_disk(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    tasks.finish(worker.steps.ask(), False)
+    with configured(redis, "appendonly", "no"):
+        worker.steps.uncount()
+    assert not worker.steps.keeps_counts()
 
 
 async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
