@@ -169,15 +169,15 @@ class Sender:
 
     def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
         """Have a worker take a step, and wait for its end; raises LoadBroken if it cannot be taken."""
-        token = self.steps.ask(self._guard)
-        sent_at = -float("inf")
-        has_begun = False
+        token, sent_at, has_begun = secrets.token_hex(8), -float("inf"), False
         while (outcome := self.steps.outcome(token)) is None:
             is_running = self.steps.is_running()
             has_begun = has_begun or is_running
             # A worker that failed or ended in the middle of it leaves it to the next one.
             patience = STEP_AGAIN_SECONDS if has_begun else self._settings.resend_after_seconds
             if not is_running and time.monotonic() - sent_at > patience:
+                # Once more too: a Redis that lost its last second has forgotten what it was asked for.
+                self.steps.ask(token, self._guard)
                 send_step(self._app, task, token, *args)
                 sent_at, has_begun = time.monotonic(), False
             self._pause(reason)

@@ -10,7 +10,6 @@ still asked for, and waits until what has begun has ended; so no record is ever 
 """
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,18 +50,22 @@ class Steps:
 
     # Whoever holds the lock of a load
 
-    def ask(self, guard: Callable[[Pipeline], None] | None = None) -> str:
-        """Ask for a step; its token goes into the message. `guard` watches keys and raises if it must not be asked for."""
-        token = secrets.token_hex(8)
+    def ask(self, token: str, guard: Callable[[Pipeline], None] | None = None) -> None:
+        """Ask for the step of this token, which goes into the message, unless it has ended; once more does no harm.
+
+        `guard` watches keys and raises if it must not be asked for.
+        """
 
         def ask(pipe: Pipeline) -> None:
             if guard is not None:
                 guard(pipe)
+            pipe.watch(_outcome(token))  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            has_ended = pipe.exists(_outcome(token))
             pipe.multi()
-            pipe.set(STEP, token)
+            if not has_ended:
+                pipe.set(STEP, token)
 
         self._redis.transaction(ask)
-        return token
 
     def withdraw(self) -> None:
         """Ask for none any more."""
@@ -74,7 +77,7 @@ class Steps:
 
     def outcome(self, token: str) -> Outcome | None:
         """How the step ended; None while it has not."""
-        stored = self._redis.get(STEP + ":" + token)
+        stored = self._redis.get(_outcome(token))
         return None if stored is None else dict(json.loads(stored))
 
     # The worker that takes it
@@ -88,7 +91,7 @@ class Steps:
 
     def end(self, token: str, outcome: Outcome, *, counted: bool = False) -> None:
         """Tell how the step ended, and whether all is counted now, if it is still asked for."""
-        keys = [STEP, STEP + ":" + token, *([COUNTED] if counted else [])]
+        keys = [STEP, _outcome(token), *([COUNTED] if counted else [])]
         self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
 
     # The statistics
@@ -116,3 +119,7 @@ class Steps:
             return bool(self._redis.waitaof(1, 0, milliseconds)[0])
         except ResponseError:
             return True  # it keeps no append-only file, which is among the dangers that `workers.redis_check` tells of
+
+
+def _outcome(token: str) -> str:
+    return STEP + ":" + token

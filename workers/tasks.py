@@ -196,7 +196,7 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
         type_ = RecordType(record_type)
         contained = worker.runs.ids(run)
         if contained is None:
-            raise GraphRejected("the ids that the dump contains are no longer in Redis")
+            raise GraphRejected("the ids that the dump contains are no longer in Redis: load again")
         found = hold(find_vanished(worker.driver(), type_, contained.__contains__))
         if len(found.ids) > MOST_VANISHING * found.records and not allow:
             return {"vanish": len(found.ids), "of": found.records}

@@ -33,6 +33,7 @@ class Product:
         self.redis_url = redis_url
         self.redis = redis
         self._server = server
+        self._started: list[subprocess.Popen[str]] = []
 
     def environment(self, **settings: object) -> dict[str, str]:
         own = {f"GRAPHINATOR_{name.upper()}": str(value) for name, value in settings.items()}
@@ -50,14 +51,22 @@ class Product:
         )
 
     def start(self, *arguments: object, **settings: object) -> "subprocess.Popen[str]":
-        """Start the command and leave it running."""
-        return subprocess.Popen(
+        """Start the command and leave it running, at most until the test ends."""
+        process = subprocess.Popen(
             [COMMAND, *map(str, arguments)],
             env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what was started and still runs: it must not meet the next test."""
+        for process in self._started:
+            with process:
+                process.kill()
 
     def load(self, *paths: Path, **settings: object) -> dict[str, Any]:
         """Load dumps; the JSON of a load that ended well."""
@@ -79,14 +88,17 @@ class Product:
         return differences(add_statistics(expected_graph(dumps, malformed)), found)
 
     def empty(self) -> None:
-        """Start from nothing. The broker's own keys stay: the workers hold on to them."""
-        with self.driver() as driver, driver.session() as session:
-            session.run(EMPTY_GRAPH).consume()
+        """Start from nothing. The broker's own keys stay: the workers hold on to them.
+
+        Redis goes first: what a test before has left in flight is then written no more.
+        """
         # What Celery keeps of chords that were cut off, and of results, until it expires.
         patterns = (PREFIX + "*", "celery-taskset-meta-*", "celery-task-meta-*")
         keys = [key for pattern in patterns for key in self.redis.scan_iter(pattern)]
         if keys:
             self.redis.delete(*keys)
+        with self.driver() as driver, driver.session() as session:
+            session.run(EMPTY_GRAPH).consume()
 
     def leftovers(self) -> set[str]:
         """What is still in Redis of work that is done: batches, chords, queued and unacknowledged messages."""
@@ -115,7 +127,10 @@ def opened(stack: Stack, server: Neo4jServer, settings: Settings) -> Iterator[Pr
         product = Product(stack, server, redis, settings.redis_url or "")
         product.workers(2)
         product.empty()
-        yield product
+        try:
+            yield product
+        finally:
+            product.end()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from pipeline.model import Chunk, RecordType
-from workers.app import GraphinatorApp
+from workers.app import GraphinatorApp, configuration
 from workers.batches import Batches, Meta
 from workers.blobs import pack
 from workers.chords import FINISH
@@ -60,3 +60,25 @@ def test_the_lock_counts_at_the_end_of_the_transaction(sender: Sender, redis: Re
         else:
             batches.store("b", META, [CHUNK], guard=sender._guard, also=meanwhile)
         assert batches.in_flight() == (0 if taken else 1)
+
+
+def test_a_step_that_redis_has_forgotten_is_asked_for_again(settings: Settings, redis: Redis) -> None:
+    app = GraphinatorApp("tests", set_as_current=False)
+    app.settings = settings.model_copy(update={"resend_after_seconds": 0})
+    app.conf.update(configuration(settings))
+    sender = Sender(app)
+    asked: list[object] = []
+
+    def forget_once(_: str) -> None:
+        token = redis.get(STEP)
+        asked.append(token)
+        if len(asked) == 1:
+            redis.delete(STEP)
+        elif isinstance(token, bytes):
+            sender.steps.end(token.decode(), {"counted anew": False})
+
+    with sender.locked():
+        sender.on_wait = forget_once
+        assert sender.step(FINISH, False, reason="a test") == {"counted anew": False}
+    assert asked == [asked[0]] * 2
+    assert not redis.exists(STEP)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import threading
 from functools import partial
 from types import SimpleNamespace
@@ -168,9 +169,16 @@ def test_a_batch_that_ends_its_workers_is_given_up(batches: Batches) -> None:
     assert batches.in_flight() == 1  # until the errback of the chord has told the load
 
 
+def asked(worker: process.WorkerProcess) -> str:
+    """The token of a step that is asked for."""
+    token = secrets.token_hex(8)
+    worker.steps.ask(token)
+    return token
+
+
 def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process.WorkerProcess) -> None:
     assert "skipped" in tasks.finish("nobody asked", False)
-    token = worker.steps.ask()
+    token = asked(worker)
     with worker.steps.running(token) as claim:
         assert claim is not None
         assert worker.steps.is_running()
@@ -179,13 +187,14 @@ def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process
     assert tasks.finish(token, False) == {"counted anew": True}
     assert worker.steps.outcome(token) == {"counted anew": True}
     assert worker.steps.is_counted()
+    worker.steps.ask(token)
     assert "skipped" in tasks.finish(token, False)
 
 
 def test_a_step_that_is_withdrawn_while_it_is_taken_says_nothing_of_the_graph(
     worker: process.WorkerProcess,
 ) -> None:
-    token = worker.steps.ask()
+    token = asked(worker)
     with worker.steps.running(token) as claim:
         assert claim is not None
         worker.steps.withdraw()
@@ -198,7 +207,7 @@ def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, red
     async def never() -> None:
         await asyncio.Event().wait()
 
-    with worker.steps.running(worker.steps.ask()) as claim:
+    with worker.steps.running(asked(worker)) as claim:
         assert claim is not None
         assert claim.renew()
         redis.delete(claim.key)
@@ -213,7 +222,7 @@ def test_why_a_step_failed_is_kept_for_the_sender(
         raise GraphRejected("no such index")
 
     monkeypatch.setattr(tasks, "finish_graph", refuse)
-    token = worker.steps.ask()
+    token = asked(worker)
     with pytest.raises(GraphRejected):
         tasks.finish(token, False)
     assert worker.steps.outcome(token) == {"failed": "no such index"}
@@ -230,18 +239,18 @@ def test_a_record_that_comes_in_another_version_has_changed(
 
 
 def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.WorkerProcess) -> None:
-    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": True}
-    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": False}
+    assert tasks.finish(asked(worker), False) == {"counted anew": True}
+    assert tasks.finish(asked(worker), False) == {"counted anew": False}
     worker.steps.uncount()
     assert not worker.steps.keeps_counts()
-    assert tasks.finish(worker.steps.ask(), False) == {"counted anew": True}
+    assert tasks.finish(asked(worker), False) == {"counted anew": True}
     assert worker.steps.keeps_counts()
 
 
 def test_statistics_are_kept_until_a_dying_redis_could_not_forget_that_they_are_not(
     worker: process.WorkerProcess, redis: Redis
 ) -> None:
-    tasks.finish(worker.steps.ask(), False)
+    tasks.finish(asked(worker), False)
     with configured(redis, "appendfsync", "no"):
         worker.steps.uncount(fsync_milliseconds=1)
         assert worker.steps.keeps_counts()
@@ -253,7 +262,7 @@ def test_statistics_are_kept_until_a_dying_redis_could_not_forget_that_they_are_
 def test_a_redis_without_a_file_cannot_say_what_is_on_disk(
     worker: process.WorkerProcess, redis: Redis
 ) -> None:
-    tasks.finish(worker.steps.ask(), False)
+    tasks.finish(asked(worker), False)
     with configured(redis, "appendonly", "no"):
         worker.steps.uncount()
     assert not worker.steps.keeps_counts()
@@ -267,7 +276,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
 
     def remove(*contained: int, allow: bool = False) -> dict[str, Any]:
         worker.runs.store_ids("run", BitMap64(contained))
-        outcome: dict[str, Any] = tasks.remove_vanished(worker.steps.ask(), "run", "labels", allow)
+        outcome: dict[str, Any] = tasks.remove_vanished(asked(worker), "run", "labels", allow)
         return outcome
 
     assert await asyncio.to_thread(remove, *range(4, 50)) == {"vanish": 3, "of": 40}
@@ -276,7 +285,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
     assert list(await fingerprints(driver, RecordType.LABELS, range(1, 41))) == [39]
     worker.runs.drop_ids("run")
     with pytest.raises(GraphRejected, match="no longer in Redis"):
-        await asyncio.to_thread(tasks.remove_vanished, worker.steps.ask(), "run", "labels", False)
+        await asyncio.to_thread(tasks.remove_vanished, asked(worker), "run", "labels", False)
 
 
 def ingest(record_type: str, *records: object) -> dict[str, Any]:

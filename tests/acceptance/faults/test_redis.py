@@ -1,7 +1,10 @@
 """A Redis that dies, does not answer, drops connections, loses its data, is full."""
 
+import shutil
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.harness import (
@@ -10,12 +13,16 @@ from tests.acceptance.faults.harness import (
     ended,
     ends_well,
     ends_well_or_when_resumed,
+    ends_well_when_resumed,
     is_exact,
+    is_under_way,
     kill,
     server,
+    start,
     suspended,
     under_way,
 )
+from workers.runs import LOCK
 
 
 def test_redis_may_be_killed_and_come_back_with_its_data(product: Product, releases: Path) -> None:
@@ -69,3 +76,30 @@ def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None
     finally:
         product.redis.config_set("maxmemory", limit)
     ends_well_or_when_resumed(product, load, releases, "Redis refuses")
+
+
+@pytest.mark.parametrize("records", [100, 900])
+def test_redis_may_come_back_without_its_last_second(product: Product, releases: Path, records: int) -> None:
+    """What it has on disk is a second old at most; a power failure costs what came later."""
+    load = start(product, releases)
+    is_under_way(product, load, records)
+    (on_disk,) = product.stack.home.glob("*/appendonlydir")
+    older = on_disk.with_name("older")
+    shutil.copytree(on_disk, older)
+    time.sleep(1.0)
+    kill([server(product, "valkey")])
+    shutil.rmtree(on_disk)
+    older.rename(on_disk)
+    product.workers(2)  # starts what does not run
+    code, _, errors = ended(load)
+    if code == 0:
+        is_exact(product, releases)
+    elif code == 8:
+        assert "Redis" in errors
+        product.redis.delete(LOCK)  # it would go by itself in 30 s
+        ends_well_when_resumed(product, releases)
+    else:
+        assert code == 7
+        assert "load again" in errors or "repeat it" in errors
+        assert product.load(releases)["releases"]["read"] == RELEASES
+        is_exact(product, releases)
