@@ -40,7 +40,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose fi
 	@$(BIN)/python -m ops.checks.async_patterns pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-chaos: $(STAMP) ## the fault tests in their longer form (a quarter of an hour), and 20,000 inputs for the reader
+chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
 	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/acceptance/faults tests/unit/test_dump_fuzz.py
 
 mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each

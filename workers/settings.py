@@ -126,9 +126,9 @@ class Settings(BaseSettings):
 
     chunk_records: int = Field(1000, ge=1, le=10_000, description="records in one `normalise` task, at most")
     chunk_bytes: int = Field(
-        2 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"
+        3 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"
     )
-    chunks_per_batch: int = Field(3, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
+    chunks_per_batch: int = Field(2, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
     batches_in_flight: int = Field(8, ge=1, le=1024, description="chords under way at a time, per load")
 
     batch_timeout_seconds: int = Field(
