@@ -17,6 +17,11 @@ def finish(session: Session, full: bool) -> None:
     Every load ends with this. With --full, the statistics, who a credited name is, which genre a style is part of, and
     what nothing refers to any more are worked out from the records alone.
     """
+    settle(session, full=full)
+
+
+def settle(session: Session, *, full: bool = False) -> None:
+    """Have the workers do that; progress goes to standard error."""
     with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
         sender = Sender(app)
         sender.on_wait = progress.wait

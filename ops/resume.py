@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ops.console import plain_console
+from ops.finish import settle
 from ops.load import raise_problem, run_load
 from ops.report import print_reports
 from ops.session import Session
@@ -20,10 +21,11 @@ def resume(session: Session) -> None:
     """Load again what interrupted loads have not finished.
 
     The same files with the same options, from their beginning: what is in the graph is recognised, at the speed of
-    reading. `graphinator status` shows which these are.
+    reading. `graphinator status` shows which these are. Where all was loaded, what may be missing are the statistics.
     """
     stalled = [run for run in Runs(connect_redis(session.connected())) if run.state is State.STALLED]
     if not stalled:
+        settle(session)
         click.echo("no load was interrupted")
         return
     reports: list[Report] = []

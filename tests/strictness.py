@@ -116,23 +116,22 @@ def _watch_loops(original: Any) -> Any:
             original(handle)
         finally:
             after = Usage.now()
-            for what in ("computing", "waiting"):
-                blocked = getattr(after, f"{what}_seconds")(before)
-                if blocked > BLOCKED_SECONDS and (name := _name(handle)) not in ASYNCIOS_OWN:
-                    said = f"an event loop was blocked for {blocked * 1000:.0f} ms, {what}, by {name}"
-                    _incidents.append(said)
+            blocked = {
+                "computing": after.computing_seconds(before),
+                "waiting": after.waiting_seconds(before),
+            }
+            for what, seconds in blocked.items():
+                if seconds > BLOCKED_SECONDS and _coroutine(handle) not in ASYNCIOS_OWN:
+                    said = f"an event loop was blocked for {seconds * 1000:.0f} ms, {what}, by"
+                    _incidents.append(f"{said} {_coroutine(handle)} {handle!r}")
 
     return run
 
 
-def _name(handle: asyncio.Handle) -> str:
-    """What the handle runs: of a step of a task the coroutine."""
+def _coroutine(handle: asyncio.Handle) -> str:
+    """The name of that whose step the handle runs; empty for a plain callback."""
     task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # not in the stubs
-    return (
-        getattr(task.get_coro(), "__qualname__", repr(task))
-        if isinstance(task, asyncio.Task)
-        else repr(handle)
-    )
+    return getattr(task.get_coro(), "__qualname__", "") if isinstance(task, asyncio.Task) else ""
 
 
 class _Errors(logging.Handler):

@@ -28,15 +28,24 @@ def _persistence(redis: Redis) -> Iterator[str]:
         yield (
             "Redis keeps no append-only file: records of upstream tasks are lost when it ends; set `appendonly yes`"
         )
+    elif _configured(redis, "appendfsync") == "no":
+        yield "Redis leaves it to the system when its append-only file is on disk; set `appendfsync everysec`"
 
 
 def _eviction(redis: Redis) -> Iterator[str]:
-    try:
-        policy = redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
-    except ResponseError:
-        policy = redis.info("memory").get("maxmemory_policy", "noeviction")
+    policy = _configured(redis, "maxmemory-policy") or redis.info("memory").get(
+        "maxmemory_policy", "noeviction"
+    )
     if policy != "noeviction":
         yield (
             f"Redis throws away what is in flight when it is full (maxmemory-policy {policy}); "
             "set `maxmemory-policy noeviction`"
         )
+
+
+def _configured(redis: Redis, name: str) -> str | None:
+    try:
+        value: str | None = redis.config_get(name).get(name)
+    except ResponseError:
+        return None
+    return value

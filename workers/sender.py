@@ -18,9 +18,9 @@ from redis.exceptions import OutOfMemoryError
 
 from pipeline.errors import BusyError, GraphinatorError
 from workers.app import QUEUES, GraphinatorApp, connect_inbox, connect_redis
-from workers.batches import Batches, Meta
+from workers.batches import PENDING, Batches, Meta
 from workers.chords import FINISH, TaskName, send_batch, send_step
-from workers.replies import bytes_of
+from workers.replies import bytes_of, text_of_all
 from workers.runs import LOCK, Runs
 from workers.steps import Outcome, Steps
 
@@ -41,6 +41,10 @@ class LoadBroken(GraphinatorError):
     """A load cannot go on, for a reason that is not in the dump; it can be repeated."""
 
     exit_code = 7
+
+
+class CameBack(Exception):
+    """A batch that was done is pending again: Redis has come back older than it was."""
 
 
 class Holder(StrEnum):
@@ -108,11 +112,20 @@ class Sender:
     def _holds(self) -> bool:
         return self._redis.get(LOCK) == self._token
 
-    def _guard(self, pipe: Pipeline) -> None:
-        """Let a transaction through only if the lock is still held at its end; raises LoadBroken."""
-        pipe.watch(LOCK)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        if pipe.get(LOCK) != self._token:
-            raise _lock_lost()
+    def _guard(self, in_flight: set[str]) -> Callable[[Pipeline], None]:
+        """Lets a transaction through only if the lock is still held at its end, and no batch but these is in flight.
+
+        Raises LoadBroken or CameBack. One that came back may hold older versions of records than those that follow.
+        """
+
+        def guard(pipe: Pipeline) -> None:
+            pipe.watch(LOCK)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            if pipe.get(LOCK) != self._token:
+                raise _lock_lost()
+            if not in_flight.issuperset(text_of_all(pipe.zrange(PENDING, 0, -1))):
+                raise CameBack
+
+        return guard
 
     def is_abandoned(self) -> bool:
         """Whether something is in flight, and nobody holds the lock who would send it again if it were lost."""
@@ -148,9 +161,18 @@ class Sender:
     def _store(
         self, batch: str, meta: Meta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None
     ) -> None:
+        def no_step(pipe: Pipeline) -> None:
+            # One that is done may have come back with a Redis that is older than it was.
+            self.steps.withdraw(pipe)
+            if also is not None:
+                also(pipe)
+
+        guard = self._guard({batch, *(sent for sent, _ in self._ids)})
         while True:
             try:
-                self.batches.store(batch, meta, chunks, guard=self._guard, also=also)
+                self.batches.store(batch, meta, chunks, guard=guard, also=no_step)
+            except CameBack:
+                self.drain()
             except OutOfMemoryError:
                 # What is in flight makes room when it is done.
                 if not self.batches.in_flight():
@@ -177,9 +199,16 @@ class Sender:
             patience = STEP_AGAIN_SECONDS if has_begun else self._settings.resend_after_seconds
             if not is_running and time.monotonic() - sent_at > patience:
                 # Once more too: a Redis that lost its last second has forgotten what it was asked for.
-                self.steps.ask(token, self._guard)
+                try:
+                    self.steps.ask(token, self._guard(set()))
+                except CameBack:
+                    self.drain()
+                    continue
                 send_step(self._app, task, token, *args)
                 sent_at, has_begun = time.monotonic(), False
+            self._pause(reason)
+        while self.steps.is_running():
+            # By another worker as well: Redis has forgotten that this one was at it.
             self._pause(reason)
         if "failed" in outcome:
             raise LoadBroken(f"{reason}: {outcome['failed']}")

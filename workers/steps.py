@@ -67,9 +67,9 @@ class Steps:
 
         self._redis.transaction(ask)
 
-    def withdraw(self) -> None:
-        """Ask for none any more."""
-        self._redis.delete(STEP)
+    def withdraw(self, pipe: Pipeline | None = None) -> None:
+        """Ask for none any more; with `pipe` as part of its transaction."""
+        (self._redis if pipe is None else pipe).delete(STEP)
 
     def is_running(self) -> bool:
         """Whether some worker takes a step at this moment."""
@@ -107,18 +107,19 @@ class Steps:
     def uncount(self, fsync_milliseconds: int = FSYNC_MILLISECONDS) -> None:
         """Have writers leave the statistics alone: the next `finish` counts anew.
 
-        They stop when that is on disk. A Redis that loses its last second would else say that all is counted.
+        They stop when that is on disk: a Redis that loses its last second would else say that all is counted. Until then they
+        go on, and this may be called again.
         """
-        if self.keeps_counts():
-            self._redis.set(COUNTED, 0)
-            if self._is_on_disk(fsync_milliseconds):
-                self._redis.delete(COUNTED)
-
-    def _is_on_disk(self, milliseconds: int) -> bool:
-        try:
-            return bool(self._redis.waitaof(1, 0, milliseconds)[0])
-        except ResponseError:
-            return True  # it keeps no append-only file, which is among the dangers that `workers.redis_check` tells of
+        if not self.keeps_counts():
+            return
+        # By one connection: what another one has written is not waited for.
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(COUNTED, 0)
+            pipe.waitaof(1, 0, fsync_milliseconds)
+            _, on_disk = pipe.execute(raise_on_error=False)
+        # It fails without an append-only file, which is among the dangers that `workers.redis_check` tells of.
+        if isinstance(on_disk, ResponseError) or on_disk[0]:
+            self._redis.delete(COUNTED)
 
 
 def _outcome(token: str) -> str:

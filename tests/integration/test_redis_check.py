@@ -13,7 +13,11 @@ def test_the_embedded_one_is_as_it_should_be(redis: Redis) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("appendonly", "no", "append-only"), ("maxmemory-policy", "allkeys-lru", "noeviction")],
+    [
+        ("appendonly", "no", "append-only"),
+        ("appendfsync", "no", "appendfsync everysec"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ],
 )
 def test_one_that_may_lose_what_is_in_flight_is_told_of(
     redis: Redis, name: str, value: str, said: str

@@ -8,13 +8,14 @@ from redis import Redis
 
 from pipeline.model import Chunk, RecordType
 from workers.app import GraphinatorApp, configuration
-from workers.batches import Batches, Meta
+from workers.batches import PENDING, Batches, Meta
 from workers.blobs import pack
 from workers.chords import FINISH
-from workers.runs import LOCK
+from workers.replies import bytes_of
+from workers.runs import LOCK, Tally
 from workers.sender import LoadBroken, Sender
 from workers.settings import Settings
-from workers.steps import STEP
+from workers.steps import RUNNING, STEP
 
 META = Meta(RecordType.LABELS, "run", "labels.xml", chunks=1)
 CHUNK = pack(Chunk(RecordType.LABELS, [0], [1], [b"<label><id>1</id></label>"]))
@@ -27,7 +28,8 @@ ACTS: dict[str, Callable[[Sender], object]] = {
 @pytest.fixture
 def sender(settings: Settings, redis: Redis) -> Sender:
     app = GraphinatorApp("tests", set_as_current=False)
-    app.settings = settings
+    app.settings = settings.model_copy(update={"resend_after_seconds": 0})
+    app.conf.update(configuration(settings))
     return Sender(app)
 
 
@@ -56,22 +58,19 @@ def test_the_lock_counts_at_the_end_of_the_transaction(sender: Sender, redis: Re
 
         if taken:
             with pytest.raises(LoadBroken, match="lost its lock"):
-                batches.store("b", META, [CHUNK], guard=sender._guard, also=meanwhile)
+                batches.store("b", META, [CHUNK], guard=sender._guard({"b"}), also=meanwhile)
         else:
-            batches.store("b", META, [CHUNK], guard=sender._guard, also=meanwhile)
+            batches.store("b", META, [CHUNK], guard=sender._guard({"b"}), also=meanwhile)
         assert batches.in_flight() == (0 if taken else 1)
 
 
-def test_a_step_that_redis_has_forgotten_is_asked_for_again(settings: Settings, redis: Redis) -> None:
-    app = GraphinatorApp("tests", set_as_current=False)
-    app.settings = settings.model_copy(update={"resend_after_seconds": 0})
-    app.conf.update(configuration(settings))
-    sender = Sender(app)
+def test_a_step_that_redis_has_forgotten_is_asked_for_again(sender: Sender, redis: Redis) -> None:
     asked: list[object] = []
 
     def forget_once(_: str) -> None:
         token = redis.get(STEP)
         asked.append(token)
+        assert len(asked) < 3
         if len(asked) == 1:
             redis.delete(STEP)
         elif isinstance(token, bytes):
@@ -82,3 +81,71 @@ def test_a_step_that_redis_has_forgotten_is_asked_for_again(settings: Settings, 
         assert sender.step(FINISH, False, reason="a test") == {"counted anew": False}
     assert asked == [asked[0]] * 2
     assert not redis.exists(STEP)
+
+
+def comes_back(batches: Batches, redis: Redis, batch: str) -> None:
+    """As by a Redis that is older than it was."""
+    batches.store(batch, META, [CHUNK])
+    redis.zadd(PENDING, {batch: time.time()})
+
+
+def test_a_batch_that_comes_back_goes_before_the_next_one(sender: Sender, redis: Redis) -> None:
+    batches = Batches(redis)
+    stored: list[set[str]] = []
+
+    def done(_: str) -> None:
+        stored.append(batches.pending())
+        for batch in batches.pending():
+            batches.complete(batch, META.run, Tally(created=1))
+
+    with sender.locked():
+        sender.on_wait = done
+        sender._store("one", META, [CHUNK], None)
+        batches.complete("one", META.run, Tally(created=1))
+        comes_back(batches, redis, "one")
+        sender._store("two", META, [CHUNK], None)
+        assert batches.pending() == {"two"}
+        batches.complete("two", META.run, Tally(created=1))
+    assert stored == [{"one"}]
+
+
+def test_no_step_is_taken_beside_a_batch_that_comes_back(sender: Sender, redis: Redis) -> None:
+    seen: list[tuple[set[str], bool]] = []
+
+    def done(_: str) -> None:
+        seen.append((sender.batches.pending(), bool(redis.exists(STEP))))
+        assert len(seen) < 3
+        for batch in sender.batches.pending():
+            sender.batches.complete(batch, META.run, Tally(created=1))
+        if token := redis.get(STEP):
+            sender.steps.end(bytes_of(token).decode(), {})
+
+    with sender.locked():
+        comes_back(sender.batches, redis, "old")
+        sender.on_wait = done
+        assert sender.step(FINISH, False, reason="a test") == {}
+    assert seen == [({"old"}, False), (set(), True)]
+
+
+def test_a_step_that_comes_back_is_withdrawn_by_the_next_batch(sender: Sender, redis: Redis) -> None:
+    with sender.locked():
+        redis.set(STEP, "done already")
+        sender._store("one", META, [CHUNK], None)
+        assert not redis.exists(STEP)
+
+
+def test_a_step_ends_when_nobody_is_at_it_any_more(sender: Sender, redis: Redis) -> None:
+    waits: list[bool] = []
+
+    def end(_: str) -> None:
+        waits.append(sender.steps.is_running())
+        if len(waits) == 1:
+            redis.set(RUNNING, "another worker")
+            sender.steps.end(bytes_of(redis.get(STEP) or "").decode(), {})
+        else:
+            redis.delete(RUNNING)
+
+    with sender.locked():
+        sender.on_wait = end
+        assert sender.step(FINISH, False, reason="a test") == {}
+    assert waits == [False, True]

@@ -9,6 +9,7 @@ from redis import Redis
 
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings
+from workers.transport import Transport
 
 QUEUE = Queue("tests.transport")
 
@@ -34,6 +35,11 @@ def message(connection: Connection) -> Any:
     channel._disconnect_pools()
     connection.transport.client = None
     return message
+
+
+def test_its_address_is_that_of_any_redis(connection: Connection) -> None:
+    assert connection.as_uri().startswith("redis://")
+    assert isinstance(connection.transport, Transport)
 
 
 def test_a_late_acknowledgement_fails_as_on_a_lost_connection(message: Any, connection: Connection) -> None:
