@@ -16,6 +16,7 @@ from tests.acceptance.faults.harness import (
     under_way,
     wait_until,
 )
+from workers.steps import COUNTED
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
@@ -58,3 +59,15 @@ def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
     assert code == 7
     assert "lost its lock" in errors
     is_exact(product, newer)
+
+
+def test_where_only_the_statistics_are_missing_resume_counts_them(product: Product, releases: Path) -> None:
+    """As after a load that could not reach Redis at its very end."""
+    product.load(releases)
+    with product.driver() as driver, driver.session() as session:
+        session.run("MATCH (style:Style) REMOVE style.release_count, style.genre_count").consume()
+    product.redis.delete(COUNTED)
+    assert product.graph_differences([releases])
+    result = product.run("resume", **HURRIED)
+    assert result.stdout == "no load was interrupted\n", result.stderr
+    is_exact(product, releases)
