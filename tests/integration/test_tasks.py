@@ -20,7 +20,6 @@ from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType, Rejected
-from tests.integration.conftest import configured
 from workers import caretaker, process, tasks
 from workers.app import GraphinatorApp
 from workers.batches import MOST_DEATHS, Batches, Meta
@@ -191,18 +190,6 @@ def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process
     assert "skipped" in tasks.finish(token, False)
 
 
-def test_a_step_that_is_withdrawn_while_it_is_taken_says_nothing_of_the_graph(
-    worker: process.WorkerProcess,
-) -> None:
-    token = asked(worker)
-    with worker.steps.running(token) as claim:
-        assert claim is not None
-        worker.steps.withdraw()
-        worker.steps.end(token, {"counted anew": True}, counted=True)
-    assert worker.steps.outcome(token) is None
-    assert not worker.steps.is_counted()
-
-
 def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, redis: Redis) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
@@ -245,27 +232,6 @@ def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.Wor
     assert not worker.steps.keeps_counts()
     assert tasks.finish(asked(worker), False) == {"counted anew": True}
     assert worker.steps.keeps_counts()
-
-
-def test_statistics_are_kept_until_a_dying_redis_could_not_forget_that_they_are_not(
-    worker: process.WorkerProcess, redis: Redis
-) -> None:
-    tasks.finish(asked(worker), False)
-    with configured(redis, "appendfsync", "no"):
-        worker.steps.uncount(fsync_milliseconds=1)
-        assert worker.steps.keeps_counts()
-        assert not worker.steps.is_counted()
-    worker.steps.uncount()
-    assert not worker.steps.keeps_counts()
-
-
-def test_a_redis_without_a_file_cannot_say_what_is_on_disk(
-    worker: process.WorkerProcess, redis: Redis
-) -> None:
-    tasks.finish(asked(worker), False)
-    with configured(redis, "appendonly", "no"):
-        worker.steps.uncount()
-    assert not worker.steps.keeps_counts()
 
 
 async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
