@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.stack import Stack
-from tests.acceptance.conftest import Product, opened
+from tests.acceptance.conftest import Product, opened, without_workers
 from tests.acceptance.faults.crashing import CRASHES
 from tests.acceptance.faults.harness import hurried
 from tests.conftest import Neo4jServer
@@ -17,9 +17,9 @@ from workers.settings import Settings
 @pytest.fixture(scope="package")
 def hurried_stack(staffed: Stack) -> Iterator[Stack]:
     """The stack, whose workers notice faults soon."""
-    staffed.up(workers=0)
+    without_workers(staffed)
     yield hurried(staffed)
-    staffed.up(workers=0)
+    without_workers(staffed)
 
 
 @pytest.fixture
