@@ -26,6 +26,7 @@ class Support:
     def __init__(self) -> None:
         self._same_as: set[tuple[Any, int]] = set()
         self._part_of: set[tuple[str, str]] = set()
+        self._new_part_of: set[tuple[str, str]] = set()
         self._nodes: dict[str, set[Any]] = defaultdict(set)
 
     def lose(self, before: Iterable[Link], after: Iterable[Link]) -> None:
@@ -37,10 +38,15 @@ class Support:
                 self._same_as.add((link.key, link.properties[2]))
                 self._nodes["Artist"].add(link.properties[2])
         self._part_of |= _part_of(before) - _part_of(after)
+        self._new_part_of |= _part_of(after) - _part_of(before)
 
     def lose_nodes(self, label: str, keys: Iterable[int | str]) -> None:
         """Note nodes that may have lost their last relationship, or the record that defined them."""
         self._nodes[label].update(keys)
+
+    async def hold(self, tx: AsyncManagedTransaction) -> None:
+        """Hold still the styles whose genre these records begin to support, before they say so."""
+        await execute(tx, statement("lock_styles"), names=sorted({style for style, _ in self._new_part_of}))
 
     async def settle(self, tx: AsyncManagedTransaction) -> None:
         """Remove what is supported no more."""

@@ -177,6 +177,7 @@ async def _rewrite(tx: AsyncManagedTransaction, changes: _Changes, keep_counts: 
         )
     await upkeep.begin(tx)
     await _delete_surplus(tx, changes, support)
+    await support.hold(tx)
     if record_type in SHARED:
         await _write_shared(tx, changes, support)
         await execute(

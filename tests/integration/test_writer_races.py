@@ -14,7 +14,7 @@ from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.model import RecordType, Row
 from pipeline.writer import Written, remove_records, write_batch
 from tests.fakes.faults import server_error
-from tests.integration.rows import Rows, artist, keyed, release
+from tests.integration.rows import Rows, artist, keyed, master, release
 from tests.integration.test_writer_records import expect
 from tests.integration.test_writer_shared import random_row
 
@@ -68,6 +68,30 @@ async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driv
     await write_batch(driver, RecordType.ARTISTS, [stubs])
     await one_behind_the_other(driver, first, second)
     await expect(driver, keyed(RecordType.ARTISTS, [stubs, first, second]))
+
+
+@pytest.mark.parametrize("record_type", [RecordType.RELEASES, RecordType.MASTERS])
+async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_another_one_goes(
+    driver: Driver, record_type: RecordType
+) -> None:
+    """The first has the style already, and loses its other genre: it makes no relationship at which the second would wait."""
+    make = {RecordType.RELEASES: release, RecordType.MASTERS: master}[record_type]
+    sole, both = make(2, genres=["Rock"], styles=["Punk"]), make(1, genres=["Rock", "Pop"], styles=["Punk"])
+    await write_batch(driver, record_type, [both, sole])
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        inside.set()
+        await go_on.wait()
+
+    less = make(1, 2, genres=["Rock"], styles=["Punk"])
+    leading = asyncio.create_task(write_batch(driver, record_type, [less], before_commit=hold))
+    await inside.wait()
+    following = asyncio.create_task(remove_records(driver, record_type, [2]))
+    await asyncio.wait([following], timeout=0.5)
+    go_on.set()
+    await asyncio.gather(leading, following)
+    await expect(driver, keyed(record_type, [less]))
 
 
 async def test_a_deadlock_costs_a_repetition_and_nothing_else(driver: Driver) -> None:
