@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from neo4j import AsyncManagedTransaction, unit_of_work
+from pyroaring import BitMap64
 
 from pipeline.cypher import statement
 from pipeline.driver import Driver, graph_errors
@@ -19,8 +20,8 @@ class Vanished:
 
     #: How many records of the type the graph has.
     records: int = 0
-    #: The ids of those that the dump lacks.
-    ids: list[int] = field(default_factory=list)
+    #: The ids of those that the dump lacks: of a wrong file all that the graph has.
+    ids: BitMap64 = field(default_factory=BitMap64)
 
 
 async def find_vanished(
@@ -33,7 +34,7 @@ async def find_vanished(
     found = Vanished()
     async for ids in _record_ids(driver, record_type):
         found.records += len(ids)
-        found.ids += [id_ for id_ in ids if not is_contained(id_)]
+        found.ids.update(id_ for id_ in ids if not is_contained(id_))
     return found
 
 

@@ -5,12 +5,11 @@ atomic step that counts it and drops its blobs. So a lost message leaves its bat
 again; a message delivered twice finds nothing left to do; and the number of batches in flight is the
 length of the list, which no lost or repeated message can change.
 
-    graphinator:pending            sorted set: batch → the last sign of life of its messages (Unix s, 0: not sent yet)
+    graphinator:pending            sorted set: batch → the last sign of life of its messages (Redis's Unix s, 0: not sent yet)
     graphinator:batch:<batch>      hash: `meta`, `chunk:<i>`, `rows:<i>` (compressed; expires), and `begun:<part>`
     graphinator:writing:<batch>    which copy of the batch's body is writing (expires unless renewed)
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,11 +39,14 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
+#: Notes a sign of life of a batch that is pending, by the one clock that all machines share.
+_ALIVE = "redis.call('ZADD', KEYS[1], 'XX', redis.call('TIME')[1], ARGV[1])"
+
 #: Adds to a number of a batch that still exists, which is a sign of life.
-_COUNT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('ZADD', KEYS[2], 'XX', ARGV[4], ARGV[3])
-return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
+_COUNT = f"""
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+{_ALIVE}
+return redis.call('HINCRBY', KEYS[2], ARGV[2], ARGV[3])
 """
 
 #: Counts a batch once, however often its body runs.
@@ -54,7 +56,6 @@ redis.call('DEL', KEYS[2], KEYS[3])
 if first == 1 then
   for i = 2, #ARGV, 2 do redis.call('HINCRBY', KEYS[4], ARGV[i], ARGV[i + 1]) end
 end
-return first
 """
 
 #: Its reason is there as soon as the batch is off the list.
@@ -62,7 +63,6 @@ _FAIL = """
 local first = redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3])
 if first == 1 then redis.call('HSET', KEYS[4], ARGV[2], ARGV[3]) end
-return first
 """
 
 
@@ -84,6 +84,7 @@ class Batches:
         self._redis = redis
         self._claim_seconds = claim_seconds
         self._store_rows = redis.register_script(_STORE_ROWS)
+        self._alive = redis.register_script(_ALIVE)
         self._count = redis.register_script(_COUNT)
         self._complete = redis.register_script(_COMPLETE)
         self._fail = redis.register_script(_FAIL)
@@ -124,7 +125,7 @@ class Batches:
 
     def sent(self, batch: str) -> None:
         """Note that the batch's messages have just been sent."""
-        self._redis.zadd(PENDING, {batch: time.time()}, xx=True)
+        self._alive(keys=[PENDING], args=[batch])
 
     def in_flight(self) -> int:
         """How many batches are pending."""
@@ -144,7 +145,8 @@ class Batches:
 
     def overdue(self, age_seconds: float) -> list[str]:
         """Pending batches without a sign of life for longer than `age_seconds`: their messages may be lost."""
-        return text_of_all(self._redis.zrangebyscore(PENDING, 0, time.time() - age_seconds))
+        now, _ = self._redis.time()
+        return text_of_all(self._redis.zrangebyscore(PENDING, 0, now - age_seconds))
 
     # The side that works
 
@@ -178,8 +180,8 @@ class Batches:
 
         Only the end of the process, or a MemoryError, leaves the attempt in the count: what else is raised is another matter.
         """
-        keys, field = [_batch(batch), PENDING], f"begun:{part}"
-        begun = self._count(keys=keys, args=[field, 1, batch, time.time()])
+        keys, field = [PENDING, _batch(batch)], f"begun:{part}"
+        begun = self._count(keys=keys, args=[batch, field, 1])
         is_counted = False
         try:
             yield int(begun) <= MOST_DEATHS
@@ -188,7 +190,7 @@ class Batches:
             raise
         finally:
             if not is_counted:
-                self._count(keys=keys, args=[field, -1, batch, time.time()])
+                self._count(keys=keys, args=[batch, field, -1])
 
     @contextmanager
     def writing(self, batch: str) -> Iterator[Claim | None]:
@@ -196,20 +198,19 @@ class Batches:
         with claimed(self._redis, PREFIX + "writing:" + batch, self._claim_seconds) as claim:
             yield claim
 
-    def complete(self, batch: str, run: str, tally: Tally) -> bool:
-        """Take the batch off the list, count it, drop its blobs; False if that was done before."""
+    def complete(self, batch: str, run: str, tally: Tally) -> None:
+        """Take the batch off the list, count it, drop its blobs, unless that was done before."""
         counts = [part for item in tally.as_dict().items() for part in item]
-        return self._take_off(self._complete, batch, run, counts)
+        self._take_off(self._complete, batch, run, counts)
 
     def fail(self, batch: str, run: str, reason: str) -> None:
         """Take a batch that nobody can write off the list; its load ends incomplete, with `reason`."""
         self._take_off(self._fail, batch, run, [f"failed:{batch}", reason])
 
-    def _take_off(self, script: Script, batch: str, run: str, fields: list[Any]) -> bool:
+    def _take_off(self, script: Script, batch: str, run: str, fields: list[Any]) -> None:
         keys = [PENDING, _batch(batch), PREFIX + "writing:" + batch, key_of(run)]
-        first = script(keys=keys, args=[batch, *fields])
+        script(keys=keys, args=[batch, *fields])
         self._redis.expire(key_of(run), RUN_EXPIRY_SECONDS)
-        return bool(first)
 
 
 def _batch(batch: str) -> str:

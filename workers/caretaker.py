@@ -13,8 +13,8 @@ from workers.sender import Holder, Sender
 
 logger = logging.getLogger(__name__)
 
-#: How often a worker looks.
-LOOK_SECONDS = 0.5
+#: How often a worker looks, and how long it waits after an error.
+LOOK_SECONDS, AGAIN_SECONDS = 0.5, 10.0
 
 
 class Stopping(Exception):
@@ -41,23 +41,32 @@ class Caretaker:
     def _main(self) -> None:
         sender = Sender(self._app)
         sender.on_wait = self._go_on
-        while not self._stopping.wait(LOOK_SECONDS):
+        pause = LOOK_SECONDS
+        while not self._stopping.wait(pause):
+            pause = LOOK_SECONDS
             try:
                 if is_due(sender.inbox, self._app.settings):
                     with sender.locked(Holder.CARETAKER):
                         flush(sender, self._app.settings, everything=False)
-                        sender.drain()
-                        sender.finish()
+                        self._settle(sender)
                 elif sender.is_abandoned():
-                    # That the load ends with `finish` is up to the load that takes its place.
                     with sender.locked(Holder.CARETAKER):
-                        sender.drain()
+                        self._settle(sender)
             except (BusyError, Stopping):
                 continue
             except (RedisError, OperationalError, GraphinatorError) as error:
+                pause = AGAIN_SECONDS
                 logger.warning("what is to be done waits: %s", error)
             except Exception:
+                pause = AGAIN_SECONDS
                 logger.exception("what is to be done waits")
+
+    @staticmethod
+    def _settle(sender: Sender) -> None:
+        """See what is in flight to its end; what ends a load is up to the load that takes its place."""
+        sender.drain()
+        if sender.steps.is_unsettled():
+            sender.finish()
 
     def _go_on(self, _: str) -> None:
         if self._stopping.is_set():

@@ -52,7 +52,12 @@ def claimed(redis: Redis, key: str, seconds: int) -> Iterator[Claim | None]:
     try:
         yield claim
     finally:
-        redis.register_script(_RELEASE)(keys=[key], args=[claim.token])
+        release(redis, key, claim.token)
+
+
+def release(redis: Redis, key: str, token: bytes) -> None:
+    """Delete the key if it still holds this token."""
+    redis.register_script(_RELEASE)(keys=[key], args=[token])
 
 
 async def holding(claim: Claim, work: Coroutine[Any, Any, Result]) -> Result:

@@ -3,10 +3,12 @@
 import secrets
 from functools import partial
 
+from redis.client import Pipeline
+
 from pipeline.model import Chunk
 from workers.batches import Meta
 from workers.blobs import pack
-from workers.inbox import Inbox, Waiting
+from workers.inbox import Inbox, Taken, Waiting
 from workers.runs import INGEST
 from workers.sender import Sender
 from workers.settings import Settings
@@ -33,13 +35,13 @@ def flush(sender: Sender, settings: Settings, *, everything: bool) -> None:
             left -= len(ids)
             chunk = Chunk(record_type, [-1] * len(ids), ids, records)
             meta = Meta(record_type, run, INGEST, 1)
-            sender.send(
-                f"{run}-{secrets.token_hex(8)}",
-                meta,
-                [pack(chunk)],
-                set(ids),
-                also=partial(inbox.take, taken=taken),
-            )
+            batch = f"{run}-{secrets.token_hex(8)}"
+            sender.send(batch, meta, [pack(chunk)], set(ids), also=partial(_take, sender, taken))
+
+
+def _take(sender: Sender, taken: Taken, pipe: Pipeline) -> None:
+    sender.inbox.take(pipe, taken)
+    sender.steps.unsettle(pipe)
 
 
 def is_due(inbox: Inbox, settings: Settings) -> bool:

@@ -9,7 +9,6 @@ A call is accepted in one atomic step, once, however often its message is delive
 flight in the same transaction.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +92,7 @@ class Taken:
 
     record_type: RecordType
     pieces: list[Piece]
+    #: Bytes, as they are packed.
     size: int
 
     @property
@@ -160,20 +160,21 @@ class Inbox:
         for record_type in RecordType:
             records, since = (stored.get(field) for field in _fields(record_type))
             if records is not None and int(records) > 0:
-                found[record_type] = Waiting(int(records), max(0.0, time.time() - float(since or 0)))
+                found[record_type] = Waiting(int(records), self.now() - float(since or 0))
         return found
 
     def head(self, record_type: RecordType, records: int, limit_bytes: int) -> Taken:
-        """The first pieces of a type, of about so many records and packed bytes; they stay until `take`."""
+        """The first pieces of a type, of about so many records and bytes of raw text; they stay until `take`."""
         pieces: list[Piece] = []
-        size = number = 0
+        size = number = length = 0
         for blob in self._blobs(record_type):
             piece = unpack(blob, Piece)
-            if pieces and (number + len(piece.ids) > records or size + len(blob) > limit_bytes):
+            number += len(piece.ids)
+            length += sum(map(len, piece.records))
+            if pieces and (number > records or length > limit_bytes):
                 break
             pieces.append(piece)
             size += len(blob)
-            number += len(piece.ids)
         return Taken(record_type, pieces, size)
 
     def _blobs(self, record_type: RecordType) -> Iterator[bytes]:
@@ -183,14 +184,13 @@ class Inbox:
             yield from map(bytes_of, page)
             start += len(page)
 
-    @staticmethod
-    def take(pipe: Pipeline, taken: Taken) -> None:
+    def take(self, pipe: Pipeline, taken: Taken) -> None:
         """Take these pieces out, in the transaction that puts them elsewhere; by whoever holds the lock only."""
         records, since = _fields(taken.record_type)
         pipe.ltrim(f"{INBOX}:{taken.record_type}", len(taken.pieces), -1)
         pipe.hincrby(INBOX, "bytes", -taken.size)
         pipe.hincrby(INBOX, records, -taken.records)
-        pipe.hset(INBOX, since, str(time.time()))
+        pipe.hset(INBOX, since, str(self.now()))
 
 
 def _fields(record_type: RecordType) -> tuple[str, str]:

@@ -17,9 +17,10 @@ from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
 from pipeline.errors import BusyError, GraphinatorError
-from workers.app import QUEUES, GraphinatorApp, connect_inbox, connect_redis
+from workers.app import NORMALISE_QUEUE, WRITE_QUEUE, GraphinatorApp, connect_inbox, connect_redis
 from workers.batches import PENDING, Batches, Meta
 from workers.chords import FINISH, TaskName, send_batch, send_step
+from workers.claims import release
 from workers.replies import bytes_of, text_of_all
 from workers.runs import LOCK, Runs
 from workers.steps import Outcome, Steps
@@ -106,8 +107,7 @@ class Sender:
             self.drain("the batches that an interrupted load has left")
             yield
         finally:
-            if self._holds():
-                self._redis.delete(LOCK)
+            release(self._redis, LOCK, self._token)
 
     def _holds(self) -> bool:
         return self._redis.get(LOCK) == self._token
@@ -128,8 +128,8 @@ class Sender:
         return guard
 
     def is_abandoned(self) -> bool:
-        """Whether something is in flight, and nobody holds the lock who would send it again if it were lost."""
-        return self.batches.in_flight() > 0 and not self._redis.exists(LOCK)
+        """Whether something is in flight or unsettled, and nobody holds the lock who would see to its end."""
+        return (self.batches.in_flight() > 0 or self.steps.is_unsettled()) and not self._redis.exists(LOCK)
 
     def _is_taken_care_of(self) -> bool:
         # Without a holder it was let go this moment, which is as good.
@@ -231,8 +231,8 @@ class Sender:
         if not self._holds():
             raise _lock_lost()
         self._redis.expire(LOCK, LOCK_SECONDS)
-        if not any(self._redis.llen(queue) for queue in QUEUES):
-            # While messages wait, batches are late and not lost.
+        if not any(self._redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE)):
+            # While its messages wait, a batch is late and not lost.
             self._send_again(self.batches.overdue(self._settings.resend_after_seconds))
         self._look_for_workers()
 

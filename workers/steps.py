@@ -6,7 +6,9 @@ still asked for, and waits until what has begun has ended; so no record is ever 
     graphinator:step               the token of the step that is asked for
     graphinator:step:running       who takes it (expires unless renewed)
     graphinator:step:<token>       how it ended (expires)
+    graphinator:step:<token>:begun how many processes have begun it and not come to its end (expires)
     graphinator:counted            `1` while writers keep the statistics right, `0` when they are to stop; else they leave them alone
+    graphinator:unsettled          there while records of upstream tasks are written and not yet followed by a `finish`
 """
 
 import json
@@ -18,12 +20,14 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
+from workers.batches import MOST_DEATHS
 from workers.claims import CLAIM_SECONDS, Claim, claimed
 from workers.replies import PREFIX
 
 STEP = PREFIX + "step"
 RUNNING = STEP + ":running"
 COUNTED = PREFIX + "counted"
+UNSETTLED = PREFIX + "unsettled"
 
 OUTCOME_SECONDS = 3600
 #: How long Redis may take to have something on disk; it writes once a second.
@@ -35,7 +39,10 @@ Outcome = dict[str, Any]
 _END = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-if KEYS[3] then redis.call('SET', KEYS[3], 1) end
+if KEYS[3] then
+  redis.call('SET', KEYS[3], 1)
+  redis.call('DEL', KEYS[4])
+end
 redis.call('DEL', KEYS[1])
 return 1
 """
@@ -89,10 +96,32 @@ class Steps:
             asked_for = self._redis.get(STEP) == token.encode()
             yield claim if asked_for else None
 
+    @contextmanager
+    def attempt(self, token: str) -> Iterator[bool]:
+        """Work on the step that is claimed; gives False where that has ended one process after the other."""
+        key = _outcome(token) + ":begun"
+        begun = self._redis.incr(key)
+        self._redis.expire(key, OUTCOME_SECONDS)
+        try:
+            yield begun <= MOST_DEATHS
+        finally:
+            self._redis.decr(key)
+
     def end(self, token: str, outcome: Outcome, *, counted: bool = False) -> None:
-        """Tell how the step ended, and whether all is counted now, if it is still asked for."""
-        keys = [STEP, _outcome(token), *([COUNTED] if counted else [])]
+        """Tell how the step ended, and whether all is counted and settled now, if it is still asked for."""
+        keys = [STEP, _outcome(token), *([COUNTED, UNSETTLED] if counted else [])]
         self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
+
+    # What upstream tasks handed over
+
+    @staticmethod
+    def unsettle(pipe: Pipeline) -> None:
+        """Note, in the transaction that stores a batch, that a `finish` must follow."""
+        pipe.set(UNSETTLED, 1)
+
+    def is_unsettled(self) -> bool:
+        """Whether a `finish` must follow."""
+        return bool(self._redis.exists(UNSETTLED))
 
     # The statistics
 

@@ -10,6 +10,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
@@ -54,7 +55,7 @@ REMOVED_TOGETHER = 1000
 #: More than this share of a type's records does not vanish from one dump to the next: the dump is not whole.
 MOST_VANISHING = 0.05
 #: What is said of a batch in whose hands one process after the other has ended.
-DEADLY = "a worker process ended, or ran out of memory, each time it worked on this batch; its log, or the kernel's, says more"
+DEADLY = "a worker process ended, or ran out of memory, each time it worked on this; its log, or the kernel's, says more"
 
 Summary = dict[str, Any]
 Result = TypeVar("Result")
@@ -65,13 +66,20 @@ class Deadly(GraphinatorError):
 
 
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task that works with what its worker process holds open."""
+    """A task that is tried again, with the message that it came with where no new one can be published."""
 
     autoretry_for = PASSING
     max_retries: int | None = None
     retry_backoff = 1
     retry_backoff_max = 30
     retry_jitter = True
+
+    def retry(self, *args: Any, **options: Any) -> Any:
+        """As Celery's, which drops the message where Redis does not take the next one, being full for instance."""
+        try:
+            return super().retry(*args, **options)
+        except Reject as error:
+            raise Reject("the next attempt cannot be sent", requeue=True) from error
 
 
 @app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
@@ -169,8 +177,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
     batches = this_process().batches
     meta = batches.meta(batch)
     if meta is not None:
-        name = "" if isinstance(error, GraphinatorError) else f"{type(error).__name__}: "
-        reason = name + " ".join(str(error).split())
+        reason = _reason(error)
         logger.error("batch %s failed: %s", batch, reason)
         if meta.source == INGEST_SOURCE:
             # Nobody will hand these records over again.
@@ -203,9 +210,8 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
         if not found.ids:
             return {"removed": 0}
         keep_counts = worker.steps.keeps_counts()
-        removed = 0
-        for start in range(0, len(found.ids), REMOVED_TOGETHER):
-            ids = found.ids[start : start + REMOVED_TOGETHER]
+        removed, left = 0, iter(found.ids)
+        while ids := list(islice(left, REMOVED_TOGETHER)):
             removed += hold(
                 remove(worker.driver(), type_, ids, claim, worker.batch_size, keep_counts=keep_counts)
             )
@@ -249,9 +255,20 @@ def _step(
             return worker.loop.run(holding(claim, coroutine))
 
         try:
-            outcome = work(hold, claim)
-        except GraphRejected as error:
-            worker.steps.end(token, {"failed": str(error)})
+            with worker.steps.attempt(token) as is_harmless:
+                if not is_harmless:
+                    raise Deadly(DEADLY)
+                outcome = work(hold, claim)
+        except PASSING:
+            raise
+        except Exception as error:
+            worker.steps.end(token, {"failed": _reason(error)})
             raise
         worker.steps.end(token, outcome, counted=counts)
         return outcome
+
+
+def _reason(error: BaseException) -> str:
+    """What is said of an error that no retry helps against, in one line."""
+    name = "" if isinstance(error, GraphinatorError) else f"{type(error).__name__}: "
+    return name + " ".join(str(error).split())

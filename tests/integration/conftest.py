@@ -17,7 +17,7 @@ from tests.conftest import Neo4jServer
 from tests.fakes.driver import FakeAsyncDriver
 from tests.integration.world import World, fake_world, real_world
 from workers import process
-from workers.app import GraphinatorApp
+from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings
 
 
@@ -47,6 +47,7 @@ def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process
     """This process as a worker, started and stopped as Celery does; the graph and Redis are empty."""
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings
+    app.conf.update(configuration(settings))
     sender = cast("WorkController", SimpleNamespace(app=app))
     thresholds = gc.get_threshold()
     process.start(sender)

@@ -72,8 +72,7 @@ def test_a_batch_counts_once_however_often_it_is_completed_and_by_however_many(
     store(batches, "b")
     tally = Tally(unchanged=1, created=2, changed=3, quarantined=4)
     with ThreadPoolExecutor(8) as threads:
-        first = list(threads.map(lambda _: batches.complete("b", "run", tally), range(32)))
-    assert first.count(True) == 1
+        list(threads.map(lambda _: batches.complete("b", "run", tally), range(32)))
     assert runs.tally("run") == (tally, [])
     assert batches.in_flight() == 0
 

@@ -7,13 +7,13 @@ import pytest
 from redis import Redis
 
 from pipeline.model import Chunk, RecordType
-from workers.app import GraphinatorApp, configuration
+from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
 from workers.batches import PENDING, Batches, Meta
 from workers.blobs import pack
 from workers.chords import FINISH
 from workers.replies import bytes_of
 from workers.runs import LOCK, Tally
-from workers.sender import LoadBroken, Sender
+from workers.sender import TEND_SECONDS, LoadBroken, Sender
 from workers.settings import Settings
 from workers.steps import RUNNING, STEP
 
@@ -62,6 +62,28 @@ def test_the_lock_counts_at_the_end_of_the_transaction(sender: Sender, redis: Re
         else:
             batches.store("b", META, [CHUNK], guard=sender._guard({"b"}), also=meanwhile)
         assert batches.in_flight() == (0 if taken else 1)
+
+
+def test_what_is_lost_is_sent_again_while_upstream_tasks_hand_over_records(
+    sender: Sender, redis: Redis
+) -> None:
+    """Nobody may be there who takes these: a worker can be told to take other queues only."""
+    redis.lpush(INGEST_QUEUE, "a message")
+    with sender.locked():
+        sender.batches.store("b", META, [CHUNK])
+        sender._tended_at = -TEND_SECONDS
+        sender._tend()
+        assert redis.llen(NORMALISE_QUEUE) == 1
+        sender._tended_at = -TEND_SECONDS
+        sender._tend()
+        assert redis.llen(NORMALISE_QUEUE) == 1
+        sender.batches.complete("b", META.run, Tally(created=1))
+
+
+def test_who_has_lost_the_lock_leaves_it_to_the_next_one(sender: Sender, redis: Redis) -> None:
+    with sender.locked():
+        redis.set(LOCK, "load:another")
+    assert redis.get(LOCK) == b"load:another"
 
 
 def test_a_step_that_redis_has_forgotten_is_asked_for_again(sender: Sender, redis: Redis) -> None:

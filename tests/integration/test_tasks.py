@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from celery.exceptions import ChordError, Reject
+from celery.exceptions import ChordError, Reject, Retry
 from celery.worker import WorkController
 from pyroaring import BitMap64
 from redis import Redis
@@ -20,17 +20,20 @@ from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
 from pipeline.ledger import fingerprints
 from pipeline.model import Chunk, RecordType, Rejected
+from tests.integration.conftest import configured
 from workers import caretaker, process, tasks
-from workers.app import GraphinatorApp
+from workers.app import INGEST_QUEUE, GraphinatorApp
 from workers.batches import MOST_DEATHS, Batches, Meta
 from workers.blobs import pack
 from workers.caretaker import Caretaker, Stopping
 from workers.claims import ClaimLost, holding
+from workers.flush import flush
 from workers.inbox import Inbox, InboxFull
 from workers.loop import LoopStopped
 from workers.quarantine import Quarantine
 from workers.replies import PREFIX
 from workers.runs import Tally
+from workers.sender import Sender
 from workers.settings import Settings
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
@@ -234,6 +237,33 @@ def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.Wor
     assert worker.steps.keeps_counts()
 
 
+def test_a_step_that_ends_its_workers_is_given_up(worker: process.WorkerProcess) -> None:
+    token = asked(worker)
+    # Entered and never left, as by processes that are killed.
+    left_open = [worker.steps.attempt(token) for _ in range(MOST_DEATHS)]
+    for attempt in left_open:
+        attempt.__enter__()
+    with pytest.raises(tasks.Deadly, match="each time"):
+        tasks.finish(token, False)
+    outcome = worker.steps.outcome(token)
+    assert outcome is not None
+    assert "each time" in outcome["failed"]
+
+
+def test_a_step_that_meets_a_defect_says_so_and_one_that_meets_what_passes_is_still_asked_for(
+    worker: process.WorkerProcess,
+) -> None:
+    token = asked(worker)
+    with pytest.raises(ValueError, match="not a valid RecordType"):
+        tasks.remove_vanished(token, "run", "tracks", False)
+    assert worker.steps.outcome(token) == {"failed": "ValueError: 'tracks' is not a valid RecordType"}
+    token = asked(worker)
+    worker.loop.stop()
+    with pytest.raises(LoopStopped):
+        tasks.finish(token, False)
+    assert worker.steps.outcome(token) is None
+
+
 async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
     worker: process.WorkerProcess, driver: Driver
 ) -> None:
@@ -314,6 +344,14 @@ def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_
     assert worker.inbox.head(RecordType.LABELS, 5, 1).records == 1
 
 
+def test_the_bytes_of_a_batch_from_the_inbox_are_those_of_its_raw_text(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    for call in ("a", "b"):
+        worker.inbox.add(call, RecordType.LABELS, [Accepted(1, b"x" * 1000)])
+    assert worker.inbox.head(RecordType.LABELS, 5, 1999).records == 1
+    assert worker.inbox.head(RecordType.LABELS, 5, 2000).records == 2
+
+
 def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
     worker: process.WorkerProcess,
 ) -> None:
@@ -324,6 +362,38 @@ def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
     assert worker.inbox.add("b", RecordType.LABELS, [one, two], since=worker.inbox.now()) == set()
     assert worker.inbox.add("c", RecordType.LABELS, [one, two], since=before) == {1, 2}
     assert waiting(worker) == {"labels": 3}
+
+
+def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    ingest("labels", {"id": 1})
+    sender = Sender(worker.caretaker._app)
+    with sender.locked():
+        flush(sender, worker.settings, everything=True)
+        (batch,) = sender.batches.pending()
+        tasks.write_batch([tasks.normalise(batch, 0)], batch)
+        assert worker.steps.is_unsettled()
+    assert sender.is_abandoned()
+    tasks.finish(asked(worker), False)
+    assert not sender.is_abandoned()
+
+
+def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    @worker.caretaker._app.task(base=tasks.GraphTask)
+    def wait() -> None:
+        raise InboxFull
+
+    wait.push_request(
+        id="call", called_directly=False, delivery_info={"exchange": "", "routing_key": INGEST_QUEUE}
+    )
+    with configured(redis, "maxmemory", "1"), pytest.raises(Reject) as raised:
+        wait.run()
+    assert vars(raised.value)["requeue"] is True
+    with pytest.raises(Retry):
+        wait.run()
+    assert redis.llen(INGEST_QUEUE) == 1
 
 
 def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
