@@ -23,7 +23,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pipeline.errors import GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
+from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ _PAUSES = wait_random_exponential(multiplier=0.1, max=2.0)
 #: How long the driver itself repeats a transaction that failed for a passing reason; not those of writers (NO_RETRIES).
 TRANSACTION_RETRY_SECONDS = 30.0
 
-#: Failures of the database that lie in the work: a value too large for an index, for one.
-_WILL_FAIL_AGAIN = ("Neo.DatabaseError.Schema.", "Neo.DatabaseError.Statement.")
+#: Failures that lie in the data: a value too large for an index, for one.
+_IN_THE_DATA = ("Neo.DatabaseError.Schema.", "Neo.DatabaseError.Statement.", "Neo.ClientError.Statement.")
 #: Codes that the driver does not repeat (somebody ended the transaction) but that say nothing against the work.
 _ENDED_FROM_OUTSIDE = frozenset(
     f"Neo.ClientError.{reason}"
@@ -73,13 +73,15 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
         error.is_retryable()
         or isinstance(error, IncompleteCommit | ConnectionAcquisitionTimeoutError)
         or code in _ENDED_FROM_OUTSIDE
-        or (code.startswith("Neo.DatabaseError.") and not code.startswith(_WILL_FAIL_AGAIN))
+        or (code.startswith("Neo.DatabaseError.") and not code.startswith(_IN_THE_DATA))
     )
     reason = error.message if isinstance(error, Neo4jError) else str(error)
     text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
     if _is_too_large(error) or code == _DEADLOCK:
         return GraphOverloaded(text)
-    return GraphUnavailable(text) if passing else GraphRejected(text)
+    if passing:
+        return GraphUnavailable(text)
+    return DataRejected(text) if code.startswith(_IN_THE_DATA) else GraphRejected(text)
 
 
 def _code(error: Neo4jError | DriverError) -> str:

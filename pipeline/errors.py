@@ -9,6 +9,7 @@ GraphinatorError            a user can read it: one line that says what to do
 │   ├── GraphUnavailable    it will pass: wait and try again
 │   │   └── GraphOverloaded it was too much at once: try again with less
 │   └── GraphRejected       it will not pass by itself
+│       └── DataRejected    it lies in what was to be written: without that the rest goes through
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
 """
 
@@ -91,3 +92,7 @@ class GraphOverloaded(GraphUnavailable):
 
 class GraphRejected(GraphError):
     """Neo4j refused the work: wrong password, missing constraint, bad statement."""
+
+
+class DataRejected(GraphRejected):
+    """Neo4j refused what was to be written, not the writing: smaller parts tell in which record it lies."""

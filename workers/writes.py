@@ -6,7 +6,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from pipeline.driver import Driver
-from pipeline.errors import GraphRejected
+from pipeline.errors import DataRejected, GraphRejected
 from pipeline.model import RecordType, Row
 from pipeline.schema import check_schema
 from pipeline.writer import remove_records
@@ -40,14 +40,14 @@ async def write(
 ) -> list[tuple[Row, str]]:
     """Write the rows in one transaction, or in as many as it takes; where the graph refuses some, find them by halving.
 
-    Returns the refused rows with the reason. Raises GraphRejected if there are so many that the fault cannot
-    lie in the records.
+    Returns the refused rows with the reason. Raises GraphRejected if the fault does not lie in the records, as there are so
+    many, or as Neo4j takes no writes from us.
     """
 
     async def attempt(part: Sequence[Row]) -> list[tuple[Row, str]]:
         try:
             await write_rows(driver, record_type, part, keep_counts=keep_counts, before_commit=held(claim))
-        except GraphRejected as error:
+        except DataRejected as error:
             if len(part) == 1:
                 return [(part[0], str(error))]
             middle = len(part) // 2

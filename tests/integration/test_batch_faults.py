@@ -141,6 +141,16 @@ async def test_a_graph_that_refuses_too_many_records_is_an_error(
         await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
 
 
+async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(fake: World) -> None:
+    def refuse(*_: object) -> list[Row]:
+        raise server_error("Neo.ClientError.Security.Forbidden", "no privilege")
+
+    assert fake.fake is not None
+    fake.fake.answer(WRITE_RELEASES, refuse)
+    with pytest.raises(GraphRejected, match="no privilege"):
+        await write_claimed(fake, [release(1), release(2)])
+
+
 def writes_releases(work: Work) -> bool:
     return any(each.text.strip() == WRITE_RELEASES.strip() for each in work.statements)
 

@@ -25,7 +25,7 @@ from neo4j.exceptions import (
 )
 
 from pipeline.driver import Driver, graph_error, graph_errors
-from pipeline.errors import GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
+from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.finish import finish
 from pipeline.ledger import fingerprints
 from pipeline.model import RecordType
@@ -287,10 +287,8 @@ def test_what_was_too_much_at_once_is_overloaded(code: str) -> None:
     [
         ConfigurationError("m"),
         from_server("Neo.ClientError.Security.Unauthorized"),
-        from_server("Neo.ClientError.Statement.SyntaxError"),
         from_server("Neo.ClientError.Schema.ConstraintValidationFailed"),
         from_server("Neo.ClientError.Security.Forbidden"),
-        from_server("Neo.DatabaseError.Statement.ExecutionFailed"),
     ],
     ids=lambda error: getattr(error, "code", None) or type(error).__name__,
 )
@@ -298,6 +296,13 @@ def test_what_does_not_pass_is_rejected(error: Neo4jError | DriverError) -> None
     ours: GraphError = graph_error(error)
     assert type(ours) is GraphRejected
     assert not ours.is_retryable()
+
+
+@pytest.mark.parametrize(
+    "code", ["Neo.DatabaseError.Statement.ExecutionFailed", "Neo.ClientError.Statement.ArgumentError"]
+)
+def test_what_lies_in_the_data_is_told_from_what_does_not(code: str) -> None:
+    assert type(graph_error(from_server(code))) is DataRejected
 
 
 def test_the_driver_still_sorts_its_errors_as_this_module_believes() -> None:
