@@ -30,7 +30,7 @@ def node_name(home: Path, number: int) -> str:
 
 
 def command(settings: Settings, name: str) -> list[str]:
-    """The command line of a worker: threads pool, both queues."""
+    """The command line of a worker: threads pool, all three queues."""
     return [
         sys.executable,
         "-P",  # the folder it is started in holds no code of ours
