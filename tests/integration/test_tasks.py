@@ -493,6 +493,7 @@ def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
         raise errors.pop() if errors else Stopping
 
     monkeypatch.setattr(caretaker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(caretaker, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(caretaker, "is_due", fail)
     with caplog.at_level(logging.WARNING):
         another = Caretaker(worker.caretaker._app)
