@@ -4,16 +4,19 @@
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis import Redis
+from redis.exceptions import RedisError
 
 from pipeline.boundary import KEPT_BYTES
 from pipeline.errors import SettingError
@@ -24,11 +27,20 @@ PREFIX = "GRAPHINATOR_"
 
 #: Settings that hold or may hold a secret: never shown, and readable from a file named by `<variable>_FILE`.
 SECRETS = frozenset({"neo4j_password", "redis_url"})
+#: Settings that no message shows: a wrong address may have a password in it.
+_UNSHOWN = SECRETS | {"neo4j_uri"}
 
 
-def _below(variable: str, fallback: str) -> Callable[[], Path]:
+def _below(base: str, fallback: str, name: str) -> Callable[[], Path]:
     """A default folder below an XDG base directory."""
-    return lambda: Path(os.environ.get(variable) or Path.home() / fallback) / "graphinator"
+
+    def folder() -> Path:
+        try:
+            return Path(os.environ.get(base) or Path.home() / fallback) / "graphinator"
+        except RuntimeError:
+            raise SettingError(f"{variable(name)} is not set, and neither is HOME: set one of them") from None
+
+    return folder
 
 
 def _shown(default: str) -> dict[str, Any]:
@@ -51,12 +63,12 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=_below("XDG_DATA_HOME", ".local/share"),
+        default_factory=_below("XDG_DATA_HOME", ".local/share", "home"),
         description="folder of the embedded stack: its data, logs, password",
         json_schema_extra=_shown("~/.local/share/graphinator"),
     )
     cache: Path = Field(
-        default_factory=_below("XDG_CACHE_HOME", ".cache"),
+        default_factory=_below("XDG_CACHE_HOME", ".cache", "cache"),
         description="folder of the downloaded Neo4j jars, shared by all homes",
         json_schema_extra=_shown("~/.cache/graphinator"),
     )
@@ -148,18 +160,22 @@ class Settings(BaseSettings):
     @field_validator("home", "cache")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
-        return path.expanduser().absolute()
+        return _expanded(path).absolute()
 
     @field_validator("neo4j_uri")
     @classmethod
     def _bolt(cls, uri: str | None) -> str | None:
-        schemes = {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")}
-        return _address(uri, schemes)
+        if uri is not None:
+            schemes = {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")}
+            _check_bolt(_address(uri, schemes))
+        return uri
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, url: str | None) -> str | None:
-        return _address(url, {"redis", "rediss"})
+        if url is not None:
+            _check_redis(url, _address(url, {"redis", "rediss"}))
+        return url
 
     @model_validator(mode="after")
     def _budgets(self) -> Self:
@@ -205,23 +221,59 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def _address(value: str | None, schemes: set[str]) -> str | None:
-    if value is None:
-        return None
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        msg = f"there is no home folder of {path.parts[0]}"
+        raise ValueError(msg) from None
+
+
+def _address(value: str, schemes: set[str]) -> SplitResult:
     if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         msg = f"should start with {', '.join(f'{scheme}://' for scheme in sorted(schemes))}"
         raise ValueError(msg)
     try:
         parts = urlsplit(value)
-        is_whole = bool(parts.hostname) and parts.port != 0
+        whole = parts if parts.hostname and parts.port != 0 else None
     except ValueError:
-        is_whole = False
-    if not is_whole:
+        whole = None
+    if whole is None:
         # Nothing of the value: a password with a slash in it would be taken for the port.
         scheme = value.partition(":")[0]
         msg = f"should be {scheme}://host:port, the port a number from 1 to 65535 (in a password, / is %2F)"
         raise ValueError(msg)
-    return value
+    return whole
+
+
+def _check_bolt(parts: SplitResult) -> None:
+    """Refuse what the driver would."""
+    if "@" in parts.netloc:
+        msg = f"holds a user: that is {variable('neo4j_user')}, the password {variable('neo4j_password')}"
+        raise ValueError(msg)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    is_routed = parts.scheme.startswith("neo4j")
+    if parts.query and not (
+        is_routed and all(value for _, value in options) and len(dict(options)) == len(options)
+    ):
+        allowed = "name=value, each name once" if is_routed else f"nothing with {parts.scheme}://"
+        msg = f"what follows ? should be {allowed}"
+        raise ValueError(msg)
+
+
+def _check_redis(url: str, parts: SplitResult) -> None:
+    """Refuse what redis-py or kombu would, or would take for something else."""
+    if not re.fullmatch(r"/?\d*", parts.path) or parts.fragment:
+        msg = f"should be {parts.scheme}://host:port/database, the database a number"
+        raise ValueError(msg)
+    try:
+        Redis.from_url(url).connection_pool.make_connection()
+        is_known = all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    except (RedisError, TypeError, ValueError):
+        is_known = False
+    if not is_known:
+        msg = "what follows ? should be options of TLS, such as rediss://host:port/0?ssl_ca_certs=FILE"
+        raise ValueError(msg)
 
 
 def _refuse_unknown() -> None:
@@ -243,9 +295,11 @@ def _secret_files() -> Iterator[tuple[str, str]]:
         if os.environ.get(variable(name)):
             raise SettingError(f"{variable(name)} and {file_variable} are both set; keep one")
         try:
-            secret = Path(path).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
+            secret = _expanded(Path(path)).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise SettingError(f"{file_variable}: cannot read {path}: not text") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise SettingError(f"{file_variable}: cannot read {path}: {reason}") from None
         if not secret:
             raise SettingError(f"{file_variable}: {path} is empty")
@@ -259,7 +313,7 @@ def _first_line(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     value = (
         ""
-        if name in SECRETS or error["type"] == "extra_forbidden"
+        if name in _UNSHOWN or error["type"] == "extra_forbidden"
         else f"={os.environ.get(variable(name), '')}"
     )
     return f"{variable(name)}{value}: {reason}"

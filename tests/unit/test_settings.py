@@ -1,6 +1,7 @@
 """A wrong setting is one line that names its variable, before anything starts."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("NEO4J_URI", "bolt://[::1", "bolt://host:port"),
         ("REDIS_URL", "redis://host:abc/0", "redis://host:port"),
         ("REDIS_URL", "redis://:6379/0", "redis://host:port"),
+        ("REDIS_URL", "redis://h/abc", "the database a number"),
+        ("REDIS_URL", "redis://h/0/1", "the database a number"),
+        ("REDIS_URL", "redis://h/0#1", "the database a number"),
+        ("REDIS_URL", "redis://h:1/0?foo=1", "options of TLS"),
+        ("REDIS_URL", "redis://h:1/0?socket_timeout=x", "options of TLS"),
+        ("REDIS_URL", "redis://h:1/0?socket_timeout=5", "options of TLS"),
+        ("REDIS_URL", "redis://h:1/0?ssl_ca_certs=ca.pem", "options of TLS"),
+        ("REDIS_URL", "rediss://h:1/0?ssl_cert_reqs=maybe", "options of TLS"),
+        ("NEO4J_URI", "bolt://h:1?a=b", "nothing with bolt://"),
+        ("NEO4J_URI", "neo4j://h?a=1&a=2", "each name once"),
+        ("NEO4J_URI", "neo4j://h?a=", "each name once"),
+        ("HOME", "~nouser/x", "no home folder of ~nouser"),
+        ("CACHE", "~nouser/x", "no home folder of ~nouser"),
+        ("REDIS_URL_FILE", "~nouser/x", "no home folder of ~nouser"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -48,6 +63,36 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
     assert str(raised.value).startswith(f"GRAPHINATOR_{name}")
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://host"),
+        ("REDIS_URL", "redis://user:word@host:6379/"),
+        ("REDIS_URL", "rediss://host:6379/15?ssl_ca_certs=ca.pem&ssl_cert_reqs=required"),
+        ("NEO4J_URI", "neo4j+s://host"),
+        ("NEO4J_URI", "neo4j://host:7687?region=eu&policy=a"),
+    ],
+)
+def test_what_the_clients_take_is_taken(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"GRAPHINATOR_{name}", value)
+    settings = load_settings()
+    assert getattr(settings, name.lower()) == value
+
+
+def test_without_a_home_folder_the_variable_to_set_is_named(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        environment.delenv(name, raising=False)
+    environment.setattr(pwd, "getpwuid", {}.__getitem__)  # a user without an entry
+    with pytest.raises(SettingError, match=r"^GRAPHINATOR_HOME is not set, and neither is HOME"):
+        load_settings()
+    with pytest.raises(SettingError, match=r"^GRAPHINATOR_CACHE is not set, and neither is HOME"):
+        load_settings(home=tmp_path)
+    environment.setenv("GRAPHINATOR_CACHE", str(tmp_path))
+    assert load_settings(home=tmp_path).cache == tmp_path
 
 
 def test_the_limits_of_dumps_are_settings(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,6 +116,16 @@ def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.
     for wrong in ("http://:swordfish@host", "redis://:swordfish/x@host:6379/0"):
         environment.setenv("GRAPHINATOR_REDIS_URL", wrong)
         with pytest.raises(SettingError) as raised:
+            load_settings()
+        assert "swordfish" not in str(raised.value)
+    environment.delenv("GRAPHINATOR_REDIS_URL")
+    for wrong in (
+        "bolt://neo4j:swordfish@host:7687",
+        "http://neo4j:swordfish@host",
+        "bolt://u:swordfish/x@h:1",
+    ):
+        environment.setenv("GRAPHINATOR_NEO4J_URI", wrong)
+        with pytest.raises(SettingError, match=r"^GRAPHINATOR_NEO4J_URI: ") as raised:
             load_settings()
         assert "swordfish" not in str(raised.value)
 
