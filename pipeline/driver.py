@@ -207,14 +207,6 @@ class Driver:
             await self._wait_for_server()
         return self._driver.session(database=database, **config)
 
-    async def answers(self) -> bool:
-        """Whether the server lets us in now; raises GraphRejected where it refuses to, such as for a wrong password."""
-        try:
-            await self._ask()
-        except GraphUnavailable:
-            return False
-        return True
-
     async def _wait_for_server(self) -> None:
         asking = AsyncRetrying(
             retry=retry_if_exception_type(GraphUnavailable),
@@ -223,15 +215,16 @@ class Driver:
             reraise=True,
         )
         try:
-            await asking(self._ask)
+            await asking(self.ask)
         except GraphUnavailable as error:
             waited = f"{self._connection_timeout_seconds:g} s"
-            raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}") from error
+            reason = str(error).removeprefix("Neo4j: ")
+            raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}: {reason}") from error
 
-    async def _ask(self) -> None:
-        """Ask whether the server answers now, raising GraphUnavailable if not; who comes meanwhile takes that answer.
+    async def ask(self) -> None:
+        """Ask once whether the server lets us in now; who comes meanwhile takes that answer.
 
-        An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
+        Raises GraphUnavailable if it does not answer, GraphRejected where it refuses to, such as for a wrong password. An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
         """
 
         async def attempt() -> None:

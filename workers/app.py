@@ -66,7 +66,7 @@ def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
 def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         raise SettingError(
-            "where is Redis? Start the embedded stack with `graphinator up`, or set GRAPHINATOR_REDIS_URL"
+            "GRAPHINATOR_REDIS_URL is not set, and the embedded stack is not running: set it, or start that with `graphinator up`"
         )
     return settings.redis_url
 

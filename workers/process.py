@@ -9,7 +9,7 @@ from celery.worker import WorkController
 from redis.exceptions import RedisError
 
 from pipeline.driver import Driver
-from pipeline.errors import GraphinatorError, SettingError
+from pipeline.errors import GraphinatorError, GraphUnavailable, SettingError
 from pipeline.schema import create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
 from workers.batch_size import BatchSize
@@ -68,8 +68,10 @@ class WorkerProcess:
                 logger.warning(danger)
         except RedisError as error:
             logger.warning("Redis does not answer yet: %s", error)
-        if not self.loop.run(self.loop.resource.answers()):
-            logger.warning("Neo4j does not answer yet: its work waits")
+        try:
+            self.loop.run(self.loop.resource.ask())
+        except GraphUnavailable as error:
+            logger.warning("Neo4j does not answer yet, its work waits: %s", error)
 
     def driver(self) -> Driver:
         """The driver of the graph; the first call creates the schema, for which it waits for Neo4j."""
@@ -90,14 +92,20 @@ def this_process() -> WorkerProcess:
     return _process
 
 
-def open_driver(settings: Settings) -> Driver:
+def open_driver(settings: Settings, *, patience_seconds: float = 60.0) -> Driver:
     """A driver for the graph of these settings; use it as an asynchronous context manager."""
-    if settings.neo4j_uri is None or settings.neo4j_password is None:
+    if settings.neo4j_uri is None:
         raise SettingError(
-            "where is Neo4j? Start the embedded stack with `graphinator up`, "
-            "or set GRAPHINATOR_NEO4J_URI and GRAPHINATOR_NEO4J_PASSWORD"
+            "GRAPHINATOR_NEO4J_URI is not set, and the embedded stack is not running: set it, or start that with `graphinator up`"
         )
-    return Driver(settings.neo4j_uri, settings.neo4j_user, settings.neo4j_password)
+    if settings.neo4j_password is None:
+        raise SettingError("GRAPHINATOR_NEO4J_PASSWORD is not set, nor GRAPHINATOR_NEO4J_PASSWORD_FILE")
+    return Driver(
+        settings.neo4j_uri,
+        settings.neo4j_user,
+        settings.neo4j_password,
+        connection_timeout_seconds=patience_seconds,
+    )
 
 
 @signals.worker_init.connect
@@ -108,9 +116,10 @@ def start(sender: WorkController, **_: object) -> None:
         try:
             process = WorkerProcess(sender.app)
             process.start()
-        except GraphinatorError as error:
-            # Celery goes on after any other exception: the worker would take messages and fail each one.
-            raise SystemExit(f"Error: {error}") from error
+        except Exception as error:
+            # Celery goes on after any exception but this: the worker would take messages and fail each one.
+            text = str(error) if isinstance(error, GraphinatorError) else f"{type(error).__name__}: {error}"
+            raise SystemExit(f"Error: {' '.join(text.split())}") from error
         _process = process
         gc.freeze()
         gc.set_threshold(_COLLECTED_OBJECTS)

@@ -101,7 +101,7 @@ COROUTINES: dict[Kind, frozenset[str]] = {
             "verify_connectivity",
         }
     ),
-    Kind.WRAPPER: frozenset({"answers", "close", "session"}),
+    Kind.WRAPPER: frozenset({"ask", "close", "session"}),
     Kind.SOME_DRIVER: frozenset({"close", "execute_query", "verify_connectivity"}),
     Kind.SESSION: frozenset(
         {"begin_transaction", "close", "execute_read", "execute_write", "last_bookmarks", "run"}

@@ -97,11 +97,36 @@ def test_what_other_apps_start_is_none_of_ours() -> None:
         process.this_process()
 
 
-def test_a_worker_without_a_server_in_its_settings_does_not_start(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"redis_url": None}, r"^Error: GRAPHINATOR_REDIS_URL is not set, and the embedded stack"),
+        ({"neo4j_uri": None}, r"^Error: GRAPHINATOR_NEO4J_URI is not set, and the embedded stack"),
+        ({"neo4j_password": None}, r"^Error: GRAPHINATOR_NEO4J_PASSWORD is not set"),
+        # Whatever the reason: a worker that went on would take messages and fail each one.
+        ({"neo4j_uri": "bolt://h?a=b"}, r"^Error: ConfigurationError: .*"),
+        ({"redis_url": "redis://h/0?foo=1"}, r"^Error: TypeError: .*foo"),
+    ],
+)
+def test_a_worker_that_cannot_reach_its_servers_does_not_start(
+    settings: Settings, wrong: dict[str, str | None], line: str
+) -> None:
     app = GraphinatorApp("tests", set_as_current=False)
-    app.settings = settings.model_copy(update={"redis_url": None})
-    with pytest.raises(SystemExit, match="where is Redis"):
+    app.settings = settings.model_copy(update=wrong)
+    with pytest.raises(SystemExit, match=line) as ended:
         process.start(cast("WorkController", SimpleNamespace(app=app)))
+    assert "\n" not in str(ended.value)
+
+
+def test_a_worker_whose_neo4j_is_away_says_why_and_starts(
+    settings: Settings, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = GraphinatorApp("tests", set_as_current=False)
+    app.settings = settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"})
+    worker = process.WorkerProcess(app)
+    worker.start()
+    worker.stop()
+    assert "Neo4j does not answer yet, its work waits: Neo4j: Couldn't connect to 127.0.0.1:9" in caplog.text
 
 
 def test_messages_that_outlive_their_batch_do_nothing(batches: Batches) -> None:
