@@ -190,6 +190,16 @@ def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo)
     assert len(left_over(stack.home)) == 2
 
 
+def test_a_worker_that_is_told_to_end_at_once_does_not_wait_for_work_that_it_has_not(stack: Stack) -> None:
+    try:
+        stack.up(workers=1)
+        idle = processes(stack)[-1]
+        idle.send_signal(signal.SIGQUIT)
+        assert psutil.wait_procs([idle], timeout=30)[0] == [idle]
+    finally:
+        stack.up(workers=0)
+
+
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     with own_stack(tmp_path) as stack:
         broken = tmp_path / "valkey" / "appendonlydir" / "appendonly.aof.manifest"
