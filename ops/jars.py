@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import jgo
 from jgo.maven import Artifact, MavenContext
 
@@ -159,5 +160,11 @@ def lock(path: Path = LOCK) -> int:
     return len(set(lines))
 
 
+@click.command()
+def main() -> None:
+    """Write neo4j.lock again: all jars that the roots need, with their checksums."""
+    click.echo(f"{LOCK.name}: {lock()} jars")
+
+
 if __name__ == "__main__":
-    print(f"{LOCK.name}: {lock()} jars")  # noqa: T201 - saying what was locked is what running this module is for
+    main()

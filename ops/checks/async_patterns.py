@@ -8,10 +8,11 @@ purpose, such as one of a test that the driver refuses it, says so: `# wrong on 
 
 import io
 import re
-import sys
 import tokenize
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import click
 
 from ops.checks import blocking_rules, driver_rules, lifetime_rules, mock_rules
 from ops.checks.module import Finding, Module
@@ -44,20 +45,18 @@ def modules(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Check the files and folders named; returns the exit code."""
-    if not arguments:
-        sys.stderr.write(f"{__doc__}")
-        return 2
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.pass_context
+def main(ctx: click.Context, paths: tuple[Path, ...]) -> None:
+    """Check Python files, and those below folders; ends with 1 if anything is wrong."""
     findings = [
-        (path, finding)
-        for path in modules(map(Path, arguments))
-        for finding in check(path.read_text(encoding="utf-8"))
+        (path, finding) for path in modules(paths) for finding in check(path.read_text(encoding="utf-8"))
     ]
     for path, finding in findings:
-        sys.stdout.write(f"{path}:{finding.line}: {finding.code} {finding.message}\n")
-    return 1 if findings else 0
+        click.echo(f"{path}:{finding.line}: {finding.code} {finding.message}")
+    ctx.exit(1 if findings else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -9,13 +9,14 @@ docs/async-mutants.md (only where all were made). Exits with 1 if one of them we
 
 import os
 import queue
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import click
 
 from ops.checks.mutant_table import Outcome, render
 from ops.checks.mutations import Mutation, mutations
@@ -91,8 +92,17 @@ class Trial:
             return copy.first_failure([*_OPTIONS, "-k", "not fake", *files], TESTS_SECONDS)
 
 
-def main(parts: Sequence[str]) -> int:
-    """Try all mutants and write the page; returns the exit code."""
+@click.command()
+@click.argument("parts", metavar="[PART]...", nargs=-1)
+@click.pass_context
+def main(ctx: click.Context, parts: tuple[str, ...]) -> None:
+    """Try all mutants, or those of modules whose name contains a PART, and write the page if all were tried.
+
+    Ends with 1 if one of them went unnoticed.
+    """
+    for part in parts:
+        if not any(part in module for module in modules(ROOT)):
+            raise click.BadParameter(f"no module's name contains {part}", param_hint="PART")
     began = time.monotonic()
     wanted = all_mutations(ROOT, parts)
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
@@ -107,13 +117,11 @@ def main(parts: Sequence[str]) -> int:
                 stack.down()
     survivors = [outcome for outcome in outcomes if outcome.survives]
     for outcome in survivors:
-        sys.stdout.write(f"unnoticed: {' | '.join(outcome.mutation.key)}: {outcome.static}, {outcome.test}\n")
-    sys.stdout.write(
-        f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s, {len(survivors)} unnoticed\n"
-    )
+        click.echo(f"unnoticed: {' | '.join(outcome.mutation.key)}: {outcome.static}, {outcome.test}")
+    click.echo(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s, {len(survivors)} unnoticed")
     if not parts:
         PAGE.write_text(render(outcomes), encoding="utf-8")
-    return 1 if survivors else 0
+    ctx.exit(1 if survivors else 0)
 
 
 def _try(wanted: Sequence[Mutation], folder: Path, environment: Mapping[str, str]) -> list[Outcome]:
@@ -125,7 +133,7 @@ def _try(wanted: Sequence[Mutation], folder: Path, environment: Mapping[str, str
             outcomes = []
             for outcome in pool.map(trial.outcome, wanted):
                 outcomes.append(outcome)
-                sys.stderr.write(f"\r{len(outcomes)} of {len(wanted)}")
+                click.echo(f"\r{len(outcomes)} of {len(wanted)}", nl=False, err=True)
             trial.check(outcomes)
             return outcomes
         finally:
@@ -134,4 +142,4 @@ def _try(wanted: Sequence[Mutation], folder: Path, environment: Mapping[str, str
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import neo4j
 import pytest
+from click.testing import CliRunner
 
 from ops.checks.async_patterns import check, main
 from ops.checks.kinds import COROUTINES, Kind
@@ -43,7 +44,10 @@ def test_every_code_has_examples() -> None:
 
 
 def test_nothing_is_found_in_this_project() -> None:
-    assert main([str(ROOT / folder) for folder in ("pipeline", "workers", "ops", "tests")]) == 0
+    found = CliRunner().invoke(
+        main, [str(ROOT / folder) for folder in ("pipeline", "workers", "ops", "tests")]
+    )
+    assert (found.output, found.exit_code) == ("", 0)
 
 
 def test_a_line_that_is_wrong_on_purpose_must_be_wrong() -> None:
@@ -61,6 +65,12 @@ def test_the_command_prints_where_and_what_and_fails(tmp_path: Path) -> None:
     wrong.write_text("")
     assert subprocess.run([*command, wrong], capture_output=True, cwd=ROOT, check=False).returncode == 0
     assert subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == 2
+    lost = subprocess.run(
+        [*command, tmp_path / "lost.py"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert lost.returncode == 2
+    assert "lost.py' does not exist" in lost.stderr
+    assert "Traceback" not in lost.stderr
 
 
 @pytest.mark.parametrize(

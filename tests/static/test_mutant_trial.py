@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from ops.checks.mutants import Trial, all_mutations
+from ops.checks.mutants import Trial, all_mutations, main
 from ops.checks.project_copy import Copy, Relevance
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +92,16 @@ def test_a_module_that_cannot_be_imported_is_one_that_fails(copy: Copy) -> None:
 def test_tests_that_cannot_be_run_prove_nothing(copy: Copy) -> None:
     with pytest.raises(RuntimeError, match="no tests could be run"):
         copy.first_failure(["tests/unit/test_of_another_project.py"], 60.0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "exit_code", "said"),
+    [("--help", 0, "those of modules whose name contains a PART"), ("pipline", 2, "name contains pipline")],
+)
+def test_help_and_an_unknown_part_start_nothing(
+    tmp_path: Path, argument: str, exit_code: int, said: str
+) -> None:
+    ended = CliRunner(env={"GRAPHINATOR_TEST_HOME": str(tmp_path / "home")}).invoke(main, [argument])
+    assert ended.exit_code == exit_code
+    assert said in " ".join(ended.output.split())
+    assert not (tmp_path / "home").exists()

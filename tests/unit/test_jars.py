@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from typing_extensions import override
 
-from ops.jars import ROOTS, Jar, install, read_lock
+from ops.jars import LOCK, ROOTS, Jar, install, main, read_lock
 from pipeline.errors import StackError
 
 
@@ -148,3 +149,10 @@ def test_two_installers_at_once_download_each_jar_once(tmp_path: Path, repositor
         thread.join()
     assert len([path for path in repository.asked if path.endswith(".jar")]) == 20
     assert len(list(tmp_path.rglob("*.jar"))) == 20
+
+
+@pytest.mark.parametrize(("argument", "exit_code"), [("--help", 0), ("no-such-thing", 2)])
+def test_the_lock_is_written_only_by_a_command_without_arguments(argument: str, exit_code: int) -> None:
+    before = LOCK.stat().st_mtime_ns
+    assert CliRunner().invoke(main, [argument]).exit_code == exit_code
+    assert LOCK.stat().st_mtime_ns == before
