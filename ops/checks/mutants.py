@@ -4,7 +4,7 @@
 
 Makes every wrong version of `pipeline` and `workers` that `mutations` knows (with arguments: those of modules whose
 name contains one of them), runs the static checks and the tests that can notice it, and writes what found it to
-docs/async-mutants.md (only where all were made). Exits with 1 if one of them went unnoticed.
+docs/async-mutants.md, in which other modules' rows stay. Exits with 1 if one of them went unnoticed.
 """
 
 import os
@@ -96,7 +96,7 @@ class Trial:
 @click.argument("parts", metavar="[PART]...", nargs=-1)
 @click.pass_context
 def main(ctx: click.Context, parts: tuple[str, ...]) -> None:
-    """Try all mutants, or those of modules whose name contains a PART, and write the page if all were tried.
+    """Try all mutants, or those of modules whose name contains a PART, and write what became of them to the page.
 
     Ends with 1 if one of them went unnoticed.
     """
@@ -119,8 +119,7 @@ def main(ctx: click.Context, parts: tuple[str, ...]) -> None:
     for outcome in survivors:
         click.echo(f"unnoticed: {' | '.join(outcome.mutation.key)}: {outcome.static}, {outcome.test}")
     click.echo(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s, {len(survivors)} unnoticed")
-    if not parts:
-        PAGE.write_text(render(outcomes), encoding="utf-8")
+    PAGE.write_text(render(outcomes, modules(ROOT), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     ctx.exit(1 if survivors else 0)
 
 
