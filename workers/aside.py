@@ -7,14 +7,14 @@ from workers.batches import Meta
 from workers.claims import Claim
 from workers.process import WorkerProcess
 from workers.quarantine import entry_id
-from workers.runs import INGEST, Tally
+from workers.runs import UPSTREAM, Tally
 
 logger = logging.getLogger(__name__)
 
 
 def run_of(batch: str, meta: Meta) -> str:
     """What counts as one attempt at a record: the load of a dump, or a batch from the inbox, whose run never ends."""
-    return batch if meta.source == INGEST else meta.run
+    return batch if meta.source == UPSTREAM else meta.run
 
 
 def set_aside(worker: WorkerProcess, meta: Meta, rejected: list[Rejected], run: str) -> None:

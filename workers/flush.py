@@ -9,7 +9,7 @@ from pipeline.model import Chunk
 from workers.batches import Meta
 from workers.blobs import pack
 from workers.inbox import Inbox, Taken, Waiting
-from workers.runs import INGEST
+from workers.runs import UPSTREAM
 from workers.sender import Sender
 from workers.settings import Settings
 
@@ -23,7 +23,7 @@ def flush(sender: Sender, settings: Settings, *, everything: bool) -> None:
     for record_type, waiting in inbox.waiting().items():
         if not everything and not _is_due(waiting, settings):
             continue
-        run = f"{INGEST}-{record_type}"
+        run = f"{UPSTREAM}-{record_type}"
         # What is accepted meanwhile waits for the next time.
         left = waiting.records
         while (
@@ -34,7 +34,7 @@ def flush(sender: Sender, settings: Settings, *, everything: bool) -> None:
             records = [record for piece in taken.pieces for record in piece.records]
             left -= len(ids)
             chunk = Chunk(record_type, [-1] * len(ids), ids, records)
-            meta = Meta(record_type, run, INGEST, 1)
+            meta = Meta(record_type, run, UPSTREAM, 1)
             batch = f"{run}-{secrets.token_hex(8)}"
             sender.send(batch, meta, [pack(chunk)], set(ids), also=partial(_take, sender, taken))
 

@@ -25,8 +25,8 @@ from workers.replies import PREFIX, bytes_of, optional_bytes, text_of_all
 #: Held by the one load that runs; expires soon after its process has gone.
 LOCK = PREFIX + "load"
 RUNS = PREFIX + "runs"
-#: The beginning of the names of upstream tasks' runs.
-INGEST = "ingest"
+#: The source of records that upstream tasks hand over, and the beginning of the names of their runs.
+UPSTREAM = "ingest"
 
 #: What is known of a run goes after this long.
 RUN_EXPIRY_SECONDS = 30 * 24 * 3600
@@ -113,6 +113,8 @@ class Run:
     about: About | None = None
     #: Records read from the dump so far.
     read: int = 0
+    #: Records that the quarantine had no space for; those of a dump are among its problems.
+    not_kept: int = 0
     ending: Ending | None = None
 
 
@@ -182,10 +184,12 @@ class Runs:
             if "about" in stored:
                 yield _run(run, stored, holder)
         for record_type in RecordType:
-            run = f"{INGEST}-{record_type}"
-            tally = _tally(self._fields(run))
-            if tally.read:
-                yield Run(run, record_type, State.RUNNING, tally, read=tally.read)
+            run = f"{UPSTREAM}-{record_type}"
+            stored = self._fields(run)
+            tally = _tally(stored)
+            if tally.read or "not_kept" in stored:
+                not_kept = int(stored.get("not_kept", 0))
+                yield Run(run, record_type, State.RUNNING, tally, read=tally.read, not_kept=not_kept)
 
     def _fields(self, run: str) -> dict[str, bytes]:
         fields = self._redis.hgetall(key_of(run))
@@ -215,7 +219,7 @@ def _run(name: str, stored: dict[str, bytes], holder: bytes | None) -> Run:
         state = State.RUNNING if "read" in stored else State.WAITING
     else:
         state = State.STALLED
-    return Run(name, about.record_type, state, _tally(stored), about, read, ending)
+    return Run(name, about.record_type, state, _tally(stored), about, read, ending=ending)
 
 
 def _tally(stored: dict[str, Any]) -> Tally:

@@ -32,8 +32,7 @@ from workers.claims import Claim, holding
 from workers.inbox import InboxFull
 from workers.loop import LoopStopped
 from workers.process import WorkerProcess, this_process
-from workers.runs import INGEST as INGEST_SOURCE
-from workers.runs import Tally
+from workers.runs import UPSTREAM, Tally
 from workers.steps import Outcome
 from workers.writes import remove, write
 
@@ -135,7 +134,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             gc.collect()
         if refused:
             tally = set_aside_refused(worker, batch, meta, refused, tally)
-        if meta.source == INGEST_SOURCE:
+        if meta.source == UPSTREAM:
             release(worker, batch, meta, claim)
         worker.batches.complete(batch, meta.run, tally)
         return tally.as_dict()
@@ -159,8 +158,8 @@ def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
     worker.inbox.add(call, type_, accepted, redelivered=redelivered)
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
-        meta = Meta(type_, f"{INGEST_SOURCE}-{type_}", INGEST_SOURCE, 0)
-        set_aside(worker, meta, refused, f"{INGEST_SOURCE}-{call}")
+        meta = Meta(type_, f"{UPSTREAM}-{type_}", UPSTREAM, 0)
+        set_aside(worker, meta, refused, f"{UPSTREAM}-{call}")
         raise RecordsRefused(refusal(outcomes))
     return {"record_type": type_.value, "accepted": len(accepted)}
 
@@ -179,7 +178,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
     if meta is not None:
         reason = _reason(error)
         logger.error("batch %s failed: %s", batch, reason)
-        if meta.source == INGEST_SOURCE:
+        if meta.source == UPSTREAM:
             # Nobody will hand these records over again.
             try:
                 chunk = batches.chunk(batch, 0)
