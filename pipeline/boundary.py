@@ -104,7 +104,8 @@ def _pass(
 ) -> Stretch | None:
     """Move to the first token that, with the bytes before it, is accepted; None at the end of the file.
 
-    Raw text of more than `limit` bytes is cut to what is kept.
+    The white space before it is left, which tells where a record begins. Raw text of more than `limit` bytes is cut
+    to what is kept.
     """
     position = window.position
     most_kept = min(limit, KEPT_BYTES)
@@ -113,9 +114,10 @@ def _pass(
     while True:
         for found in token.finditer(window.data, window.at + offset):
             at = found.start()
-            if accepts(found[0], window.data[max(window.at, at - GAP_BYTES) : at]):
+            before = window.data[max(window.at, at - GAP_BYTES) : at]
+            if accepts(found[0], before):
                 raw = window.data[window.at : at] if kept is None else kept
-                window.at = at
+                window.at = at - len(before) + len(before.rstrip(SPACES))
                 size = at + window.start - position
                 return Stretch(position, size, raw.rstrip(SPACES) if size <= limit else raw[:most_kept])
         offset = max(offset, len(window.data) - window.at - _LONGEST_TOKEN)

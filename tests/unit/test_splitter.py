@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from random import Random
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pipeline.inflate import ReadError
 from pipeline.model import RecordType
@@ -141,6 +143,55 @@ def test_a_record_without_an_end_is_set_aside_in_a_file_of_one_line() -> None:
     assert first.raw == b"<release id='1'><release id='2'></release>"
     assert first.reason == "<release> has no end tag of its own"
     assert second == Piece(52, b"<release id='3'></release>")
+
+
+@pytest.mark.parametrize("first", [b"<label><id>1</id>", b"<label><id>1</id>%b</label>" % (b"x" * 99), b"x"])
+def test_behind_what_is_set_aside_a_record_still_stands_on_a_line_of_its_own(first: bytes) -> None:
+    # What stands before a record without an end tells where the next one begins.
+    lines = [first, b"<label><id>2</id>", b"<label><id>3</id></label>", b"<label><id>4</id></label>"]
+    xml = b"<labels>\n  %b\n</labels>" % b"\n  ".join(lines)
+    for block in (1, 7, 1 << 20):
+        pieces = pieces_of(xml, block, limit=80)
+        assert [piece.raw for piece in pieces] == [first[:80], *lines[1:]]
+        assert [piece.reason is None for piece in pieces] == [False, False, True, True]
+
+
+GOOD = [
+    b"<label><id>%d</id><name>n</name></label>",
+    b"<label ><id>%d</id></label >",
+    b"<label><id>%d</id><!-- <label> --></label>",
+    b"<label><id>%d</id><sublabels><label id='9'>x</label><label id='8'/></sublabels></label>",
+    b"<label><id>%d</id><profile>a\nb <![CDATA[<label>]]></profile></label>",
+]
+NOT_GOOD = [
+    b"<label><id>%d</id><name>",
+    b"<label><id>%d</id></labe>",
+    b"<label><id>%d</id><sublabels><label id='9'></sublabels></label>",
+    b"<label id='%d",
+    b"<label><id>%d</id><?p </label>",
+    b"<label><id>%d</id>" + b"y" * 900 + b"</label>",
+    b"junk %d",
+    b"<junk>%d</junk>",
+    b"<!-- %d -->",
+    b"<?p %d?>",
+]
+
+
+@hypothesis.settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@hypothesis.given(
+    lines=st.lists(
+        st.sampled_from([(raw, True) for raw in GOOD] + [(raw, False) for raw in NOT_GOOD]), max_size=8
+    ),
+    gap=st.sampled_from([b"\n", b"\n  ", b"\r\n\t", b"\n" + b" " * 200]),
+    block=st.sampled_from([7, 64, 1 << 20]),
+)
+def test_no_good_record_on_a_line_of_its_own_is_lost_beside_others(
+    lines: list[tuple[bytes, bool]], gap: bytes, block: int
+) -> None:
+    numbered = [(raw % number, is_good) for number, (raw, is_good) in enumerate(lines, 1)]
+    xml = b"<labels>%b\n</labels>" % b"".join(gap + raw for raw, _ in numbered)
+    found = [piece.raw for piece in pieces_of(xml, block, limit=600) if piece.reason is None]
+    assert [raw for raw, is_good in numbered if is_good] == found
 
 
 def test_the_last_record_without_an_end_is_set_aside_up_to_the_end_of_the_root() -> None:
