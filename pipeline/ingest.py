@@ -16,6 +16,8 @@ from pipeline.xml import MAX_INTEGER, MalformedError
 
 #: Refused records that an error message names.
 MOST_TOLD = 5
+# No JSON, no UTF-8, or too deep.
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class RecordsRefused(GraphinatorError):
@@ -84,7 +86,7 @@ def accept_raw(
         return _accept_xml(record_type, raw, max_record_bytes)
     try:
         return accept(record_type, msgspec.json.decode(raw), max_record_bytes)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         return Refused(str(error), raw)
 
 
@@ -94,7 +96,7 @@ def legible_id(record_type: RecordType, raw: bytes) -> int | None:
         if not is_plain(raw):
             return identity(record_type, raw)
         id_ = msgspec.json.decode(raw).get("id")
-    except (IdentityError, msgspec.DecodeError, RecursionError):
+    except (IdentityError, *_UNDECODABLE):
         return None
     return id_ if type(id_) is int and 0 < id_ <= MAX_INTEGER else None
 

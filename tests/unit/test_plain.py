@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.fingerprint import fingerprint
-from pipeline.ingest import Accepted, Refused, accept
+from pipeline.ingest import Accepted, Refused, accept, accept_raw
 from pipeline.model import RecordType
 from pipeline.records import parse, to_row
 from pipeline.splitter import MAX_RECORD_BYTES
@@ -159,6 +159,14 @@ def test_half_of_a_surrogate_pair_spoils_its_own_record_only(value: object, reas
     refused = accept(RecordType.LABELS, value)
     assert isinstance(refused, Refused)
     assert reason in refused.reason
+    assert refused.raw == raw
+
+
+def test_what_looks_like_a_dictionary_and_is_not_utf8_is_refused() -> None:
+    raw = b'{"id": 1, "name": "\xff"}'
+    refused = accept_raw(RecordType.LABELS, raw)
+    assert isinstance(refused, Refused)
+    assert "can't decode byte 0xff" in refused.reason
     assert refused.raw == raw
 
 
