@@ -8,6 +8,7 @@ from typing import Self
 from pipeline.errors import DumpError
 from pipeline.identity import IdentityError, identity
 from pipeline.inflate import BLOCK_BYTES, INFLATE_RATIO, ReadError, Source
+from pipeline.ingest import legible_id
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.prolog import read_prolog
 from pipeline.splitter import MAX_RECORD_BYTES, Piece, Splitter
@@ -96,6 +97,14 @@ class Dump:
         if self._read == 1:
             return "the one record before that was read"
         return f"the {self._read:,} records before that were read"
+
+
+def ids_in(chunk: Chunk) -> Iterator[int]:
+    """The ids of a chunk's records, and of those set aside where they are legible."""
+    yield from chunk.ids
+    for rejected in chunk.rejected:
+        if (number := legible_id(chunk.record_type, rejected.raw)) is not None:
+            yield number
 
 
 def open_dump(

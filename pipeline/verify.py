@@ -9,6 +9,7 @@ from pyroaring import BitMap64
 
 from pipeline.cypher import statement
 from pipeline.driver import Bulk, Driver, graph_errors
+from pipeline.dump import ids_in
 from pipeline.errors import GraphinatorError
 from pipeline.fingerprint import fingerprint
 from pipeline.links import OWN_TYPES, SHARED, Link, link_of, links_of
@@ -79,7 +80,7 @@ class Verification:
         Raises GraphUnavailable, GraphRejected, or TooDifferent.
         """
         found, shared = await _read(driver, self._record_type, chunk.ids)
-        self._ids.update(chunk.ids)
+        self._ids.update(ids_in(chunk))
         self._present.update(_pair(start, end) for start, end in shared)
         for id_, raw, record in zip(
             chunk.ids, chunk.records, parse(self._record_type, chunk.records), strict=True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyroaring import BitMap64
 
-from pipeline.dump import Dump, open_dump
+from pipeline.dump import Dump, ids_in, open_dump
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import Chunk, RecordType
 from workers.app import GraphinatorApp
@@ -155,7 +155,7 @@ class _Load:
         self._told_at = 0.0
         self._uncounted_at = -float("inf")
         self._read = 0
-        #: The ids of all records read so far: a few MB for a whole dump, whose ids lie close together.
+        #: The ids of all records read so far, those set aside too: a few MB for a whole dump, whose ids lie close together.
         self._all_ids = BitMap64()
         self._batches_sent = 0
         #: The batch that is being filled, and the ids of its records.
@@ -234,7 +234,7 @@ class _Load:
             self._send()
         self._chunks.append(pack(chunk))
         self._ids.update(chunk.ids)
-        self._all_ids.update(chunk.ids)
+        self._all_ids.update(ids_in(chunk))
         self._tell()
 
     def _send(self) -> None:

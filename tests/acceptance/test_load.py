@@ -179,8 +179,11 @@ def test_a_record_beyond_every_limit_is_set_aside_and_the_rest_is_loaded(
     again = product.load(dump.path, record_bytes=6 << 20)
     assert counts(again, "artists") == (3, 2, 1, 0, 0)
     assert product.graph_differences([dump.path]) == []
-    assert product.run("verify", dump.path).returncode == 1
     assert product.run("verify", dump.path, record_bytes=6 << 20).returncode == 0
+    # What the graph has of a record that is set aside stays, and is not compared.
+    assert counts(product.load(dump.path), "artists") == (3, 2, 0, 0, 1)
+    assert product.graph_differences([dump.path]) == []
+    assert product.run("verify", dump.path).returncode == 0
 
 
 def test_a_record_that_the_graph_cannot_hold_is_set_aside_and_its_batch_is_written(

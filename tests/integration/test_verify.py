@@ -7,7 +7,7 @@ import pytest
 from pipeline import verify
 from pipeline.driver import Driver
 from pipeline.fingerprint import fingerprint
-from pipeline.model import Chunk, RecordType
+from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.records import Malformed, parse, to_row
 from pipeline.verify import Differences, TooDifferent, Verification
 from pipeline.writer import remove_records, write_batch
@@ -91,6 +91,13 @@ async def test_relationships_of_a_record_alone_are_compared_with_all_that_they_s
 async def test_a_malformed_record_of_the_dump_is_neither_missing_nor_extra(world: World) -> None:
     await write(world.driver, chunk_of(RecordType.LABELS, LABELS))
     broken = Chunk(RecordType.LABELS, [0] * 3, [1, 2, 3], [*LABELS[:2], b"<label><id>3</id>"])
+    assert await compare(world.driver, broken) == Differences(3, relationships_extra=1)
+
+
+async def test_what_was_set_aside_while_reading_is_neither_missing_nor_extra(world: World) -> None:
+    await write(world.driver, chunk_of(RecordType.LABELS, LABELS))
+    aside = [Rejected(0, "longer than 30 bytes", LABELS[0][:30]), Rejected(0, "no end", LABELS[2][:-8])]
+    broken = Chunk(RecordType.LABELS, [0], [2], [LABELS[1]], aside)
     assert await compare(world.driver, broken) == Differences(3, relationships_extra=1)
 
 

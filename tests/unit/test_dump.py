@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dump import open_dump
+from pipeline.dump import ids_in, open_dump
 from pipeline.model import Chunk, RecordType
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"
@@ -123,6 +123,25 @@ def test_records_without_a_usable_id_are_set_aside_in_their_chunk(tmp_path: Path
         (44, b"<master/>", "the master has no id"),
         (54, b"oops", "text between records"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "ids"),
+    [
+        (b"<label><id>3</id>", [3]),
+        (b"<label><name>x</name><id>3</id><profile>", [3]),
+        (b"<label><id>3</id><profile>" + b"x" * (5 << 20) + b"</profile></label>", [3]),
+        (b"<label><id>0</id></label>", []),
+        (b"<label><name>", []),
+        (b"text", []),
+        (b'{"id": "\xff"}', []),
+    ],
+)
+def test_what_is_set_aside_has_an_id_where_it_is_legible(tmp_path: Path, raw: bytes, ids: list[int]) -> None:
+    xml = b"<labels>\n%b\n<label><id>1</id></label>\n</labels>" % raw
+    (chunk,) = chunks_of(written(tmp_path, xml))
+    assert len(chunk.rejected) == 1
+    assert list(ids_in(chunk)) == [1, *ids]
 
 
 def test_what_is_set_aside_counts_towards_a_chunk(tmp_path: Path) -> None:

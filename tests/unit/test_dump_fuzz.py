@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pipeline.boundary import KEPT_BYTES
-from pipeline.dump import open_dump
+from pipeline.dump import ids_in, open_dump
 from pipeline.errors import DumpError
 from pipeline.model import Chunk, RecordType
 from pipeline.records import Malformed, parse, to_row
@@ -56,7 +56,7 @@ SNIPPETS = [
     b"<{e}>", b"</{e}>", b"<{e}/>", b"<{e} ", b"</{e} ", b"<{e}", b"</{e}", b"<{e} a='/", b"<{e} id='5'>", b"<{e}s>",
     b"</{e}s>", b"</{e}s", b"<id>", b"</id>", b"<id>7</id>", b"<id/>", b"\n<{e}>", b"\n  <{e}>", b"</{e}>\n", b" {e} ",
     b"<a>" * 300, b"<{e}>" * 50, b"</{e}>" * 50, b" " * 600, b"x" * 3000, b"9" * 30, b"<records-of-a-chunk>",
-    b"</records-of-a-chunk><records-of-a-chunk>", b"{", b"\x1f\x8b\x08",
+    b"</records-of-a-chunk><records-of-a-chunk>", b"{", b"\x1f\x8b\x08", b'{"id":"\xff"}',
 ]  # fmt: skip
 #: What may stand between records and is told nobody.
 _SKIPPED = re.compile(rb"(?:[ \t\r\n]|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
@@ -211,7 +211,7 @@ def _check(outcome: Outcome, xml: bytes, limit: int, records: int, size_bytes: i
         assert accepted == sorted(accepted)
         assert rejected == sorted(rejected)
         assert all(len(record) <= limit for record in chunk.records)
-        assert all(number > 0 for number in chunk.ids)
+        assert all(number > 0 for number in ids_in(chunk))
         for each in chunk.rejected:
             assert each.reason
             assert "\n" not in each.reason

@@ -1,0 +1,91 @@
+"""What a load makes of its dumps, on the real Valkey; what workers would do is played by the test."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from pyroaring import BitMap64
+from redis import Redis
+
+from workers import sender as sender_module
+from workers.app import GraphinatorApp, configuration
+from workers.batches import Batches
+from workers.chords import REMOVE_VANISHED, TaskName
+from workers.loader import Report, load
+from workers.runs import Runs, Tally
+from workers.settings import Settings
+from workers.steps import Steps
+
+
+class Workers:
+    """Does at once what is sent, or has the batch fail."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._batches = Batches(redis)
+        self._runs = Runs(redis)
+        self._steps = Steps(redis)
+        self.fails: Callable[[Sequence[int]], bool] = lambda _: False
+        #: The ids of the batches, in order.
+        self.batches: list[list[int]] = []
+        #: What dumps contain, as those who remove the others are told.
+        self.contained: list[BitMap64 | None] = []
+
+    def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
+        meta = self._batches.meta(batch)
+        assert meta is not None
+        found = [self._batches.chunk(batch, index) for index in range(chunks)]
+        ids = [id_ for chunk in found if chunk is not None for id_ in chunk.ids]
+        rejected = sum(len(chunk.rejected) for chunk in found if chunk is not None)
+        self.batches.append(ids)
+        if self.fails(ids):
+            self._batches.fail(batch, meta.run, f"{ids} cannot be written")
+        else:
+            self._batches.complete(batch, meta.run, Tally(created=len(ids), quarantined=rejected))
+
+    def send_step(self, _: Celery, task: TaskName, token: str, *args: object) -> None:
+        if task is REMOVE_VANISHED:
+            self.contained.append(self._runs.ids(str(args[0])))
+        self._steps.end(token, {"removed": 0})
+
+
+@pytest.fixture
+def workers(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Workers:
+    workers = Workers(redis)
+    monkeypatch.setattr(sender_module, "send_batch", workers.send_batch)
+    monkeypatch.setattr(sender_module, "send_step", workers.send_step)
+    return workers
+
+
+@pytest.fixture
+def app(settings: Settings, workers: Workers) -> Iterator[GraphinatorApp]:
+    with GraphinatorApp("tests", set_as_current=False) as app:
+        app.settings = settings.model_copy(
+            update={"chunk_records": 1, "chunks_per_batch": 1, "record_bytes": 1 << 16}
+        )
+        app.conf.update(configuration(app.settings))
+        yield app
+
+
+def loaded(app: GraphinatorApp, *paths: Path) -> list[Report]:
+    return list(load(app, paths, lambda _: None, lambda _: None))
+
+
+def labels(path: Path, *records: str) -> Path:
+    path.write_text("\n".join(["<labels>", *records, "</labels>"]))
+    return path
+
+
+def record(id_: int) -> str:
+    return f"<label><id>{id_}</id></label>"
+
+
+def test_what_is_set_aside_while_reading_has_not_vanished(
+    app: GraphinatorApp, workers: Workers, tmp_path: Path
+) -> None:
+    endless = f"<label><id>2</id><profile>{'x' * (1 << 16)}</profile></label>"
+    nameless = "<label><name>whose</name></label>"
+    path = labels(tmp_path / "labels.xml", record(1), endless, "<label><id>3</id>", nameless, record(5))
+    (report,) = loaded(app, path)
+    assert (report.tally, report.problems) == (Tally(created=2, quarantined=3), [])
+    assert workers.contained == [BitMap64([1, 2, 3, 5])]
