@@ -19,6 +19,8 @@ from workers.flush import flush
 from workers.runs import About, Ending, Tally
 from workers.sender import LoadBroken, Sender
 
+#: One batch may fail for what it holds; where so many of a dump do, the others would too.
+MOST_FAILED = 10
 #: How often the progress is told, at most.
 PROGRESS_SECONDS = 0.1
 #: Where more than this share of at least so many records is new or changed, counting anew costs less than keeping count.
@@ -172,7 +174,9 @@ class _Load:
             for chunk in self._dump.chunks(self._app.settings.chunk_records, self._app.settings.chunk_bytes):
                 self._add(chunk)
                 del chunk  # not while the next one is read
-                if self._failures:
+                if len(self._failures) >= MOST_FAILED:
+                    reason = f"{MOST_FAILED} batches failed, the rest of the dump was not read"
+                    problems.append(LoadBroken(f"{reason}: {self._failures[0]}"))
                     break
         except DumpError as error:
             problems.append(error)

@@ -8,6 +8,7 @@ from celery import Celery
 from pyroaring import BitMap64
 from redis import Redis
 
+from workers import loader
 from workers import sender as sender_module
 from workers.app import GraphinatorApp, configuration
 from workers.batches import Batches
@@ -89,3 +90,31 @@ def test_what_is_set_aside_while_reading_has_not_vanished(
     (report,) = loaded(app, path)
     assert (report.tally, report.problems) == (Tally(created=2, quarantined=3), [])
     assert workers.contained == [BitMap64([1, 2, 3, 5])]
+
+
+def test_what_is_behind_a_batch_that_fails_is_loaded(
+    app: GraphinatorApp, workers: Workers, tmp_path: Path
+) -> None:
+    path = labels(tmp_path / "labels.xml", *map(record, range(1, 21)))
+    workers.fails = lambda ids: ids[0] % 8 == 3
+    reports = loaded(app, path, path)
+    assert workers.batches == [[id_] for id_ in range(1, 21)] * 2
+    for report in reports:
+        assert (report.read, report.tally) == (20, Tally(created=17))
+        assert sorted(map(str, report.problems)) == [f"[{id_}] cannot be written" for id_ in (11, 19, 3)]
+    assert workers.contained == []
+
+
+def test_a_load_gives_up_where_batch_after_batch_fails(
+    app: GraphinatorApp, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
+    path = labels(tmp_path / "labels.xml", *map(record, range(1, 101)))
+    workers.fails = lambda ids: ids != [2]
+    (report,) = loaded(app, path)
+    # The one that was being filled goes too.
+    assert workers.batches == [[id_] for id_ in range(1, 13)]
+    assert report.tally == Tally(created=1)
+    gave_up, *failed = map(str, report.problems)
+    assert len(failed) == 11
+    assert gave_up == f"10 batches failed, the rest of the dump was not read: {failed[0]}"
