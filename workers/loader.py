@@ -115,10 +115,13 @@ def load(
 
 def _plan(sender: Sender, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
     """A run for each dump, listed before the first one begins: what a load that is cut off has left shows."""
-    planned = []
+    record_types: list[RecordType] = []
+    # Where one is no dump, none is listed: those would look as if they had stalled.
     for path in paths:
         with open_dump(path) as dump:
-            record_type = dump.record_type
+            record_types.append(dump.record_type)
+    planned = []
+    for record_type, path in zip(record_types, paths, strict=True):
         run = f"{record_type}-{secrets.token_hex(4)}"
         sender.runs.plan(
             run,

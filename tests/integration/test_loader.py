@@ -1,5 +1,6 @@
 """What a load makes of its dumps, on the real Valkey; what workers would do is played by the test."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -8,13 +9,15 @@ from celery import Celery
 from pyroaring import BitMap64
 from redis import Redis
 
+from pipeline.errors import DumpError
+from pipeline.model import RecordType
 from workers import loader
 from workers import sender as sender_module
 from workers.app import GraphinatorApp, configuration
 from workers.batches import Batches
 from workers.chords import REMOVE_VANISHED, TaskName
 from workers.loader import Report, load
-from workers.runs import Runs, Tally
+from workers.runs import About, Runs, State, Tally
 from workers.settings import Settings
 from workers.steps import Steps
 
@@ -118,3 +121,15 @@ def test_a_load_gives_up_where_batch_after_batch_fails(
     gave_up, *failed = map(str, report.problems)
     assert len(failed) == 11
     assert gave_up == f"10 batches failed, the rest of the dump was not read: {failed[0]}"
+
+
+def test_where_one_file_is_no_dump_none_is_planned(
+    app: GraphinatorApp, redis: Redis, workers: Workers, tmp_path: Path
+) -> None:
+    path = labels(tmp_path / "labels.xml", record(1))
+    runs = Runs(redis)
+    runs.plan("stalled", About(RecordType.LABELS, str(path), False, False, time.time(), "load:gone"))
+    with pytest.raises(DumpError, match="No such file"):
+        loaded(app, path, tmp_path / "deleted.xml")
+    assert workers.batches == []
+    assert [(run.name, run.state) for run in runs] == [("stalled", State.STALLED)]
