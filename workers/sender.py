@@ -127,6 +127,12 @@ class Sender:
 
         return guard
 
+    def keep_lock(self) -> None:
+        """Renew the lock; raises LoadBroken where it is lost."""
+        if not self._holds():
+            raise _lock_lost()
+        self._redis.expire(LOCK, LOCK_SECONDS)
+
     def is_abandoned(self) -> bool:
         """Whether something is in flight or unsettled, and nobody holds the lock who would see to its end."""
         return (self.batches.in_flight() > 0 or self.steps.is_unsettled()) and not self._redis.exists(LOCK)
@@ -228,9 +234,7 @@ class Sender:
         if time.monotonic() - self._tended_at < TEND_SECONDS:
             return
         self._tended_at = time.monotonic()
-        if not self._holds():
-            raise _lock_lost()
-        self._redis.expire(LOCK, LOCK_SECONDS)
+        self.keep_lock()
         if not any(self._redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE)):
             # While its messages wait, a batch is late and not lost.
             self._send_again(self.batches.overdue(self._settings.resend_after_seconds))
