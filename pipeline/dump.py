@@ -1,6 +1,6 @@
 """A dump as chunks of records, read once from its beginning to its end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,15 +44,19 @@ class Dump:
         """Bytes of the file read so far, out of `size`."""
         return self._source.consumed
 
-    def chunks(self, records: int, size_bytes: int) -> Iterator[Chunk]:
+    def chunks(
+        self, records: int, size_bytes: int, on_read: Callable[[], object] = lambda: None
+    ) -> Iterator[Chunk]:
         """The records not read yet, at most `records` in a chunk, or as many as reach `size_bytes` of XML.
 
         A record longer than half of that begins a chunk. What was set aside counts like a record. Records
         before a fault are all delivered; then DumpError is raised. Its message says how many there were.
-        A chunk may hold only what was set aside.
+        A chunk may hold only what was set aside. `on_read` is called again and again while the file is read, also where that
+        yields nothing for long.
         """
         if records < 1 or size_bytes < 1:
             raise ValueError("a chunk holds at least one record")
+        self._source.on_read = on_read
         error: DumpError | None = None
         chunk, size = self._empty(), 0
         try:

@@ -1,6 +1,6 @@
 """The bytes of a dump in blocks, decompressed where they are gzip."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -46,6 +46,8 @@ class Source:
         self._file = BufferedReader(FileIO(path), _STEP_BYTES)
         self._block_bytes = block_bytes
         self._inflate_ratio = inflate_ratio
+        #: Called again and again while the file is read.
+        self.on_read: Callable[[], object] = lambda: None
         #: Bytes of the file read so far.
         self.consumed = 0
         #: Bytes of XML delivered so far.
@@ -104,6 +106,7 @@ class Source:
     def _take(self, size: int) -> bytes:
         data = self._file.read(size)
         self.consumed += len(data)
+        self.on_read()
         return data
 
     def _members(self) -> Iterator[bytes]:

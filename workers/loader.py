@@ -174,7 +174,8 @@ class _Load:
         self._sender.on_wait = self._tell
         self._sender.runs.tell_read(self._run, 0)
         try:
-            for chunk in self._dump.chunks(self._app.settings.chunk_records, self._app.settings.chunk_bytes):
+            settings = self._app.settings
+            for chunk in self._dump.chunks(settings.chunk_records, settings.chunk_bytes, self._tell):
                 self._add(chunk)
                 del chunk  # not while the next one is read
                 if len(self._failures) >= MOST_FAILED:
@@ -256,6 +257,7 @@ class _Load:
         if now - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = now
+        self._sender.keep_lock()
         self._look()
         self._on_progress(
             Progress(

@@ -17,7 +17,7 @@ from workers.app import GraphinatorApp, configuration
 from workers.batches import Batches
 from workers.chords import REMOVE_VANISHED, TaskName
 from workers.loader import Report, load
-from workers.runs import About, Runs, State, Tally
+from workers.runs import LOCK, About, Runs, State, Tally
 from workers.settings import Settings
 from workers.steps import Steps
 
@@ -133,3 +133,21 @@ def test_where_one_file_is_no_dump_none_is_planned(
         loaded(app, path, tmp_path / "deleted.xml")
     assert workers.batches == []
     assert [(run.name, run.state) for run in runs] == [("stalled", State.STALLED)]
+
+
+def test_the_lock_is_kept_while_reading_yields_nothing(
+    app: GraphinatorApp, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
+    path = tmp_path / "labels.xml"
+    path.write_text(f"<labels>{record(1)}<label><id>2</id>{'x' * (20 << 20)}")
+    seconds_left: list[int] = []
+
+    def look(_: object) -> None:
+        seconds_left.append(redis.ttl(LOCK))
+        redis.expire(LOCK, 3)
+
+    (report,) = load(app, [path], look, lambda _: None)
+    assert len(seconds_left) > 20
+    assert min(seconds_left) > 20
+    assert ["the file ends inside the <label>" in str(each) for each in report.problems] == [True]
