@@ -67,7 +67,7 @@ def accept(
 ) -> Accepted | Refused:
     """A record, given as its raw XML in a string or as a dictionary (`pipeline.plain`)."""
     if isinstance(value, str):
-        return _accept_xml(record_type, value.strip().encode(errors="replace"), max_record_bytes)
+        return _accept_xml(record_type, value.strip().encode(errors="ignore"), max_record_bytes)
     if not isinstance(value, dict):
         reason = f"a record is a string of XML or a dictionary, not {type(value).__name__}"
         return Refused(reason, _json(value))

@@ -170,8 +170,11 @@ def test_what_looks_like_a_dictionary_and_is_not_utf8_is_refused() -> None:
     assert refused.raw == raw
 
 
-def test_half_of_a_surrogate_pair_is_no_text() -> None:
-    assert row_of(RecordType.LABELS, {"id": 1, "name": "a\ud800b"})["properties"]["name"] == "ab"
+@pytest.mark.parametrize(
+    "value", [{"id": 1, "name": "a\ud800b"}, "<label><id>1</id><name>a\ud800b</name></label>"]
+)
+def test_half_of_a_surrogate_pair_is_no_text(value: object) -> None:
+    assert row_of(RecordType.LABELS, value)["properties"]["name"] == "ab"
 
 
 @pytest.mark.parametrize(
