@@ -42,7 +42,7 @@ class SettingError(GraphinatorError):
 
 
 class DumpError(GraphinatorError):
-    """A file is not a Discogs dump, or stops being one; names the file and the byte position.
+    """A file is not a Discogs dump, or stops being one; names the file and, behind its beginning, the byte position.
 
     The position counts bytes of XML, that is after decompression.
     """
@@ -50,7 +50,8 @@ class DumpError(GraphinatorError):
     exit_code = 3
 
     def __init__(self, path: object, position: int, reason: str) -> None:
-        super().__init__(f"{path}: {reason} (at byte {position:,} of the XML)")
+        place = f" (at byte {position:,} of the XML)" if position else ""
+        super().__init__(f"{path}: {reason}{place}")
         self.path = path
         self.position = position
         self.reason = reason

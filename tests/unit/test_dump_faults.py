@@ -38,8 +38,8 @@ def refused(path: Path) -> DumpError:
     with pytest.raises(DumpError) as error:
         open_dump(path)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith(f"{path}: ")
-    assert str(error.value).endswith(f"(at byte {error.value.position:,} of the XML)")
+    place = f" (at byte {error.value.position:,} of the XML)" if error.value.position else ""
+    assert str(error.value) == f"{path}: {error.value.reason}{place}"
     return error.value
 
 
