@@ -84,6 +84,12 @@ def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
     assert raised.value.exit_code == 3
 
 
+def test_a_path_that_is_no_text_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(DumpError) as raised:
+        find_dumps([tmp_path / "caf\udce9.xml"])
+    assert str(raised.value) == f"{tmp_path}/caf\ufffd.xml: the path is not UTF-8"
+
+
 def _ending_with(error: Exception) -> click.Group:
     @click.group(cls=_Commands)
     def group() -> None:
