@@ -164,8 +164,8 @@ async def _read_records(
         )
         for properties, links in record["records"]
     }
-    # Masters and releases share nothing, and have no such relationship.
-    shared = SHARED.get(record_type, SHARED[RecordType.ARTISTS])[0]
-    text = statement("shared_pairs", label=label, type=shared)
+    if record_type not in SHARED:
+        return found, []
+    text = statement("shared_pairs", label=label, type=SHARED[record_type][0])
     record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
     return found, record["pairs"]

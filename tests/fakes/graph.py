@@ -115,7 +115,6 @@ def _acts() -> dict[str, Act]:
         }
     for label in ("Master", "Release"):
         acts[statement("write_records", label=label)] = _write_records(label)
-        acts[statement("shared_pairs", label=label, type="MEMBER_OF")] = _shared_pairs(label, "MEMBER_OF")
     for label, type_ in SHARED:
         acts |= {
             statement("lock_shared", label=label, type=type_): _nothing,
