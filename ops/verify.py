@@ -1,7 +1,7 @@
 """`graphinator verify`."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ from pipeline.dump import Dump, open_dump
 from pipeline.model import Chunk, RecordType
 from pipeline.verify import Differences, Verification
 from workers.process import open_driver
+from workers.settings import Settings
 
 #: The exit code where the graph differs from the dumps.
 DIFFERENT = 1
@@ -45,7 +46,8 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
         try:
             for record_type, path in dumps.items():
                 with open_dump(path, **limits) as dump:
-                    found[record_type] = _verify(runner, driver, dump, partial, notes)
+                    chunks = chunks_of(dump, session.settings, notes)
+                    found[record_type] = _verify(runner, driver, record_type, chunks, partial)
         finally:
             runner.run(driver.close())
     print_differences(plain_console(), found)
@@ -53,17 +55,19 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
         ctx.exit(DIFFERENT)
 
 
-def _verify(runner: asyncio.Runner, driver: Driver, dump: Dump, partial: bool, notes: Console) -> Differences:
-    verification = Verification(dump.record_type)
-    for chunk in _chunks(dump, notes):
+def _verify(
+    runner: asyncio.Runner, driver: Driver, record_type: RecordType, chunks: Iterable[Chunk], partial: bool
+) -> Differences:
+    verification = Verification(record_type)
+    for chunk in chunks:
         runner.run(verification.check(driver, chunk))
     return runner.run(verification.differences(driver, partial=partial))
 
 
-def _chunks(dump: Dump, notes: Console) -> Iterator[Chunk]:
-    """The chunks of a dump, telling now and then how far it is read."""
+def chunks_of(dump: Dump, settings: Settings, notes: Console) -> Iterator[Chunk]:
+    """The chunks of a dump as a load has them, telling now and then how far it is read."""
     read = told = 0
-    for chunk in dump.chunks(1000, 4 << 20):
+    for chunk in dump.chunks(settings.chunk_records, settings.chunk_bytes):
         yield chunk
         read += len(chunk.ids)
         if read - told >= LINE_RECORDS:

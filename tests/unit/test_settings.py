@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.console import plain_console
+from ops.verify import chunks_of
 from pipeline.dump import open_dump
 from pipeline.errors import SettingError
 from workers.settings import SECRETS, Settings, load_settings, settings_table, variable
@@ -107,6 +109,19 @@ def test_the_limits_of_dumps_are_settings(environment: pytest.MonkeyPatch, tmp_p
         (chunk,) = dump.chunks(10, 1 << 20)
     assert chunk.ids == [2]
     assert [each.reason for each in chunk.rejected] == ["longer than 70,000 bytes: 70,024"]
+
+
+def test_a_dump_is_compared_in_the_chunks_in_which_it_is_loaded(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("GRAPHINATOR_CHUNK_RECORDS", "3")
+    environment.setenv("GRAPHINATOR_CHUNK_BYTES", "5000")
+    path = tmp_path / "dump.xml"
+    small, long = "<master id='1'/>", f"<master id='1'>{'x' * 5000}</master>"
+    path.write_text(f"<masters>{small * 4}{long}{small}</masters>")
+    with open_dump(path) as dump:
+        chunks = [*chunks_of(dump, load_settings(), plain_console())]
+    assert [len(chunk.ids) for chunk in chunks] == [3, 1, 1, 1]
 
 
 def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.MonkeyPatch) -> None:
