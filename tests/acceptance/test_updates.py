@@ -119,6 +119,10 @@ def upstream(product: Product, record_type: RecordType, *records: str) -> "subpr
     )
 
 
+#: What is in Redis until all that was handed over is written and settled.
+IN_HAND = ("graphinator:pending", "graphinator:load", "graphinator:unsettled")
+
+
 def await_ingested(product: Product) -> None:
     """Until all that was accepted is written."""
 
@@ -126,7 +130,7 @@ def await_ingested(product: Product) -> None:
         return int(product.redis.hget("graphinator:inbox", f"{record_type}:records") or 0)
 
     deadline = time.monotonic() + 120
-    while any(map(number, RecordType)) or product.redis.exists("graphinator:pending", "graphinator:load"):
+    while any(map(number, RecordType)) or product.redis.exists(*IN_HAND):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -161,6 +165,19 @@ def test_many_small_calls_become_one_batch_and_a_load_counts_as_older_than_what_
     older = write_dump(tmp_path, RecordType.MASTERS, [{"id": record["id"]} for record in records])
     product.load(older)
     assert product.graph_differences([older], bookkeeping=False) == []
+
+
+def test_what_was_handed_over_is_settled_though_its_worker_has_ended_before(
+    product: Product, tmp_path: Path
+) -> None:
+    dump = write_dump(tmp_path, RecordType.RELEASES, [{"id": 1, "genres": ["Rock"], "styles": ["Punk"]}])
+    product.load(dump)
+    with product.driver() as driver, driver.session() as session:
+        session.run("MATCH (style:Style) SET style.genre_count = 9").consume()
+    assert product.graph_differences([dump]) != []
+    product.redis.set("graphinator:unsettled", 1)
+    await_ingested(product)
+    assert product.graph_differences([dump]) == []
 
 
 @pytest.mark.parametrize("page", ["docs/upstream-tasks.md"])
