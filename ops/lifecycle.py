@@ -12,7 +12,11 @@ from ops.stack import Stack
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(0, 256), help="Worker processes.  [default: one a core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 256),
+    help="Worker processes.  [default: GRAPHINATOR_WORKERS; else at least one a core, and those that run]",
+)
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
 @click.pass_obj
 def up(session: Session, workers: int | None, as_json_: bool) -> None:
@@ -36,7 +40,7 @@ def down(session: Session) -> None:
 
 
 def start_stack(session: Session, workers: int | None = None) -> StackInfo:
-    """Start the stack, with as many workers or as the settings ask for, showing what is being done."""
+    """Start the stack, with as many workers, or as the settings ask for, showing what is being done."""
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -51,4 +55,4 @@ def start_stack(session: Session, workers: int | None = None) -> StackInfo:
                 tasks[what] = bars.add_task(f"starting {what}")
             bars.update(tasks[what], completed=done, total=total or None)
 
-        return Stack(session.settings).up(session.workers() if workers is None else workers, show)
+        return Stack(session.settings).up(session.settings.workers if workers is None else workers, show)

@@ -1,6 +1,5 @@
 """What a command works with: the settings, the stack of its home, the servers that both point to."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,10 +16,6 @@ class Session:
     """One call of the command."""
 
     settings: Settings
-
-    def workers(self) -> int:
-        """How many workers the settings ask for: one a core unless they say so."""
-        return self.settings.workers if self.settings.workers is not None else os.cpu_count() or 1
 
     def connected(self) -> Settings:
         """The settings, with the servers of the running stack where they name none of their own."""

@@ -45,8 +45,10 @@ class Stack:
         """Where the stack is, or None unless both servers run."""
         return read_info(self.home)
 
-    def up(self, workers: int, on_progress: OnProgress | None = None) -> StackInfo:
+    def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> StackInfo:
         """Start what does not run yet and bring the number of workers to `workers`; all of it works on return.
+
+        With None that is at least one a core, and all those that run already. A worker that runs but takes no work is replaced.
 
         Raises:
             SettingError: the settings name other servers.
@@ -74,7 +76,9 @@ class Stack:
 
     def idle_workers(self) -> list[int]:
         """The numbers of workers that run and have given up their queues, or do not answer; of a stack that runs."""
-        state = load_state(self._state_file)
+        return self._idle_workers(load_state(self._state_file))
+
+    def _idle_workers(self, state: State) -> list[int]:
         names = {worker.node_name(self.home, number): number for number in state.workers}
         if not names:
             return []
@@ -155,10 +159,14 @@ class Stack:
 
         spawn(command, log=self._log(name), environment=environment, record=record)
 
-    def _adjust_workers(self, state: State, wanted: int, on_progress: OnProgress) -> None:
+    def _adjust_workers(self, state: State, wanted: int | None, on_progress: OnProgress) -> None:
+        if wanted is None:
+            wanted = max(os.cpu_count() or 1, len(state.workers))
         surplus = sorted(state.workers)[wanted:]
         if surplus:
             self._stop_workers(state, surplus)
+        if idle := self._idle_workers(state):
+            self._stop_workers(state, idle)
         missing = [number for number in range(1, wanted + 1) if number not in state.workers]
         missing = missing[: wanted - len(state.workers)]
         if not missing:

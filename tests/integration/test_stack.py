@@ -23,6 +23,7 @@ from ops.stack import Stack, StackInfo
 from ops.state import load_state
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType, Rejected
+from workers.app import QUEUES
 from workers.quarantine import Quarantine
 from workers.settings import load_settings
 
@@ -33,6 +34,8 @@ from ops.stack import Stack
 from workers.settings import load_settings
 Stack(load_settings(home=Path(sys.argv[1]))).up(workers=0)
 """
+
+UP_WORKER = UP.replace("workers=0", "workers=1")
 
 SET_ASIDE = Rejected(8, "mismatched tag", b"<label>\xff</label>")
 
@@ -188,6 +191,40 @@ def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo)
     finally:
         assert stack.up(workers=0) == servers
     assert len(left_over(stack.home)) == 2
+
+
+def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_work(
+    stack: Stack, servers: StackInfo
+) -> None:
+    try:
+        many = (os.cpu_count() or 1) + 1
+        stack.up(workers=many)
+        *_, kept, deaf = processes(stack)
+        with Celery(broker=servers.redis_url, set_as_current=False) as app:
+            for queue in QUEUES:
+                app.control.cancel_consumer(
+                    queue, destination=[worker.node_name(stack.home, many)], reply=True
+                )
+        assert stack.idle_workers() == [many]
+        assert stack.up().workers == many
+        assert stack.idle_workers() == []
+        assert kept in processes(stack)
+        assert deaf not in processes(stack)
+    finally:
+        stack.up(workers=0)
+
+
+def test_up_awaits_workers_that_a_call_that_was_killed_has_started(stack: Stack) -> None:
+    try:
+        with subprocess.Popen([sys.executable, "-c", UP_WORKER, str(stack.home)]) as starter:
+            while not load_state(stack.home / "stack.json").workers:
+                assert starter.poll() is None
+                time.sleep(0.01)
+            starter.kill()
+        info = stack.up(workers=1)
+        assert taking_work(info, [worker.node_name(stack.home, 1)])
+    finally:
+        stack.up(workers=0)
 
 
 def test_a_worker_that_is_told_to_end_at_once_does_not_wait_for_work_that_it_has_not(stack: Stack) -> None:
