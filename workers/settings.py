@@ -79,9 +79,11 @@ class Settings(BaseSettings):
         description="worker processes of the embedded stack",
         json_schema_extra=_shown("one a core"),
     )
-    worker_threads: int = Field(3, ge=1, le=64, description="tasks that one worker runs at a time")
+    worker_threads: int = Field(
+        3, ge=1, le=64, description="tasks that a worker of the embedded stack runs at a time"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="of the workers' logs"
+        "INFO", description="of the log of a worker of the embedded stack"
     )
 
     neo4j_uri: str | None = Field(
@@ -94,7 +96,7 @@ class Settings(BaseSettings):
         None, repr=False, description="password at Neo4j", json_schema_extra=_shown("the embedded stack's")
     )
     neo4j_heap_megabytes: int = Field(
-        1024, ge=256, le=65536, description="heap of the embedded Neo4j, at most"
+        1024, ge=256, le=65536, description="heap of the embedded Neo4j, taken whole at the start"
     )
     neo4j_pagecache_megabytes: int = Field(
         256, ge=16, le=1_048_576, description="page cache of the embedded Neo4j"
@@ -103,13 +105,13 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None,
         repr=False,
-        description="Redis for broker, results and rows in flight, such as `redis://host:6379/0`; "
-        "the database is ours alone",
+        description="Redis database for broker, results and rows in flight, such as `redis://host:6379/0`; "
+        "nothing else may use it",
         json_schema_extra=_shown("the embedded stack's"),
     )
     redis_megabytes: int = Field(240, ge=32, le=65536, description="memory of the embedded Valkey, at most")
     quarantine_megabytes: int = Field(
-        64, ge=1, le=65536, description="raw text of rejected records kept in Redis, at most"
+        64, ge=1, le=65536, description="raw text of quarantined records kept in Redis, at most"
     )
 
     ingest_records: int = Field(
@@ -126,13 +128,13 @@ class Settings(BaseSettings):
         MAX_RECORD_BYTES,
         ge=KEPT_BYTES,
         le=64 * 2**20,
-        description="a longer record is set aside with its beginning; reading one takes forty times its size in a worker",
+        description="longer records are quarantined with their first 64 KiB; parsing takes about 40 times a record's size in a worker",
     )
     inflate_ratio: int = Field(
         INFLATE_RATIO,
         ge=10,
         le=2000,
-        description="a gzip dump that inflates to more than so many times its size is a bomb (from 64 MiB of XML on); "
+        description="a gzip dump that inflates to more than this many times its size is a bomb (from 64 MiB of XML on); "
         "Discogs' have about 7",
     )
 
@@ -147,10 +149,10 @@ class Settings(BaseSettings):
         200, ge=1, le=3600, description="one task's budget; at most a third of the visibility timeout"
     )
     resend_after_seconds: int = Field(
-        120, ge=2, le=86_400, description="a batch without a sign of life for so long is sent again"
+        120, ge=2, le=86_400, description="a batch without a sign of life for this long is sent again"
     )
     visibility_timeout_seconds: int = Field(
-        720, ge=3, le=86_400, description="Redis gives a killed worker's messages to others after so long"
+        720, ge=3, le=86_400, description="Redis gives a killed worker's messages to others after this long"
     )
 
     def dump_limits(self) -> DumpLimits:
