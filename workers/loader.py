@@ -189,7 +189,11 @@ class _Load:
         self._look()
         problems += map(LoadBroken, self._failures)
         if not_kept := self._sender.runs.number_not_kept(self._run):
-            problems.append(LoadBroken(f"the quarantine is full: {not_kept:,} records are not kept in it"))
+            problems.append(
+                LoadBroken(
+                    f"the quarantine is full: {not_kept:,} records are not kept in it; export and purge it, or raise GRAPHINATOR_QUARANTINE_MEGABYTES, then load again"
+                )
+            )
         lost = self._read - self._tally.read
         if lost and not problems:
             problems.append(
