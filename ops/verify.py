@@ -23,7 +23,7 @@ DIFFERENT = 1
 LINE_RECORDS = 50_000
 
 
-@click.command()
+@click.command(short_help="Compare dumps with the graph.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--partial", is_flag=True, help="The files hold some records of their types, not all.")
 @click.pass_context
