@@ -8,8 +8,10 @@ from ops.session import Session
 from workers.sender import Sender
 
 
-@click.command()
-@click.option("--full", is_flag=True, help="Compute all that is derived anew, whatever is known of it.")
+@click.command(short_help="Settle what an interrupted load has left.")
+@click.option(
+    "--full", is_flag=True, help="Recompute everything derived from the records, even if believed up to date."
+)
 @click.pass_obj
 def finish(session: Session, full: bool) -> None:
     """Settle what an interrupted load has left: its batches, the statistics.

@@ -67,14 +67,16 @@ class LoadProgress:
         """Show how the load of one dump ended."""
         if str(report.path) in self._tasks:
             rate = report.tally.read / max(report.seconds, 1e-3)
-            state = f"{counted(report.read, 'record')}, {rate:,.0f}/s, {report.tally.quarantined:,} rejected"
+            state = (
+                f"{counted(report.read, 'record')}, {rate:,.0f}/s, {report.tally.quarantined:,} quarantined"
+            )
             task = self._tasks[str(report.path)]
             total = self._bars.tasks[self._bars.task_ids.index(task)].total
             self._bars.update(task, completed=total if report.complete else None, state=state)
 
 
 def describe(progress: loader.Progress) -> str:
-    """One line: records done, of how many if the dump is read, rate, what is in flight, what was rejected."""
+    """One line: records done, of how many if the dump is read, rate, what is in flight, what was quarantined."""
     tally = progress.tally
     read_whole = progress.consumed_bytes >= progress.size_bytes
     done = counted(progress.read if read_whole else tally.read, "record")
@@ -82,7 +84,7 @@ def describe(progress: loader.Progress) -> str:
         f"{tally.read:,} of {done}" if read_whole else done,
         f"{tally.read / max(progress.seconds, 1e-3):,.0f}/s",
         f"{counted(progress.batches_in_flight, 'batch')} in flight",
-        f"{tally.quarantined:,} rejected",
+        f"{tally.quarantined:,} quarantined",
     ]
     if progress.waiting_for:
         parts.append(f"waiting for {progress.waiting_for}")

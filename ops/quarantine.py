@@ -1,4 +1,4 @@
-"""`graphinator quarantine`: the records that were set aside."""
+"""`graphinator quarantine`: the records that could not be loaded."""
 
 import datetime
 import json
@@ -17,7 +17,7 @@ from workers.quarantine import Entry, Quarantine
 from workers.replay import replay as replay_entries
 
 
-@click.group()
+@click.group(short_help="The records that could not be loaded: list, export, replay.")
 def quarantine() -> None:
     """Look at the records that could not be loaded: each with its reason and its raw text.
 
@@ -27,34 +27,34 @@ def quarantine() -> None:
     """
 
 
-@quarantine.command("list")
+@quarantine.command("list", short_help="List the records, one a line.")
 @click.pass_obj
 def list_entries(session: Session) -> None:
-    """List the records, one a line: id of the entry, record type and id, how often it was set aside, where it was, why."""
+    """List the records, one a line: id of the entry, record type and id, how often it was quarantined, where it was, why."""
     # Without the raw texts, which need not fit in memory.
     lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(session))
     for _, _, line in lines:
         click.echo(line)
     if not lines:
-        click.echo("nothing is set aside")
+        click.echo("nothing is quarantined")
 
 
-@quarantine.command()
+@quarantine.command(short_help="Show one record with its raw text.")
 @click.argument("entry")
 @click.pass_obj
 def show(session: Session, entry: str) -> None:
-    """Show one record: where it was, why it was set aside, its raw text."""
-    found = _get(_open(session), entry)
+    """Show one record: where it was, why it was quarantined, its raw text."""
+    found = _get(session, _open(session), entry)
     place = f", byte {found.position:,}" if found.position >= 0 else ""
     number = "without a legible id" if found.record_id is None else f"{found.record_id}"
-    times = f"set aside {counted(found.attempts, 'time')}, first at {_utc(found.at)}, last by {found.run}"
+    times = f"quarantined {counted(found.attempts, 'time')}, first at {_utc(found.at)}, last by {found.run}"
     click.echo(f"{found.record_type.element} {number}, from {one_line(found.source)}{place}", err=True)
     click.echo(times, err=True)
     click.echo(one_line(found.reason), err=True)
     sys.stdout.buffer.write(found.raw + b"\n")
 
 
-@quarantine.command()
+@quarantine.command(short_help="Write all records to a file, as JSON.")
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @click.pass_obj
 def export(session: Session, file: IO[str]) -> None:
@@ -63,9 +63,9 @@ def export(session: Session, file: IO[str]) -> None:
         click.echo(line, file=file)
 
 
-@quarantine.command()
+@quarantine.command(short_help="Hand records over again, these or all.")
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
-@click.option("--overwrite", is_flag=True, help="Also records that the graph has, in whatever version.")
+@click.option("--overwrite", is_flag=True, help="Also replace records that are already in the graph.")
 @click.pass_obj
 def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
     """Hand records over again, these or all, as upstream tasks do: workers write them within seconds.
@@ -73,10 +73,10 @@ def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
     It helps where the fault was not the record's: where another version of graphinator reads it, or Neo4j takes it now. What
     is still refused stays, with the newest reason. An entry leaves the quarantine when its record is written.
 
-    How old a record is that was set aside cannot be told. So one that the graph has by now, in any version, is left
-    alone unless --overwrite is given, and so are several versions of one record, of which one must be named.
+    The age of a quarantined record is unknown. So one that the graph has by now, in any version, is left alone unless
+    --overwrite is given, and so are several versions of one record, of which one must be named.
     """
-    _check(_open(session), entries)
+    _check(session, _open(session), entries)
     with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
         outcome = replay_entries(app, entries, progress.wait, overwrite=overwrite)
     for entry, reason in outcome.refused:
@@ -88,17 +88,17 @@ def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
     )
 
 
-@quarantine.command()
+@quarantine.command(short_help="Forget records, these or all.")
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def purge(session: Session, entries: tuple[str, ...], yes: bool) -> None:
     """Forget records, these or all, after export or once they are mended."""
     opened = _open(session)
-    _check(opened, entries)
+    _check(session, opened, entries)
     if not yes:
-        what = counted(len(set(entries)), "record") if entries else "every record"
-        click.confirm(f"Forget {what} that was set aside?", abort=True)
+        what = counted(len(set(entries)), "quarantined record") if entries else "every quarantined record"
+        click.confirm(f"Forget {what}?", abort=True)
     purged = opened.purge(set(entries) if entries else None)
     click.echo(f"{counted(purged, 'record')} purged")
 
@@ -108,17 +108,18 @@ def _open(session: Session) -> Quarantine:
     return connect_quarantine(settings, connect_redis(settings))
 
 
-def _get(opened: Quarantine, entry: str) -> Entry:
+def _get(session: Session, opened: Quarantine, entry: str) -> Entry:
     found = opened.get(entry)
     if found is None:
-        raise click.BadParameter(f"there is no entry {entry}; `graphinator quarantine list` shows them all")
+        listing = session.command("quarantine list")
+        raise click.BadParameter(f"there is no entry {entry}; `{listing}` shows them all")
     return found
 
 
-def _check(opened: Quarantine, entries: Sequence[str]) -> None:
+def _check(session: Session, opened: Quarantine, entries: Sequence[str]) -> None:
     """Refuse a wrong name before anything is done."""
     for entry in entries:
-        _get(opened, entry)
+        _get(session, opened, entry)
 
 
 def _line(entry: Entry) -> str:

@@ -56,7 +56,7 @@ def test_records_are_listed_shown_exported_and_purged(product: Product, tmp_path
     first, second, third = (line.split()[0] for line in listed)
     shown = product.run("quarantine", "show", first)
     assert shown.stdout == BAD + "\n"
-    assert f"label 1, from {path}, byte 8\nset aside 1 time, first at 20" in shown.stderr
+    assert f"label 1, from {path}, byte 8\nquarantined 1 time, first at 20" in shown.stderr
     assert product.run("quarantine", "show", "0").returncode == 2
     file = tmp_path / "exported.jsonl"
     assert product.run("quarantine", "export", file).returncode == 0
@@ -73,7 +73,7 @@ def test_records_are_listed_shown_exported_and_purged(product: Product, tmp_path
     assert product.run("quarantine", "purge", first, "--yes").stdout == "1 record purged\n"
     assert [entry["entry"] for entry in exported(product)] == [second, third]
     assert product.run("quarantine", "purge", "--yes").stdout == "2 records purged\n"
-    assert product.run("quarantine", "list").stdout == "nothing is set aside\n"
+    assert product.run("quarantine", "list").stdout == "nothing is quarantined\n"
 
 
 def test_each_load_that_sets_a_record_aside_counts_once(product: Product, tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ HALF_WAY = Progress(
 )
 
 
-def test_a_line_has_records_rate_batches_and_what_was_rejected() -> None:
-    assert describe(HALF_WAY) == "1 record, 0/s, 1 batch in flight, 0 rejected"
+def test_a_line_has_records_rate_batches_and_what_was_quarantined() -> None:
+    assert describe(HALF_WAY) == "1 record, 0/s, 1 batch in flight, 0 quarantined"
     read_whole = replace(HALF_WAY, consumed_bytes=1000, tally=Tally(quarantined=4), waiting_for="a worker")
-    assert describe(read_whole) == "4 of 10 records, 0/s, 1 batch in flight, 4 rejected, waiting for a worker"
+    assert (
+        describe(read_whole) == "4 of 10 records, 0/s, 1 batch in flight, 4 quarantined, waiting for a worker"
+    )
 
 
 @pytest.mark.parametrize(("consumed", "text"), [(0, "0 %"), (250, "25 %, 0:01:00 left"), (1000, "100 %")])
@@ -38,6 +40,6 @@ def test_off_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.Monke
         progress.wait("[a]")
         progress.ended(Report(RecordType.LABELS, HALF_WAY.path, 10, Tally(created=10), 0, 1.0, []))
     assert console.file.getvalue().splitlines() == [
-        "x[red].xml: 25 %, 0:01:00 left, 1 record, 0/s, 1 batch in flight, 0 rejected",
+        "x[red].xml: 25 %, 0:01:00 left, 1 record, 0/s, 1 batch in flight, 0 quarantined",
         "waiting for [a]",
     ]

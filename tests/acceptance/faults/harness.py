@@ -178,7 +178,7 @@ def is_exact(product: Product, dump: Path) -> None:
     wait_until(lambda: not left_over(product), "nothing is left over")
     differences = product.graph_differences([dump])
     assert not differences, differences[:20]
-    assert product.run("quarantine", "list").stdout == "nothing is set aside\n"
+    assert product.run("quarantine", "list").stdout == "nothing is quarantined\n"
 
 
 def ends_well(product: Product, load: "subprocess.Popen[str]", dump: Path) -> None:
