@@ -10,7 +10,7 @@ from ops.console import plain_console
 from ops.dumps import find_dumps
 from ops.info import StackInfo
 from ops.lifecycle import start_stack
-from ops.load import raise_problem, run_load
+from ops.load import end_with_problems, run_load
 from ops.report import print_reports
 from ops.session import Session
 from ops.status import print_counts
@@ -23,15 +23,15 @@ SAMPLE = Path(__file__).parent / "sample"
 QUERY = "MATCH path = (:Person)-[:CREDITED_ON]->(r:Release)-[:BY|ON|IS]->() WHERE r.id <= 5 RETURN path"
 
 
-@click.command()
+@click.command(short_help="See it work: a stack, 4,000 records, the result.")
 @click.pass_obj
 def demo(session: Session) -> None:
     """Start the stack, load 4,000 real records of all four types, and show the graph."""
     console = plain_console()
     info = start_stack(session)
     reports = list(run_load(session, find_dumps([SAMPLE])))
-    print_reports(console, reports)
-    raise_problem(reports)
+    print_reports(console, reports, session.command)
+    end_with_problems(reports)
     asyncio.run(show(console, session, info))
 
 

@@ -41,12 +41,14 @@ def down(session: Session) -> None:
 
 def start_stack(session: Session, workers: int | None = None) -> StackInfo:
     """Start the stack, with as many workers, or as the settings ask for, showing what is being done."""
+    console = plain_console(stderr=True)
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        console=plain_console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 

@@ -1,11 +1,10 @@
 """What a person, or a script, is told when a load has ended."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ops.console import counted
 from pipeline.model import RecordType
@@ -34,11 +33,11 @@ def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
     return json.dumps({**types, "complete": complete})
 
 
-def print_reports(console: Console, reports: Sequence[Report]) -> None:
-    """A table of the dumps, then what is missing and what was set aside."""
+def print_reports(console: Console, reports: Sequence[Report], command: Callable[[str], str]) -> None:
+    """A table of the dumps, then what was quarantined; `command` says how a user calls another command."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("records")
-    for heading in ("read", "unchanged", "created", "changed", "vanished", "set aside", "per second"):
+    for heading in ("read", "unchanged", "created", "changed", "vanished", "quarantined", "per second"):
         table.add_column(heading, justify="right")
     for report in reports:
         tally = report.tally
@@ -48,11 +47,8 @@ def print_reports(console: Console, reports: Sequence[Report]) -> None:
         rate = tally.read / max(report.seconds, 1e-3)
         table.add_row(report.record_type.value, *(f"{number:,}" for number in numbers), f"{rate:,.0f}")
     console.print(table)
-    for report in reports:
-        for problem in report.problems:
-            console.print(Text.assemble(("incomplete", "red"), f" {report.path.name}: {problem}"))
     quarantined = sum(report.tally.quarantined for report in reports)
     if quarantined:
         console.print(
-            f"set aside: {counted(quarantined, 'record')}; `graphinator quarantine list` shows them, with reasons"
+            f"quarantined: {counted(quarantined, 'record')}; `{command('quarantine list')}` shows them, with reasons"
         )

@@ -7,7 +7,7 @@ import click
 
 from ops.console import plain_console
 from ops.finish import settle
-from ops.load import raise_problem, run_load
+from ops.load import end_with_problems, run_load
 from ops.report import print_reports
 from ops.session import Session
 from workers.app import connect_redis
@@ -31,8 +31,8 @@ def resume(session: Session) -> None:
     reports: list[Report] = []
     for contents, paths in _by_contents(stalled).items():
         reports += run_load(session, paths, contents)
-    print_reports(plain_console(), reports)
-    raise_problem(reports)
+    print_reports(plain_console(), reports, session.command)
+    end_with_problems(reports)
 
 
 def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:

@@ -1,5 +1,6 @@
 """What a command works with: the settings, the stack of its home, the servers that both point to."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ops.info import read_info
+from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, app
 from workers.settings import Settings, load_settings
 
@@ -34,5 +36,10 @@ class Session:
     def command(self, command: str) -> str:
         """How a user calls another command for the same home."""
         program = sys.argv[0] if shutil.which("graphinator") is None else "graphinator"
-        is_default = self.settings.home == load_settings().home
-        return " ".join([program, *([] if is_default else ["--home", str(self.settings.home)]), command])
+        try:
+            is_default = self.settings.home == load_settings().home
+        except SettingError:  # there is no default one
+            is_default = False
+        return (
+            f"{shlex.join([program, *([] if is_default else ['--home', str(self.settings.home)])])} {command}"
+        )

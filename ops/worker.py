@@ -60,9 +60,11 @@ def environment(settings: Settings, password_file: Path) -> dict[str, str]:
     return {**inherited, **own}
 
 
-def taking_work(app: Celery, names: Collection[str], seconds: float = 1.0) -> set[str]:
-    """Which of these workers take messages from a queue, and say so within that time."""
-    inspect = app.control.inspect(destination=list(names), timeout=seconds, limit=len(names))
+def taking_work(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:
+    """Which of these workers, or of all, take messages from a queue, and say so within that time."""
+    destination = None if names is None else list(names)
+    limit = None if names is None else len(names)
+    inspect = app.control.inspect(destination=destination, timeout=seconds, limit=limit)
     try:
         replies = inspect.active_queues() or {}
     except (OperationalError, RedisError):

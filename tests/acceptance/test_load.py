@@ -11,6 +11,7 @@ import pytest
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
+from ops import worker
 from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
@@ -141,8 +142,9 @@ def _slowly_read(dump: Path, folder: Path) -> Path:
 
 def test_a_second_load_at_the_same_time_is_refused_in_one_line(product: Product, sample: list[Path]) -> None:
     product.redis.set("graphinator:load", "another one", ex=60)
-    ended = product.run("load", sample[0])
+    ended = product.run("load", sample[0], "--json")
     assert ended.returncode == 5
+    assert json.loads(ended.stdout)["complete"] is False
     assert ended.stderr.startswith("Error: another load is under way")
     assert len(ended.stderr.splitlines()) == 1
 
@@ -159,14 +161,11 @@ def test_a_broken_file_ends_with_one_clear_line_and_what_came_before_the_fault_i
     assert name in errors[0]
     assert file.records == 0 or "at byte" in errors[0]
     assert "Traceback" not in ended.stderr
-    if file.records:
-        result = json.loads(ended.stdout.splitlines()[-1])
-        assert result["complete"] is False
-        assert result["labels"]["created"] == result["labels"]["read"]
-        if file.records > 0:
-            assert result["labels"]["read"] == file.records
-    else:
-        assert ended.stdout == ""
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert result["complete"] is False
+    assert result["labels"]["created"] == result["labels"]["read"]
+    if file.records >= 0:
+        assert result["labels"]["read"] == file.records
 
 
 def test_a_record_beyond_every_limit_is_set_aside_and_the_rest_is_loaded(
@@ -226,6 +225,49 @@ def test_status_tells_what_runs_and_what_is_in_the_graph(product: Product, sampl
     assert status["nodes"]["Artist"] >= 1000
     assert status["batches_in_flight"] == 0
     assert "2 workers" in product.run("status").stdout
+
+
+def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
+    """The servers of the tests as if they were not those of an embedded stack."""
+    info = product.stack.info()
+    assert info is not None
+    own = {"redis_url": info.redis_url, "neo4j_uri": info.neo4j_uri, "neo4j_password": info.password()}
+    return {"home": home, **own, **settings}
+
+
+def test_status_tells_which_workers_serve_ones_own_servers(product: Product, tmp_path: Path) -> None:
+    told = product.run("status", **servers_of_ones_own(product, tmp_path)).stdout
+    names = sorted(worker.node_name(product.stack.home, number) for number in (1, 2))
+    assert told.splitlines()[:3] == ["2 workers take work", *(f"  {name}" for name in names)]
+    assert "stack" not in told
+
+
+def test_status_without_neo4j_tells_the_rest_and_why_within_seconds(product: Product, tmp_path: Path) -> None:
+    settings = servers_of_ones_own(product, tmp_path, neo4j_uri="bolt://127.0.0.1:9")
+    started = time.monotonic()
+    ended = product.run("status", **settings)
+    assert time.monotonic() - started < 15
+    assert ended.returncode == 6
+    assert "0 batches in flight" in ended.stdout
+    assert ended.stderr.startswith(
+        "Error: Neo4j at bolt://127.0.0.1:9 did not answer for 3 s: Couldn't connect"
+    )
+    assert "batches_in_flight" in json.loads(product.run("status", "--json", **settings).stdout)
+
+
+def test_a_wrong_password_of_redis_is_named(product: Product, tmp_path: Path, sample: list[Path]) -> None:
+    url = product.redis_url.replace("//", "//nobody:nothing@")
+    ended = product.run("load", sample[0], **servers_of_ones_own(product, tmp_path, redis_url=url))
+    assert ended.returncode == 8
+    assert ended.stderr.startswith("Error: Redis does not let us in (")
+    assert "nothing" not in ended.stderr
+
+
+def test_an_error_of_up_is_the_only_line(product: Product, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = product.run("--home", tmp_path / "file" / "home", "up")
+    assert ended.returncode == 4
+    assert ended.stderr.splitlines() == [f"Error: cannot make {tmp_path / 'file' / 'home'}: Not a directory"]
 
 
 def test_demo_ends_with_what_is_in_the_graph_and_how_to_look_at_it(product: Product) -> None:

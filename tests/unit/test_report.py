@@ -16,17 +16,21 @@ import ops
 from ops.cli import _Commands, main
 from ops.console import counted, one_line, plain_console
 from ops.dumps import NoDumps, find_dumps
+from ops.load import end_with_problems, warn
 from ops.report import as_json, print_reports
-from pipeline.errors import DumpError
+from ops.session import Session
+from ops.status import print_status
+from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
-from workers.loader import Report
+from workers.loader import Report, WouldVanish
 from workers.quarantine import Entry
 from workers.runs import Tally
+from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 
 
-def report(*problems: DumpError, quarantined: int = 0) -> Report:
+def report(*problems: GraphinatorError, quarantined: int = 0) -> Report:
     tally = Tally(created=3, quarantined=quarantined)
     return Report(RecordType.LABELS, Path("a[red]b.xml"), 3, tally, 2, 0.5, [*problems])
 
@@ -48,10 +52,26 @@ def test_json_of_a_load_that_did_not_end_is_incomplete() -> None:
 def test_brackets_in_names_and_paths_are_printed_as_they_are() -> None:
     console = plain_console()
     console.file = io.StringIO()
-    print_reports(console, [report(DumpError("[bold]", 1, "[no label] :on:"), quarantined=1)])
-    text = console.file.getvalue()
-    assert "incomplete a[red]b.xml: [bold]: [no label] :on: (at byte 1" in text
-    assert "set aside: 1 record;" in text
+    print_reports(console, [report(quarantined=1)], "x --home [red] {}".format)
+    warn(console, ["[bold] :on:"])
+    assert console.file.getvalue().splitlines()[-2:] == [
+        "quarantined: 1 record; `x --home [red] quarantine list` shows them, with reasons",
+        "Warning: [bold] :on:",
+    ]
+
+
+def test_each_problem_is_told_once_and_names_its_dump() -> None:
+    @click.command()
+    def command() -> None:
+        end_with_problems([report()])
+        end_with_problems([report(WouldVanish("too many")), report(DumpError("[b].xml", 1, "no dump"))])
+
+    ended = CliRunner().invoke(command)
+    assert ended.stderr.splitlines() == [
+        "Error: a[red]b.xml: too many",
+        "Error: [b].xml: no dump (at byte 1 of the XML)",
+    ]
+    assert (ended.stdout, ended.exit_code) == ("", WouldVanish.exit_code)
 
 
 def test_a_long_line_is_not_broken() -> None:
@@ -104,7 +124,17 @@ def _ending_with(error: Exception) -> click.Group:
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "Error: /a/b: Permission denied\n", 4),
         (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n", 4),
         (click.FileError("/a/b", "Is a directory"), "Error: Could not open file '/a/b': Is a directory\n", 4),
-        (redis.exceptions.ResponseError("OOM"), "Error: Redis refuses: OOM\n", 8),
+        (redis.exceptions.ResponseError("no"), "Error: Redis refuses: no\n", 8),
+        (
+            redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'"),
+            "Error: Redis is full (used memory > 'maxmemory'): raise GRAPHINATOR_REDIS_MEGABYTES and start the stack again, or `maxmemory` of your own Redis; `graphinator resume` goes on with a load\n",
+            8,
+        ),
+        (
+            redis.exceptions.AuthenticationError("WRONGPASS"),
+            "Error: Redis does not let us in (WRONGPASS): are user and password in GRAPHINATOR_REDIS_URL right?\n",
+            8,
+        ),
         (
             redis.exceptions.TimeoutError("t"),
             "Error: Redis does not answer (t); is the stack up? `graphinator resume` goes on with a load\n",
@@ -120,6 +150,37 @@ def test_what_the_system_refuses_is_one_line(error: Exception, line: str, exit_c
 def test_a_closed_pipe_ends_quietly() -> None:
     ended = CliRunner().invoke(_ending_with(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))), ["demo"])
     assert (ended.output, ended.exit_code) == ("", 1)
+
+
+def test_hints_name_the_home_that_was_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)  # the tests' own, no setting
+    monkeypatch.setattr("sys.argv", ["graphinator"])
+    home = tmp_path / "a home"
+    session = Session(load_settings(home=home))
+    assert session.command("up") == f"graphinator --home '{home}' up"
+    console = plain_console()
+    console.file = io.StringIO()
+    print_status(console, {"stack": None}, session.command)
+    print_status(console, {"stack": None, "workers": ["worker1@a"]}, session.command)
+    assert console.file.getvalue().splitlines() == [
+        f"the embedded stack is not running: `graphinator --home '{home}' up` starts it",
+        "1 worker takes work",
+        "  worker1@a",
+    ]
+    monkeypatch.setenv("GRAPHINATOR_HOME", str(home))
+    assert session.command("up") == "graphinator up"
+    monkeypatch.setenv("GRAPHINATOR_HOME", "~nouser/x")
+    assert session.command("up") == f"graphinator --home '{home}' up"
+
+
+@pytest.mark.parametrize("arguments", [[], ["quarantine"]])
+def test_the_list_of_commands_cuts_no_sentence_off(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    told = CliRunner().invoke(main, [*arguments, "--help"], terminal_width=80).output
+    assert "Commands:" in told
+    assert "..." not in told.partition("Commands:")[2]
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

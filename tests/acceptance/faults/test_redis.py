@@ -72,7 +72,7 @@ def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None
         time.sleep(3.0)
     finally:
         product.redis.config_set("maxmemory", limit)
-    ends_well_or_when_resumed(product, load, releases, "Redis refuses")
+    ends_well_or_when_resumed(product, load, releases, "Redis is full")
 
 
 def test_redis_may_come_back_without_its_last_second(product: Product, releases: Path) -> None:
