@@ -41,7 +41,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose fi
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
-	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/acceptance/faults tests/unit/test_dump_fuzz.py
+	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py
 
 mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each
 	@$(BIN)/python -m ops.checks.mutants
