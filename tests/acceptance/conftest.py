@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from workers.settings import Settings
 
 COMMAND = Path(sys.executable).parent / "graphinator"
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
+#: How long workers may take to be done with messages whose outcome is known already.
+LEFTOVER_SECONDS = 60.0
 
 
 class Product:
@@ -100,13 +103,24 @@ class Product:
         with self.driver() as driver, driver.session() as session:
             session.run(EMPTY_GRAPH).consume()
 
-    def leftovers(self) -> set[str]:
-        """What is still in Redis of work that is done: batches, chords, queued and unacknowledged messages."""
+    def remains(self, *, cut_off: bool = False) -> set[str]:
+        """What is now in Redis of work: batches, chords, queued and unacknowledged messages.
+
+        With `cut_off` without what Celery keeps of a chord whose sender or counter was cut off, which expires.
+        """
         patterns = ("graphinator:pending", "graphinator:batch:*", "graphinator:writing:*", "graphinator:load")
         broker = ("normalise", "write", "unacked", "celery-taskset-meta-*.[jts]", "celery-task-meta-*")
-        return {
+        found = {
             str(key, "utf-8") for pattern in (*patterns, *broker) for key in self.redis.scan_iter(pattern)
         }
+        return {key for key in found if not (cut_off and key.startswith("celery-") and self.redis.ttl(key) > 0)}
+
+    def leftovers(self, *, cut_off: bool = False) -> set[str]:
+        """What stays of it once all is done: a load ends a moment before its last message is acknowledged."""
+        deadline = time.monotonic() + LEFTOVER_SECONDS
+        while (found := self.remains(cut_off=cut_off)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
 
     def driver(self) -> neo4j.Driver:
         """A look at Neo4j itself."""

@@ -130,7 +130,8 @@ def test_an_interrupted_load_is_finished_by_the_next_one(
     result = product.load(releases)
     assert sum(counts(result, "releases")[1:]) == 1000
     assert product.graph_differences([sample[3]]) == []
-    assert product.leftovers() == set()
+    # Where Ctrl-C came between the size of a chord and its messages, Celery keeps the size.
+    assert product.leftovers(cut_off=True) == set()
 
 
 def _slowly_read(dump: Path, folder: Path) -> Path:

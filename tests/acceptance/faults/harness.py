@@ -139,13 +139,13 @@ def runs(product: Product) -> list[Run]:
     return list(Runs(product.redis))
 
 
-def left_over(product: Product) -> list[str]:
+def left_over(product: Product) -> set[str]:
     """What Redis holds of work that is done, but for what goes by itself.
 
     That is what Celery keeps of a chord that was cut off, which expires, and messages of dead workers, which others take when
     the visibility timeout has passed.
     """
-    return [key for key in product.leftovers() if key != "unacked" and not product.redis.ttl(key) > 0]
+    return product.remains(cut_off=True) - {"unacked"}
 
 
 def hurried(stack: Stack) -> Stack:
