@@ -77,6 +77,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": settings.visibility_timeout_seconds,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 30,
         "socket_timeout": 30,
         "socket_keepalive": True,
     }
