@@ -1,7 +1,7 @@
 """What `tests.strictness` and pytest's settings make of tests that would pass elsewhere."""
 
 import asyncio
-import multiprocessing
+import contextlib
 import subprocess
 import sys
 import threading
@@ -165,23 +165,20 @@ def test_every_loop_is_in_debug_mode() -> None:
     assert asyncio.run(debug())
 
 
-def burn(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-
-
-async def test_a_busy_machine_blocks_no_loop() -> None:
+def test_a_busy_machine_blocks_no_loop() -> None:
     """Eight processes compete for the processors while the loop computes a little at a time."""
-    context = multiprocessing.get_context("spawn")
-    rivals = [context.Process(target=burn, args=(2.0,)) for _ in range(8)]
-    for rival in rivals:
-        rival.start()
-    for _ in range(40):
-        sum(range(200_000))
-        await asyncio.sleep(0.02)
-    for rival in rivals:
-        await asyncio.to_thread(rival.join)
+
+    async def work() -> None:
+        for _ in range(40):
+            sum(range(200_000))
+            await asyncio.sleep(0.02)
+
+    with contextlib.ExitStack() as rivals:
+        for _ in range(8):
+            rival = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
+            rivals.enter_context(rival)
+            rivals.callback(rival.kill)
+        asyncio.run(work())
 
 
 def test_threads_that_begin_and_end_late_block_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
