@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from neo4j.exceptions import IncompleteCommit, Neo4jError, ServiceUnavailable
@@ -51,11 +51,14 @@ class Fault:
     #: How many occurrences in a row it strikes.
     times: int
     error: Callable[[], Exception] | None
+    #: Set when it strikes.
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def strike(self, occurrence: int) -> None:
         """Raise or hang if this occurrence is one of those planned."""
         if not self.first <= occurrence < self.first + self.times:
             return
+        self.struck.set()
         if self.error is None:
             await asyncio.Event().wait()
         else:

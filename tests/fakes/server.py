@@ -139,9 +139,10 @@ class FakeServer:
         """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
         self._faults.append(Fault(at, self._seen[at] + occurrence, times, error))
 
-    def hang(self, *, at: Moment = Moment.RUN, occurrence: int = 1) -> None:
-        """Plan silence: nothing answers at this occurrence of the moment, counted from now."""
+    def hang(self, *, at: Moment = Moment.RUN, occurrence: int = 1) -> asyncio.Event:
+        """Plan silence: nothing answers at this occurrence of the moment, counted from now; set when that begins."""
         self._faults.append(Fault(at, self._seen[at] + occurrence, 1, None))
+        return self._faults[-1].struck
 
     @property
     def statements(self) -> list[Statement]:

@@ -50,14 +50,28 @@ async def test_an_unconfirmed_commit_is_the_callers_to_repeat(fake: World) -> No
     assert await write_batch(fake.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
 
 
+async def past_its_deadline(hangs: asyncio.Event, work: Awaitable[object]) -> None:
+    """Await it, with a deadline that passes as soon as it hangs."""
+    async with asyncio.timeout(None) as deadline:
+
+        async def watch() -> None:
+            await hangs.wait()
+            deadline.reschedule(0)
+
+        watching = asyncio.create_task(watch())
+        try:
+            await work
+        finally:
+            watching.cancel()
+
+
 @pytest.mark.parametrize("moment", list(Moment))
 async def test_a_deadline_ends_a_wait_at_any_moment(fake: World, moment: Moment) -> None:
     assert fake.fake is not None
     await node_counts(fake.driver)  # connected, and found to answer
-    fake.fake.hang(at=moment)
+    hangs = fake.fake.hang(at=moment)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await write_batch(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS])
+        await past_its_deadline(hangs, write_batch(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS]))
     assert fake.fake.open_sessions == 0
     assert not any((await node_counts(fake.driver)).values())
 
@@ -250,10 +264,9 @@ async def test_a_cancellation_leaves_every_operation(
     fake: World, operation: Callable[[Driver], Awaitable[object]]
 ) -> None:
     assert fake.fake is not None
-    fake.fake.hang()
+    hangs = fake.fake.hang()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await operation(fake.driver)
+        await past_its_deadline(hangs, operation(fake.driver))
     assert fake.fake.open_sessions == 0
 
 
