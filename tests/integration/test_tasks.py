@@ -254,6 +254,7 @@ def test_a_record_that_comes_in_another_version_has_changed(
 
 
 def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()  # it may withdraw a step
     assert tasks.finish(asked(worker), False) == {"counted anew": True}
     assert tasks.finish(asked(worker), False) == {"counted anew": False}
     worker.steps.uncount()
@@ -517,6 +518,7 @@ def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
             told.set()
         raise errors.pop() if errors else Stopping
 
+    worker.caretaker.stop()  # the other one is to meet the errors
     monkeypatch.setattr(caretaker, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(caretaker, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(caretaker, "is_due", fail)
