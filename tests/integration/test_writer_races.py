@@ -5,7 +5,6 @@ import random
 from contextlib import suppress
 
 import pytest
-from neo4j import AsyncSession
 from neo4j.exceptions import ClientError, TransientError
 
 from pipeline import writer
@@ -31,8 +30,7 @@ async def test_who_comes_second_with_the_same_new_record_looks_again(driver: Dri
     first = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows, before_commit=hold))
     await inside.wait()
     second = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows))
-    await asyncio.sleep(0.3)
-    assert not second.done()
+    await one_waits(driver, second)
     go_on.set()
     assert await first == Written(created=1)
     assert await second == Written(unchanged=1)
@@ -50,8 +48,7 @@ async def one_behind_the_other(driver: Driver, first: Row, second: Row) -> None:
     leading = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [first], before_commit=hold))
     await inside.wait()
     following = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [second]))
-    await asyncio.sleep(0.3)
-    assert not following.done()
+    await one_waits(driver, following)
     go_on.set()
     await asyncio.gather(leading, following)
 
@@ -101,8 +98,7 @@ async def test_a_deadlock_costs_a_repetition_and_nothing_else(driver: Driver) ->
         tx = await session.begin_transaction()
         await (await tx.run(lock, id=2)).consume()
         batch = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [artist(1, 2, groups=[2])]))
-        await asyncio.sleep(0.3)
-        assert not batch.done()
+        await one_waits(driver, batch)
         try:
             await (await tx.run(lock, id=1)).consume()
         except TransientError:
@@ -152,14 +148,13 @@ async def test_a_deadlock_with_another_client_is_survived(driver: Driver) -> Non
     old, new = release(1, 1, genres=["Jazz"]), release(1, 2, genres=["Rock"])
     await write_batch(driver, RecordType.RELEASES, [old, release(9, 1, genres=["Rock"])])
     async with (
-        await driver.session(database="neo4j") as looking,
         await driver.session(database="neo4j") as other,
         await other.begin_transaction() as holding,
     ):
         await (await holding.run("MATCH (g:Genre {name: 'Rock'}) SET g.held = 1")).consume()
         async with asyncio.TaskGroup() as group:
-            group.create_task(write_batch(driver, RecordType.RELEASES, [new]))
-            await one_waits(looking)
+            batch = group.create_task(write_batch(driver, RecordType.RELEASES, [new]))
+            await one_waits(driver, batch)
             with suppress(TransientError):  # the server ends one of the two
                 await (await holding.run("MATCH (r:Release {id: 1}) SET r.held = 1")).consume()
             await holding.close()
@@ -182,14 +177,17 @@ async def test_the_server_ends_a_write_that_takes_too_long(
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 1)]))
 
 
-async def one_waits(session: AsyncSession) -> None:
-    """Until a transaction waits for a lock: in a statement, or at its commit."""
+async def one_waits(driver: Driver, batch: asyncio.Task[Written]) -> None:
+    """Until a transaction waits for a lock, in a statement or at its commit: the one of this batch, which goes on."""
     text = "SHOW TRANSACTIONS YIELD status WHERE split(status, ' ')[0] IN ['Closing', 'Blocked'] RETURN count(*) AS n"
-    while True:
-        result = await session.run(text)
-        if (await result.single(strict=True))["n"]:
-            return
-        await asyncio.sleep(0.1)
+    async with await driver.session(database="neo4j") as session:
+        while True:
+            result = await session.run(text)
+            if (await result.single(strict=True))["n"]:
+                break
+            assert not batch.done()
+            await asyncio.sleep(0.02)
+    assert not batch.done()
 
 
 async def test_a_conflict_that_never_ends_is_rejected_after_some_attempts() -> None:
