@@ -48,6 +48,10 @@ async def running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
+async def running_thread() -> threading.Thread:
+    return threading.current_thread()
+
+
 def test_all_calls_from_all_threads_run_on_the_loop_that_the_resource_was_opened_on(
     loop: EventLoop[Resource], resource: Resource
 ) -> None:
@@ -64,9 +68,10 @@ def test_all_calls_from_all_threads_run_on_the_loop_that_the_resource_was_opened
 def test_stop_awaits_the_closing_of_the_resource_and_ends_the_thread(
     loop: EventLoop[Resource], resource: Resource
 ) -> None:
+    thread = loop.run(running_thread())
     loop.stop()
     assert resource.events == ["opened", "closed"]
-    assert "event-loop" not in {thread.name for thread in threading.enumerate()}
+    assert not thread.is_alive()
     loop.stop()
 
 
