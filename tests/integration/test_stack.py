@@ -96,11 +96,11 @@ def recalls(info: StackInfo) -> bool:
 
 
 def test_up_again_changes_nothing(stack: Stack, servers: StackInfo) -> None:
-    before = [process.pid for process in processes(stack)]
-    started = time.monotonic()
+    remembered = (stack.home / "stack.json").read_bytes()
+    before = processes(stack)
     assert stack.up(workers=0) == servers
-    assert time.monotonic() - started < 2
-    assert [process.pid for process in processes(stack)] == before
+    assert (stack.home / "stack.json").read_bytes() == remembered
+    assert processes(stack) == before
 
 
 def test_info_is_what_a_script_is_told(stack: Stack, servers: StackInfo) -> None:
@@ -166,9 +166,9 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
     assert left_over(second.home) == []
 
 
-def taking_work(info: StackInfo, names: list[str]) -> set[str]:
+def takes_work(info: StackInfo, name: str, *, within: float = 30.0) -> bool:
     with Celery(broker=info.redis_url, set_as_current=False) as app:
-        return worker.taking_work(app, names)
+        return name in worker.taking_work(app, [name], within)
 
 
 def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo) -> None:
@@ -176,18 +176,20 @@ def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo)
     try:
         info = stack.up(workers=2)
         assert info.workers == 2
-        assert taking_work(info, names) == set(names)
+        assert all(takes_work(info, name) for name in names)
         for process in processes(stack):
             assert servers.password() not in " ".join(process.environ().values())
 
         assert stack.up(workers=1).workers == 1
-        assert taking_work(info, names) == {names[0]}
+        assert takes_work(info, names[0])
+        assert not takes_work(info, names[1], within=1.0)
 
         kept = processes(stack)[-1]
         kept.kill()
         kept.wait(10)
         assert stack.up(workers=1).workers == 1
-        assert taking_work(info, names) == {names[0]}
+        assert takes_work(info, names[0])
+        assert not takes_work(info, names[1], within=1.0)
     finally:
         assert stack.up(workers=0) == servers
     assert len(left_over(stack.home)) == 2
@@ -270,12 +272,10 @@ def test_settings_that_name_other_servers_are_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
     with own_stack(tmp_path) as stack, subprocess.Popen([sys.executable, "-c", UP, str(tmp_path)]) as starter:
-        deadline = time.monotonic() + 60
         while "neo4j" not in load_state(tmp_path / "stack.json").servers:
             assert starter.poll() is None
-            assert time.monotonic() < deadline
             time.sleep(0.05)
         starter.send_signal(signal.SIGINT)
-        assert starter.wait(60) != 0
+        assert starter.wait(300) != 0
         assert left_over(tmp_path) == []
         assert stack.info() is None
