@@ -6,6 +6,7 @@ side have servers of their own, and a folder each in that one.
 """
 
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from ops.ports import is_free
 from ops.stack import Stack, StackInfo
+from ops.state import State, load_state, save_state
 from pipeline.driver import Driver
 from pipeline.schema import create_schema
 from workers.app import connect_redis
@@ -47,6 +50,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, its servers started, without workers."""
     kept = os.environ.pop("GRAPHINATOR_TEST_HOME", None)
     home = Path(kept, os.environ.get("PYTEST_XDIST_WORKER", "")) if kept else tmp_path_factory.mktemp("home")
+    choose_ports(home)
     stack = Stack(load_settings(home=home))
     stack.up(workers=0)
     try:
@@ -56,6 +60,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             stack.up(workers=0)
         else:
             stack.down()
+
+
+def choose_ports(home: Path) -> None:
+    """Give a stack that has none ports that nobody else comes by while its servers are down for a while.
+
+    They are neither those that every stack prefers, nor those that the system hands out to any connection.
+    """
+    path = home / "stack.json"
+    if not load_state(path).ports:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free = filter(is_free, random.sample(range(20_000, 30_000), 1000))
+        save_state(path, State(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
 
 
 @pytest.fixture(scope="session")

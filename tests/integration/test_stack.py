@@ -23,6 +23,7 @@ from ops.stack import Stack, StackInfo
 from ops.state import load_state
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType, Rejected
+from tests.conftest import choose_ports
 from workers.app import QUEUES
 from workers.quarantine import Quarantine
 from workers.settings import load_settings
@@ -139,6 +140,7 @@ def test_valkey_keeps_what_it_is_given(servers: StackInfo) -> None:
 def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
     servers: StackInfo, tmp_path: Path
 ) -> None:
+    choose_ports(tmp_path / "second home")
     with own_stack(tmp_path / "second home") as second:
         info = up_twice_at_once(second)
         assert {info.neo4j_uri, info.redis_url, info.browser}.isdisjoint(
