@@ -113,7 +113,9 @@ class Product:
         found = {
             str(key, "utf-8") for pattern in (*patterns, *broker) for key in self.redis.scan_iter(pattern)
         }
-        return {key for key in found if not (cut_off and key.startswith("celery-") and self.redis.ttl(key) > 0)}
+        return {
+            key for key in found if not (cut_off and key.startswith("celery-") and self.redis.ttl(key) > 0)
+        }
 
     def leftovers(self, *, cut_off: bool = False) -> set[str]:
         """What stays of it once all is done: a load ends a moment before its last message is acknowledged."""

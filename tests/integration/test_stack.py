@@ -226,7 +226,7 @@ def test_up_awaits_workers_that_a_call_that_was_killed_has_started(stack: Stack)
                 time.sleep(0.01)
             starter.kill()
         info = stack.up(workers=1)
-        assert taking_work(info, [worker.node_name(stack.home, 1)])
+        assert takes_work(info, worker.node_name(stack.home, 1))
     finally:
         stack.up(workers=0)
 
