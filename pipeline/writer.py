@@ -47,7 +47,7 @@ class Written:
 
 
 @graph_errors()
-async def write_batch(
+async def write_records(
     driver: Driver,
     record_type: RecordType,
     rows: Sequence[Row],
@@ -81,7 +81,7 @@ async def remove_records(
 ) -> int:
     """Remove the records with these ids, and give how many there were: all of them or, when this raises, none.
 
-    A node that something still refers to stays, as a stub. The rest as in `write_batch`.
+    A node that something still refers to stays, as a stub. The rest as in `write_records`.
     """
 
     async def remove() -> int:

@@ -9,8 +9,7 @@ from pipeline.driver import Driver
 from pipeline.errors import DataRejected, GraphRejected
 from pipeline.model import RecordType, Row
 from pipeline.schema import check_schema
-from pipeline.writer import remove_records
-from pipeline.writer import write_batch as write_rows
+from pipeline.writer import remove_records, write_records
 from workers.batch_size import BatchSize
 from workers.claims import Claim, ClaimLost
 
@@ -46,7 +45,7 @@ async def write(
 
     async def attempt(part: Sequence[Row]) -> list[tuple[Row, str]]:
         try:
-            await write_rows(driver, record_type, part, keep_counts=keep_counts, before_commit=held(claim))
+            await write_records(driver, record_type, part, keep_counts=keep_counts, before_commit=held(claim))
         except DataRejected as error:
             if len(part) == 1:
                 return [(part[0], str(error))]

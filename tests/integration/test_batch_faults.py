@@ -17,7 +17,7 @@ from pipeline.schema import check_schema, create_schema
 from pipeline.summary import highlights, node_counts, relationship_counts
 from pipeline.vanished import find_vanished
 from pipeline.verify import Verification
-from pipeline.writer import Written, remove_records, write_batch
+from pipeline.writer import Written, remove_records, write_records
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
 from tests.fakes.server import FakeServer, Store, Work
 from tests.integration.rows import release
@@ -35,7 +35,7 @@ async def test_a_passing_error_at_any_statement_is_repeated_and_leaves_no_trace(
 ) -> None:
     assert fake.fake is not None
     fake.fake.fail(make_error, occurrence=statement_number, times=2)
-    assert await write_batch(fake.driver, record_type, ROWS[record_type]) == Written(
+    assert await write_records(fake.driver, record_type, ROWS[record_type]) == Written(
         created=len(ROWS[record_type])
     )
     assert [work.state for work in fake.fake.transactions if work.statements].count("committed") == 1
@@ -46,8 +46,8 @@ async def test_an_unconfirmed_commit_is_the_callers_to_repeat(fake: World) -> No
     fake.fake.fail(commit_unconfirmed, at=Moment.COMMIT)
     rows = ROWS[RecordType.MASTERS]
     with pytest.raises(GraphUnavailable):
-        await write_batch(fake.driver, RecordType.MASTERS, rows)
-    assert await write_batch(fake.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
+        await write_records(fake.driver, RecordType.MASTERS, rows)
+    assert await write_records(fake.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
 
 
 async def past_its_deadline(hangs: asyncio.Event, work: Awaitable[object]) -> None:
@@ -71,7 +71,7 @@ async def test_a_deadline_ends_a_wait_at_any_moment(fake: World, moment: Moment)
     await node_counts(fake.driver)  # connected, and found to answer
     hangs = fake.fake.hang(at=moment)
     with pytest.raises(TimeoutError):
-        await past_its_deadline(hangs, write_batch(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS]))
+        await past_its_deadline(hangs, write_records(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS]))
     assert fake.fake.open_sessions == 0
     assert not any((await node_counts(fake.driver)).values())
 
@@ -81,7 +81,7 @@ async def test_the_loser_of_a_race_looks_again(fake: World) -> None:
     constraint = "Neo.ClientError.Schema.ConstraintValidationFailed"
     fake.fake.fail(lambda: server_error(constraint, "already exists"), occurrence=3)
     rows = ROWS[RecordType.MASTERS]
-    assert await write_batch(fake.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
+    assert await write_records(fake.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
 
 
 class FixedClaim:
@@ -231,7 +231,7 @@ async def test_deadlocks_without_end_are_taken_for_too_much(fake: World) -> None
     assert fake.fake is not None
     fake.fake.fail(deadlock, times=100)
     with pytest.raises(GraphOverloaded):
-        await write_batch(fake.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS])
+        await write_records(fake.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS])
     assert sum(bool(work.statements) for work in fake.fake.transactions) == ATTEMPTS
 
 
@@ -245,7 +245,7 @@ async def test_a_batch_whose_claim_has_ended_is_not_written(world: World) -> Non
 CHUNK = Chunk(RecordType.LABELS, [0], [3], [b"<label><id>3</id></label>"])
 OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
     "fingerprints": lambda driver: fingerprints(driver, RecordType.LABELS, [3]),
-    "write_batch": lambda driver: write_batch(driver, RecordType.LABELS, ROWS[RecordType.LABELS]),
+    "write_records": lambda driver: write_records(driver, RecordType.LABELS, ROWS[RecordType.LABELS]),
     "create_schema": create_schema,
     "check_schema": check_schema,
     "finish": lambda driver: finish(driver, counts=False, derived=False),

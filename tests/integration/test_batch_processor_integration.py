@@ -20,7 +20,7 @@ from pipeline.model import RecordType
 from pipeline.schema import check_schema, create_schema
 from pipeline.summary import highlights, node_counts, relationship_counts
 from pipeline.vanished import find_vanished
-from pipeline.writer import Written, remove_records, write_batch
+from pipeline.writer import Written, remove_records, write_records
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, World, refusing
 
@@ -41,7 +41,7 @@ RELATIONSHIPS = {
 
 
 async def write_everything(driver: Driver) -> list[Written]:
-    return [await write_batch(driver, record_type, rows) for record_type, rows in ROWS.items()]
+    return [await write_records(driver, record_type, rows) for record_type, rows in ROWS.items()]
 
 
 async def test_session_is_async_context_manager(world: World) -> None:
@@ -51,7 +51,7 @@ async def test_session_is_async_context_manager(world: World) -> None:
         pass
     world.watched.seen.clear()
     calls: list[Callable[[], Awaitable[object]]] = [
-        lambda: write_batch(world.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS]),
+        lambda: write_records(world.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS]),
         lambda: fingerprints(world.driver, RecordType.MASTERS, [9]),
         lambda: check_schema(world.driver),
         lambda: node_counts(world.driver),
@@ -100,13 +100,13 @@ async def test_all_data_types_use_async_correctly(world: World, record_type: Rec
     rows = ROWS[record_type]
     ids = [row["id"] for row in rows]
     assert await fingerprints(world.driver, record_type, ids) == {}
-    assert await write_batch(world.driver, record_type, rows) == Written(created=len(rows))
+    assert await write_records(world.driver, record_type, rows) == Written(created=len(rows))
     known = await fingerprints(world.driver, record_type, ids)
     assert known == {row["id"]: row["properties"]["fingerprint"] for row in rows}
     assert await fingerprints(world.driver, record_type, [*ids, 1_000_000]) == known
-    assert await write_batch(world.driver, record_type, rows) == Written(unchanged=len(rows))
+    assert await write_records(world.driver, record_type, rows) == Written(unchanged=len(rows))
     newer = {**rows[0], "properties": {**rows[0]["properties"], "fingerprint": 5}}
-    assert await write_batch(world.driver, record_type, [newer, *rows[1:]]) == Written(
+    assert await write_records(world.driver, record_type, [newer, *rows[1:]]) == Written(
         changed=1, unchanged=len(rows) - 1
     )
     assert (await fingerprints(world.driver, record_type, ids))[rows[0]["id"]] == 5
@@ -118,7 +118,7 @@ async def test_async_context_manager_cleanup_on_error(world: World, record_type:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await write_batch(world.driver, record_type, ROWS[record_type], before_commit=fail)
+        await write_records(world.driver, record_type, ROWS[record_type], before_commit=fail)
     assert world.watched.seen == ["entered", "left"]
     assert not any((await node_counts(world.driver)).values())
 
@@ -132,7 +132,7 @@ async def test_async_context_manager_cleanup_on_cancellation(world: World, recor
         await asyncio.Event().wait()
 
     writing = asyncio.create_task(
-        write_batch(world.driver, record_type, ROWS[record_type], before_commit=hang)
+        write_records(world.driver, record_type, ROWS[record_type], before_commit=hang)
     )
     await reached.wait()
     writing.cancel()
@@ -147,7 +147,7 @@ async def test_async_exception_propagation(world: World) -> None:
     if world.fake is not None:
         world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected) as raised:
-        await write_batch(world.driver, RecordType.RELEASES, [row])
+        await write_records(world.driver, RecordType.RELEASES, [row])
     assert isinstance(raised.value.__cause__, neo4j.exceptions.CypherTypeError)
     assert world.watched.seen == ["entered", "left"]
     assert not any((await node_counts(world.driver)).values())
@@ -159,7 +159,7 @@ async def test_full_batch_processing_workflow(world: World) -> None:
     assert await relationship_counts(world.driver) == RELATIONSHIPS
     assert await write_everything(world.driver) == [Written(unchanged=len(rows)) for rows in ROWS.values()]
     changed = release(21, 2, artists=[7])
-    assert await write_batch(world.driver, RecordType.RELEASES, [changed]) == Written(changed=1)
+    assert await write_records(world.driver, RecordType.RELEASES, [changed]) == Written(changed=1)
     await finish(world.driver, counts=True, derived=False)
     assert await node_counts(world.driver) == {**NODES, "Genre": 1, "Person": 0}
     assert (await find_vanished(world.driver, RecordType.RELEASES, {20}.__contains__)).ids == BitMap64([21])

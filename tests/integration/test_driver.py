@@ -33,7 +33,7 @@ from pipeline.schema import check_schema, create_schema
 from pipeline.summary import highlights, node_counts, relationship_counts
 from pipeline.vanished import find_vanished
 from pipeline.verify import Verification
-from pipeline.writer import remove_records, write_batch
+from pipeline.writer import remove_records, write_records
 from tests.conftest import Neo4jServer
 from tests.integration.rows import release
 
@@ -187,9 +187,9 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
         rows = [release(1)]
         async with relay(neo4j_server, port):
             await create_schema(driver)
-            await write_batch(driver, RecordType.RELEASES, rows)
+            await write_records(driver, RecordType.RELEASES, rows)
         async with relay(neo4j_server, port):
-            written = await write_batch(driver, RecordType.RELEASES, rows)
+            written = await write_records(driver, RecordType.RELEASES, rows)
             assert written.unchanged == 1
 
 
@@ -206,7 +206,7 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
         relationship_counts,
         highlights,
         lambda driver: fingerprints(driver, RecordType.RELEASES, [1]),
-        lambda driver: write_batch(driver, RecordType.RELEASES, [release(1)]),
+        lambda driver: write_records(driver, RecordType.RELEASES, [release(1)]),
     ],
 )
 async def test_every_use_of_the_graph_speaks_of_its_failures_in_our_words(

@@ -3,7 +3,7 @@
 from pipeline.driver import Driver
 from pipeline.model import RecordType
 from pipeline.summary import NODE_LABELS, RELATIONSHIP_TYPES, highlights, node_counts, relationship_counts
-from pipeline.writer import write_batch
+from pipeline.writer import write_records
 from tests.integration.rows import artist, credit, label, release
 
 
@@ -14,8 +14,8 @@ async def test_an_empty_graph_counts_zeros_and_has_nothing_to_tell(driver: Drive
 
 
 async def test_counts_and_facts_are_those_of_the_graph(driver: Driver) -> None:
-    await write_batch(driver, RecordType.ARTISTS, [artist(1, name="The Fall", members=[2, 3])])
-    await write_batch(driver, RecordType.LABELS, [label(1, name="Factory")])
+    await write_records(driver, RecordType.ARTISTS, [artist(1, name="The Fall", members=[2, 3])])
+    await write_records(driver, RecordType.LABELS, [label(1, name="Factory")])
     rows = [
         release(
             1,
@@ -30,7 +30,7 @@ async def test_counts_and_facts_are_those_of_the_graph(driver: Driver) -> None:
         release(4, artists=[194], labels=[3], master=5, genres=["Rock"], styles=["Punk"]),
         release(5, artists=[194], labels=[4]),
     ]
-    await write_batch(driver, RecordType.RELEASES, rows)
+    await write_records(driver, RecordType.RELEASES, rows)
     nodes = await node_counts(driver)
     assert nodes == {"Artist": 5, "Label": 4, "Master": 1, "Release": 5, "Genre": 1, "Style": 2, "Person": 2}
     assert list(nodes) == list(NODE_LABELS)

@@ -8,7 +8,7 @@ import pytest
 from pipeline.driver import Driver
 from pipeline.finish import finish
 from pipeline.model import RecordType
-from pipeline.writer import remove_records, write_batch
+from pipeline.writer import remove_records, write_records
 from tests.integration.rows import artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect, expect_counted
 
@@ -30,8 +30,8 @@ async def values(driver: Driver, text: str, **parameters: Any) -> list[Any]:
 
 
 async def test_what_loses_its_support_goes_in_the_same_transaction(driver: Driver) -> None:
-    await write_batch(driver, RecordType.RELEASES, [SUPPORTING])
-    await write_batch(driver, RecordType.RELEASES, [release(1, 2)])
+    await write_records(driver, RecordType.RELEASES, [SUPPORTING])
+    await write_records(driver, RecordType.RELEASES, [release(1, 2)])
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 2)]))
 
 
@@ -42,8 +42,8 @@ async def test_a_record_without_relationships_is_no_orphan(driver: Driver) -> No
         | keyed(RecordType.MASTERS, [master(1)])
     )
     for (record_type, _), row in rows.items():
-        await write_batch(driver, record_type, [row])
-    await write_batch(driver, RecordType.RELEASES, [SUPPORTING])
+        await write_records(driver, record_type, [row])
+    await write_records(driver, RecordType.RELEASES, [SUPPORTING])
     await remove_records(driver, RecordType.RELEASES, [1])
     await finish(driver, counts=True, derived=True)
     await expect_counted(driver, rows)
@@ -52,11 +52,11 @@ async def test_a_record_without_relationships_is_no_orphan(driver: Driver) -> No
 async def test_same_as_lives_while_one_credit_says_so(driver: Driver) -> None:
     ann, bob = credit("Ann", "Design", 2), credit("Ann", "Producer", 3)
     both = release(2, credits_=[ann])
-    await write_batch(driver, RecordType.RELEASES, [release(1, credits_=[ann, bob]), both])
-    await write_batch(driver, RecordType.RELEASES, [release(1, 2)])
+    await write_records(driver, RecordType.RELEASES, [release(1, credits_=[ann, bob]), both])
+    await write_records(driver, RecordType.RELEASES, [release(1, 2)])
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 2), both]))
     nobody = release(2, 2, credits_=[credit("Ann", "Design")])
-    await write_batch(driver, RecordType.RELEASES, [nobody])
+    await write_records(driver, RecordType.RELEASES, [nobody])
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 2), nobody]))
 
 
@@ -66,11 +66,11 @@ async def test_part_of_needs_a_record_with_just_one_genre(driver: Driver) -> Non
     both = master(1, 2, genres=["Rock", "Pop"], styles=["Punk"])
     late = release(1, 2, genres=["Rock", "Pop"], styles=["Punk"])
     again = release(1, 3, genres=["Rock"], styles=["Punk"])
-    await write_batch(driver, RecordType.MASTERS, [first])
-    await write_batch(driver, RecordType.RELEASES, [second])
-    await write_batch(driver, RecordType.MASTERS, [both])
+    await write_records(driver, RecordType.MASTERS, [first])
+    await write_records(driver, RecordType.RELEASES, [second])
+    await write_records(driver, RecordType.MASTERS, [both])
     for row in (second, late, again):
-        await write_batch(driver, RecordType.RELEASES, [row])
+        await write_records(driver, RecordType.RELEASES, [row])
         await expect(driver, keyed(RecordType.MASTERS, [both]) | keyed(RecordType.RELEASES, [row]))
 
 
@@ -86,8 +86,8 @@ async def test_a_record_that_goes_leaves_a_stub_where_something_refers_to_it(
     driver: Driver, record_type: RecordType, row: dict[str, Any]
 ) -> None:
     rows = keyed(RecordType.RELEASES, [SUPPORTING])
-    await write_batch(driver, RecordType.RELEASES, [SUPPORTING], keep_counts=True)
-    await write_batch(driver, record_type, [row], keep_counts=True)
+    await write_records(driver, RecordType.RELEASES, [SUPPORTING], keep_counts=True)
+    await write_records(driver, record_type, [row], keep_counts=True)
     assert await remove_records(driver, record_type, [1, 2], keep_counts=True) == 1
     await finish(driver, counts=False, derived=False)
     await expect_counted(driver, rows)
@@ -110,11 +110,11 @@ async def test_only_what_differs_is_written(driver: Driver) -> None:
     rows = [artist(1, aliases=[2, 3], groups=[4], members=[5]), artist(6, groups=[1])]
     changed = artist(1, 2, aliases=[2, 7], groups=[4, 8], members=[5])
     every = "MATCH ()-[link]->() RETURN elementId(link), type(link)"
-    await write_batch(driver, RecordType.RELEASES, [before])
-    await write_batch(driver, RecordType.ARTISTS, rows)
+    await write_records(driver, RecordType.RELEASES, [before])
+    await write_records(driver, RecordType.ARTISTS, rows)
     old = await values(driver, every)
-    await write_batch(driver, RecordType.RELEASES, [after])
-    await write_batch(driver, RecordType.ARTISTS, [changed])
+    await write_records(driver, RecordType.RELEASES, [after])
+    await write_records(driver, RecordType.ARTISTS, [changed])
     new = await values(driver, every)
     assert sorted(kind for id_, kind in new if [id_, kind] not in old) == [
         "ALIAS_OF", "IS", "MEMBER_OF", "PART_OF",
@@ -128,8 +128,8 @@ async def test_properties_of_relationships_follow(driver: Driver) -> None:
     on = [{"id": 1, "name": "Label 1", "catalog_numbers": ["A", "B"]}]
     said = [{"name": "Ann", "role": "Producer", "category": "other", "artist_id": None}]
     after = {**release(1, 2), "labels": on, "credits": said}
-    await write_batch(driver, RecordType.RELEASES, [before])
-    await write_batch(driver, RecordType.RELEASES, [after])
+    await write_records(driver, RecordType.RELEASES, [before])
+    await write_records(driver, RecordType.RELEASES, [after])
     await expect(driver, keyed(RecordType.RELEASES, [after]))
 
 
@@ -139,7 +139,7 @@ async def test_the_first_year_is_looked_for_when_its_release_goes(driver: Driver
         for id_, year in ((1, 1990), (2, 1995), (3, 1991))
     ]
     rows.append(release(4, artists=[1]))
-    await write_batch(driver, RecordType.RELEASES, rows, keep_counts=True)
+    await write_records(driver, RecordType.RELEASES, rows, keep_counts=True)
     for gone in (3, 1, 2):
         await remove_records(driver, RecordType.RELEASES, [gone], keep_counts=True)
         rows = [row for row in rows if row["id"] != gone]
@@ -165,7 +165,7 @@ async def test_batches_at_once_keep_the_counts_of_what_they_share(driver: Driver
         ]
         parts = [rows[0::4], rows[1::4][::-1], rows[2::4], rows[3::4][::-1]]
         await asyncio.gather(
-            *(write_batch(driver, RecordType.RELEASES, part, keep_counts=keep_counts) for part in parts)
+            *(write_records(driver, RecordType.RELEASES, part, keep_counts=keep_counts) for part in parts)
         )
         await finish(driver, counts=not keep_counts, derived=False)
         await expect_counted(driver, keyed(RecordType.RELEASES, rows))
@@ -173,7 +173,7 @@ async def test_batches_at_once_keep_the_counts_of_what_they_share(driver: Driver
 
 async def test_a_full_finish_repairs_whatever_is_derived(driver: Driver) -> None:
     rows = keyed(RecordType.RELEASES, [SUPPORTING, release(2, artists=[3], genres=["Pop"])])
-    await write_batch(driver, RecordType.RELEASES, list(rows.values()))
+    await write_records(driver, RecordType.RELEASES, list(rows.values()))
     for text in (
         "MATCH ()-[link:SAME_AS|PART_OF]->() DELETE link",
         "MATCH (style:Style), (genre:Genre {name: 'Pop'}) CREATE (style)-[:PART_OF]->(genre)",

@@ -10,7 +10,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.records import Malformed, parse, to_row
 from pipeline.verify import Differences, TooDifferent, Verification
-from pipeline.writer import remove_records, write_batch
+from pipeline.writer import remove_records, write_records
 from tests.integration.history import draw_record, to_xml
 from tests.integration.world import World
 
@@ -26,7 +26,7 @@ async def write(driver: Driver, chunk: Chunk) -> None:
         for raw, record in zip(chunk.records, parse(chunk.record_type, chunk.records), strict=True)
         if not isinstance(record, Malformed)
     ]
-    await write_batch(driver, chunk.record_type, rows)
+    await write_records(driver, chunk.record_type, rows)
 
 
 async def compare(driver: Driver, *chunks: Chunk, partial: bool = False) -> Differences:

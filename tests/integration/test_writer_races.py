@@ -11,7 +11,7 @@ from pipeline import writer
 from pipeline.driver import ATTEMPTS, Driver, graph_errors, repeat
 from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.model import RecordType, Row
-from pipeline.writer import Written, remove_records, write_batch
+from pipeline.writer import Written, remove_records, write_records
 from tests.fakes.faults import server_error
 from tests.integration.rows import Rows, artist, keyed, master, release
 from tests.integration.test_writer_records import expect
@@ -27,9 +27,9 @@ async def test_who_comes_second_with_the_same_new_record_looks_again(driver: Dri
         await go_on.wait()
 
     rows = [release(1)]
-    first = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows, before_commit=hold))
+    first = asyncio.create_task(write_records(driver, RecordType.RELEASES, rows, before_commit=hold))
     await inside.wait()
-    second = asyncio.create_task(write_batch(driver, RecordType.RELEASES, rows))
+    second = asyncio.create_task(write_records(driver, RecordType.RELEASES, rows))
     await one_waits(driver, second)
     go_on.set()
     assert await first == Written(created=1)
@@ -45,16 +45,16 @@ async def one_behind_the_other(driver: Driver, first: Row, second: Row) -> None:
         inside.set()
         await go_on.wait()
 
-    leading = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [first], before_commit=hold))
+    leading = asyncio.create_task(write_records(driver, RecordType.ARTISTS, [first], before_commit=hold))
     await inside.wait()
-    following = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [second]))
+    following = asyncio.create_task(write_records(driver, RecordType.ARTISTS, [second]))
     await one_waits(driver, following)
     go_on.set()
     await asyncio.gather(leading, following)
 
 
 async def test_both_ends_may_withdraw_at_the_same_time(driver: Driver) -> None:
-    await write_batch(driver, RecordType.ARTISTS, [artist(1, groups=[2]), artist(2, members=[1])])
+    await write_records(driver, RecordType.ARTISTS, [artist(1, groups=[2]), artist(2, members=[1])])
     await one_behind_the_other(driver, artist(1, 2), artist(2, 2))
     await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 2), artist(2, 2)]))
 
@@ -62,7 +62,7 @@ async def test_both_ends_may_withdraw_at_the_same_time(driver: Driver) -> None:
 async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driver: Driver) -> None:
     """That it names other members and not this one, the first batch cannot know and the second must see."""
     stubs, first, second = artist(3, aliases=[1, 2]), artist(1, groups=[2]), artist(2, members=[4])
-    await write_batch(driver, RecordType.ARTISTS, [stubs])
+    await write_records(driver, RecordType.ARTISTS, [stubs])
     await one_behind_the_other(driver, first, second)
     await expect(driver, keyed(RecordType.ARTISTS, [stubs, first, second]))
 
@@ -74,7 +74,7 @@ async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_ano
     """The first has the style already, and loses its other genre: it makes no relationship at which the second would wait."""
     make = {RecordType.RELEASES: release, RecordType.MASTERS: master}[record_type]
     sole, both = make(2, genres=["Rock"], styles=["Punk"]), make(1, genres=["Rock", "Pop"], styles=["Punk"])
-    await write_batch(driver, record_type, [both, sole])
+    await write_records(driver, record_type, [both, sole])
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
@@ -82,7 +82,7 @@ async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_ano
         await go_on.wait()
 
     less = make(1, 2, genres=["Rock"], styles=["Punk"])
-    leading = asyncio.create_task(write_batch(driver, record_type, [less], before_commit=hold))
+    leading = asyncio.create_task(write_records(driver, record_type, [less], before_commit=hold))
     await inside.wait()
     following = asyncio.create_task(remove_records(driver, record_type, [2]))
     await asyncio.wait([following], timeout=0.5)
@@ -93,11 +93,11 @@ async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_ano
 
 async def test_a_deadlock_costs_a_repetition_and_nothing_else(driver: Driver) -> None:
     lock = "MATCH (n:Artist {id: $id}) SET n:Artist"
-    await write_batch(driver, RecordType.ARTISTS, [artist(1, groups=[2])])
+    await write_records(driver, RecordType.ARTISTS, [artist(1, groups=[2])])
     async with await driver.session(database="neo4j") as session:
         tx = await session.begin_transaction()
         await (await tx.run(lock, id=2)).consume()
-        batch = asyncio.create_task(write_batch(driver, RecordType.ARTISTS, [artist(1, 2, groups=[2])]))
+        batch = asyncio.create_task(write_records(driver, RecordType.ARTISTS, [artist(1, 2, groups=[2])]))
         await one_waits(driver, batch)
         try:
             await (await tx.run(lock, id=1)).consume()
@@ -114,11 +114,12 @@ async def test_a_reference_deleted_between_merging_and_relating_is_never_lost(dr
     """A batch merges its ends, another transaction deletes one of them: the batch notices and starts over."""
     old = release(1, artists=[1])
     for version in range(2, 22, 2):
-        await write_batch(driver, RecordType.RELEASES, [old])
+        await write_records(driver, RecordType.RELEASES, [old])
         less = release(1, version)
         more = release(2, version, artists=range(1, 30), genres=["Rock"], styles=["Punk"])
         await asyncio.gather(
-            write_batch(driver, RecordType.RELEASES, [less]), write_batch(driver, RecordType.RELEASES, [more])
+            write_records(driver, RecordType.RELEASES, [less]),
+            write_records(driver, RecordType.RELEASES, [more]),
         )
         await expect(driver, keyed(RecordType.RELEASES, [less, more]))
         assert await remove_records(driver, RecordType.RELEASES, [2]) == 1
@@ -138,7 +139,7 @@ async def test_records_that_share_relationships_may_be_written_at_the_same_time(
         rows = [random_row(draw, RecordType.ARTISTS, id_, version) for id_ in ids]
         newest |= keyed(RecordType.ARTISTS, rows)
         parts = [rows[0:2], rows[2:4], rows[4:6]]
-        await asyncio.gather(*(write_batch(driver, RecordType.ARTISTS, part) for part in parts))
+        await asyncio.gather(*(write_records(driver, RecordType.ARTISTS, part) for part in parts))
         if version % 3 == 0:
             await expect(driver, newest)
 
@@ -146,14 +147,14 @@ async def test_records_that_share_relationships_may_be_written_at_the_same_time(
 async def test_a_deadlock_with_another_client_is_survived(driver: Driver) -> None:
     """One holds the genre and asks for the release, the other one the other way round."""
     old, new = release(1, 1, genres=["Jazz"]), release(1, 2, genres=["Rock"])
-    await write_batch(driver, RecordType.RELEASES, [old, release(9, 1, genres=["Rock"])])
+    await write_records(driver, RecordType.RELEASES, [old, release(9, 1, genres=["Rock"])])
     async with (
         await driver.session(database="neo4j") as other,
         await other.begin_transaction() as holding,
     ):
         await (await holding.run("MATCH (g:Genre {name: 'Rock'}) SET g.held = 1")).consume()
         async with asyncio.TaskGroup() as group:
-            batch = group.create_task(write_batch(driver, RecordType.RELEASES, [new]))
+            batch = group.create_task(write_records(driver, RecordType.RELEASES, [new]))
             await one_waits(driver, batch)
             with suppress(TransientError):  # the server ends one of the two
                 await (await holding.run("MATCH (r:Release {id: 1}) SET r.held = 1")).consume()
@@ -164,7 +165,7 @@ async def test_a_deadlock_with_another_client_is_survived(driver: Driver) -> Non
 async def test_the_server_ends_a_write_that_takes_too_long(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await write_batch(driver, RecordType.RELEASES, [release(1, 1)])
+    await write_records(driver, RecordType.RELEASES, [release(1, 1)])
     monkeypatch.setattr(writer._write, "timeout", 0.5)
     async with (
         await driver.session(database="neo4j") as other,
@@ -172,7 +173,7 @@ async def test_the_server_ends_a_write_that_takes_too_long(
     ):
         await (await holding.run("MATCH (r:Release {id: 1}) SET r.held = 1")).consume()
         with pytest.raises(GraphUnavailable, match="terminated"):
-            await write_batch(driver, RecordType.RELEASES, [release(1, 2)])
+            await write_records(driver, RecordType.RELEASES, [release(1, 2)])
         await holding.close()
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 1)]))
 

@@ -2,7 +2,7 @@
 
 from pipeline.driver import Driver
 from pipeline.model import RecordType, Row
-from pipeline.writer import Written, write_batch
+from pipeline.writer import Written, write_records
 from tests.graph_dump import differences, read_graph
 from tests.integration.rows import Rows, artist, credit, graph_of, keyed, label, master, release
 from tests.oracle import add_statistics
@@ -41,7 +41,7 @@ async def expect_counted(driver: Driver, rows: Rows) -> None:
 
 
 async def test_a_release_is_written_with_all_that_it_says(driver: Driver) -> None:
-    assert await write_batch(driver, RecordType.RELEASES, [FULL_RELEASE]) == Written(created=1)
+    assert await write_records(driver, RecordType.RELEASES, [FULL_RELEASE]) == Written(created=1)
     await expect(driver, keyed(RecordType.RELEASES, [FULL_RELEASE]))
 
 
@@ -54,20 +54,20 @@ async def test_a_record_that_says_nothing_but_its_id_is_a_node(driver: Driver) -
         (RecordType.RELEASES, release(1)),
     ):
         row["properties"] = {"id": 1, "fingerprint": -5}
-        assert await write_batch(driver, record_type, [row]) == Written(created=1)
+        assert await write_records(driver, record_type, [row]) == Written(created=1)
         rows[record_type, 1] = row
     await expect(driver, rows)
 
 
 async def test_an_empty_batch_is_no_work(driver: Driver) -> None:
     for record_type in RecordType:
-        assert await write_batch(driver, record_type, []) == Written()
+        assert await write_records(driver, record_type, []) == Written()
 
 
 async def test_no_catalog_number_is_no_property(driver: Driver) -> None:
     row = release(1, labels=[2])
     row["labels"][0]["catalog_numbers"] = []
-    await write_batch(driver, RecordType.RELEASES, [row])
+    await write_records(driver, RecordType.RELEASES, [row])
     await expect(driver, keyed(RecordType.RELEASES, [row]))
 
 
@@ -95,32 +95,32 @@ async def test_a_changed_record_leaves_nothing_of_its_earlier_version(driver: Dr
         ),
     ]
     for record_type, before, _ in versions:
-        assert await write_batch(driver, record_type, [before]) == Written(created=1)
+        assert await write_records(driver, record_type, [before]) == Written(created=1)
     await expect(driver, {(type_, row["id"]): row for type_, row, _ in versions})
     for record_type, _, after in versions:
-        assert await write_batch(driver, record_type, [after]) == Written(changed=1)
+        assert await write_records(driver, record_type, [after]) == Written(changed=1)
     await expect(driver, {(type_, row["id"]): row for type_, _, row in versions})
 
 
 async def test_a_stub_becomes_the_record_and_keeps_who_refers_to_it(driver: Driver) -> None:
     referring = release(7, artists=[1], labels=[3], master=5)
-    await write_batch(driver, RecordType.RELEASES, [referring])
+    await write_records(driver, RecordType.RELEASES, [referring])
     rows = keyed(RecordType.RELEASES, [referring])
     for record_type, row in (
         (RecordType.ARTISTS, artist(1, name="Its own name", profile="p")),
         (RecordType.LABELS, label(3, name="Its own name")),
         (RecordType.MASTERS, master(5, year=1999)),
     ):
-        assert await write_batch(driver, record_type, [row]) == Written(created=1)
+        assert await write_records(driver, record_type, [row]) == Written(created=1)
         rows[record_type, row["id"]] = row
     await expect(driver, rows)
 
 
 async def test_a_reference_never_renames_a_record(driver: Driver) -> None:
     rows = keyed(RecordType.ARTISTS, [artist(1, name="Its own name")])
-    await write_batch(driver, RecordType.ARTISTS, list(rows.values()))
+    await write_records(driver, RecordType.ARTISTS, list(rows.values()))
     referring = release(7, artists=[1])
-    await write_batch(driver, RecordType.RELEASES, [referring])
+    await write_records(driver, RecordType.RELEASES, [referring])
     await expect(driver, rows | keyed(RecordType.RELEASES, [referring]))
 
 
@@ -128,22 +128,22 @@ async def test_a_stub_takes_the_name_of_the_reference_that_gives_one(driver: Dri
     nameless, named = release(7, artists=[1]), release(8, artists=[1])
     nameless["artists"][0]["name"] = None
     for rows in ([nameless], [named], [{**nameless, "properties": {"id": 7, "fingerprint": 2}}]):
-        await write_batch(driver, RecordType.RELEASES, rows)
+        await write_records(driver, RecordType.RELEASES, rows)
     await expect(driver, keyed(RecordType.RELEASES, [rows[0], named]))
 
 
 async def test_a_stub_takes_the_new_name_when_its_only_reference_changes(driver: Driver) -> None:
     before, after = release(7, artists=[1]), release(7, 2, artists=[1])
     after["artists"][0]["name"] = "Renamed"
-    await write_batch(driver, RecordType.RELEASES, [before])
-    await write_batch(driver, RecordType.RELEASES, [after])
+    await write_records(driver, RecordType.RELEASES, [before])
+    await write_records(driver, RecordType.RELEASES, [after])
     await expect(driver, keyed(RecordType.RELEASES, [after]))
 
 
 async def test_what_is_not_a_number_of_64_bits_is_refused_and_nothing_written(driver: Driver) -> None:
     rows = [release(1), release(2**63)]
     try:
-        await write_batch(driver, RecordType.RELEASES, rows)
+        await write_records(driver, RecordType.RELEASES, rows)
     except OverflowError:
         await expect(driver, {})
     else:

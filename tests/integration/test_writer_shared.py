@@ -7,13 +7,13 @@ import pytest
 from pipeline.driver import Driver
 from pipeline.finish import finish
 from pipeline.model import RecordType, Row
-from pipeline.writer import remove_records, write_batch
+from pipeline.writer import remove_records, write_records
 from tests.integration.rows import Rows, artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect, expect_counted
 
 
 async def write(driver: Driver, *rows: Row, record_type: RecordType = RecordType.ARTISTS) -> None:
-    await write_batch(driver, record_type, rows)
+    await write_records(driver, record_type, rows)
 
 
 async def test_either_end_keeps_a_membership_alive(driver: Driver) -> None:
@@ -108,7 +108,7 @@ async def test_the_graph_is_a_function_of_the_newest_records(driver: Driver, see
         redelivered = [row for row in redelivered if newest[record_type, row["id"]] is row]
         newest |= keyed(record_type, rows)
         older += [(record_type, row) for row in rows]
-        await write_batch(driver, record_type, rows + redelivered[:2], keep_counts=True)
+        await write_records(driver, record_type, rows + redelivered[:2], keep_counts=True)
         gone = draw.sample(range(1, 7), draw.choice([0, 0, 1, 3]))
         known = [id_ for id_ in gone if newest.pop((record_type, id_), None)]
         assert await remove_records(driver, record_type, gone, keep_counts=True) == len(known)
