@@ -53,7 +53,9 @@ def left_over(home: Path) -> list[str]:
         try:
             if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 words = [*process.cmdline(), process.environ().get("GRAPHINATOR_HOME", ""), process.cwd()]
-                found += [" ".join(process.cmdline())] if any(f"{home}/" in f"{word}/" for word in words) else []
+                found += (
+                    [" ".join(process.cmdline())] if any(f"{home}/" in f"{word}/" for word in words) else []
+                )
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
