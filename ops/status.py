@@ -67,7 +67,7 @@ def read_status(session: Session) -> dict[str, Any]:
         redis = connect_redis(settings)
         batches = Batches(redis)
         pending = batches.pending()
-        status["runs"] = [_described(run, pending) for run in Runs(redis)]
+        status["runs"] = [described(run, pending) for run in Runs(redis)]
         status["batches_in_flight"] = len(pending)
         status["quarantined"] = len(connect_quarantine(settings, redis))
     return status
@@ -81,7 +81,8 @@ def read_graph(session: Session) -> dict[str, Any]:
     return {"nodes": nodes, "relationships": relationships}
 
 
-def _described(run: Run, pending: set[str]) -> dict[str, Any]:
+def described(run: Run, pending: set[str]) -> dict[str, Any]:
+    """One run as it is printed; `pending` are the batches in flight."""
     ending = run.ending
     return {
         "run": run.name,
@@ -93,8 +94,14 @@ def _described(run: Run, pending: set[str]) -> dict[str, Any]:
         **run.tally.as_dict(),
         "vanished": 0 if ending is None else ending.vanished,
         "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in pending),
-        "problems": [] if ending is None else ending.problems,
+        "problems": _problems(run),
     }
+
+
+def _problems(run: Run) -> list[str]:
+    if run.not_kept:
+        return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks got lost"]
+    return [] if run.ending is None else run.ending.problems
 
 
 async def _counts(session: Session) -> tuple[dict[str, int], dict[str, int]]:

@@ -15,6 +15,7 @@ from pyroaring import BitMap64
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ops import status
 from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
 from pipeline.ingest import Accepted, RecordsRefused
@@ -172,6 +173,17 @@ def test_what_finds_no_room_in_the_quarantine_is_counted(
         assert run(1) == Tally(created=1, quarantined=1).as_dict()
     assert worker.runs.number_not_kept("run") == 1
     assert "the quarantine is full" in caplog.text
+
+
+def test_what_upstream_tasks_handed_over_and_finds_no_room_in_the_quarantine_is_told(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    worker.caretaker.stop()
+    worker.quarantine = Quarantine(redis, limit_bytes=1)
+    with pytest.raises(RecordsRefused):
+        ingest("labels", "<label>", "<label><id>1</id>")
+    (told,) = [status.described(run, set()) for run in worker.runs]
+    assert told["problems"] == ["the quarantine was full: 2 records of upstream tasks got lost"]
 
 
 def test_a_batch_that_failed_for_good_is_counted_with_its_reason(
