@@ -108,7 +108,13 @@ class Product:
 
         With `cut_off` without what Celery keeps of a chord whose sender or counter was cut off, which expires.
         """
-        patterns = ("graphinator:pending", "graphinator:batch:*", "graphinator:writing:*", "graphinator:load")
+        patterns = (
+            "graphinator:pending",
+            "graphinator:batch:*",
+            "graphinator:writing:*",
+            "graphinator:load",
+            "graphinator:unsettled",
+        )
         broker = ("normalise", "write", "unacked", "celery-taskset-meta-*.[jts]", "celery-task-meta-*")
         found = {
             str(key, "utf-8") for pattern in (*patterns, *broker) for key in self.redis.scan_iter(pattern)
