@@ -168,7 +168,7 @@ def test_what_upstream_handed_over_before_a_replay_is_newer(product: Product, tm
     (entry,) = set_aside(product, RecordType.LABELS, "<label><id>1</id><name>Old</name></label>")
     newest = "<label><id>1</id><name>New</name></label>"
     # It waits in the inbox, and the graph knows nothing of it yet.
-    product.redis.set("graphinator:load", "load:another one", ex=60)
+    product.redis.set("graphinator:load", "load:another one")
     assert "'accepted': 1" in upstream(product, RecordType.LABELS, newest).stdout
     busy = product.run("quarantine", "replay")
     assert (busy.returncode, "another load is under way" in busy.stderr) == (5, True)

@@ -153,7 +153,7 @@ def test_many_small_calls_become_one_batch_and_a_load_counts_as_older_than_what_
     product: Product, tmp_path: Path
 ) -> None:
     records = [{**draw_record(RecordType.MASTERS, 1, id_ % 4), "id": id_} for id_ in range(1, 31)]
-    product.redis.set("graphinator:load", "load:another one", ex=60)
+    product.redis.set("graphinator:load", "load:another one")
     for record in records[:3]:
         assert (
             "'accepted': 1"

@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from workers.runs import LOCK, Run, Runs, State
 HURRIED = {"batch_timeout_seconds": 8, "visibility_timeout_seconds": 24, "resend_after_seconds": 3}
 #: Small batches, so that a load of a sample dump is many.
 SMALL = {"chunk_records": 50, "chunks_per_batch": 2, "batches_in_flight": 4}
+#: Smaller ones yet, for a load that faults strike again and again: between two looks little of it is done.
+TINY = {"chunk_records": 10, "chunks_per_batch": 1, "batches_in_flight": 4}
 #: `make chaos` takes its time.
 LONG = "CHAOS" in os.environ
 #: What the sample dump holds.
@@ -124,14 +125,27 @@ def ended(load: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:
     return load.returncode, json.loads(lines[-1]) if lines else {}, errors
 
 
-def is_under_way(product: Product, load: "subprocess.Popen[str]", records: int = 100) -> None:
-    """Wait until some records of a load are done, and more are not."""
+@contextmanager
+def standing_still(product: Product, load: "subprocess.Popen[str]", records: int = 100) -> Iterator[None]:
+    """While so many records of a load are done, and more are not: what happens here strikes in the middle of it.
 
-    def done() -> bool:
+    Its process stands still, so that it cannot end first, however long this one is kept waiting; workers have what is in flight.
+    """
+    sender = psutil.Process(load.pid)
+
+    def is_under_way() -> bool:
         assert load.poll() is None, load.communicate()
         return any(run.state is State.RUNNING and run.tally.read >= records for run in runs(product))
 
-    wait_until(done, "a load under way")
+    wait_until(is_under_way, f"{records} records are done")
+    sender.suspend()
+    try:
+        assert product.redis.expire(LOCK, 600)  # it cannot renew its lock
+        assert not any(run.tally.read >= RELEASES for run in runs(product)), "the load was done already"
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):  # what happened here may be its end
+            sender.resume()
 
 
 def runs(product: Product) -> list[Run]:
@@ -153,24 +167,20 @@ def hurried(stack: Stack) -> Stack:
     return Stack(stack.settings.model_copy(update=HURRIED))
 
 
-def suspended(process: psutil.Process, seconds: float) -> None:
-    """Have a server not answer for so long."""
-    os.kill(process.pid, signal.SIGSTOP)
+def suspended(
+    product: Product, load: "subprocess.Popen[str]", process: psutil.Process, seconds: float
+) -> None:
+    """Have a server not answer for so long, from the middle of a load on."""
     try:
+        with standing_still(product, load):
+            process.suspend()
         time.sleep(seconds)
     finally:
-        os.kill(process.pid, signal.SIGCONT)
+        process.resume()
 
 
-def start(product: Product, dump: Path) -> "subprocess.Popen[str]":
-    return product.start("load", dump, "--json", **HURRIED, **SMALL)
-
-
-def under_way(product: Product, dump: Path) -> "subprocess.Popen[str]":
-    """A load of which some records are done, and more are not."""
-    load = start(product, dump)
-    is_under_way(product, load)
-    return load
+def start(product: Product, dump: Path, size: Mapping[str, int] = SMALL) -> "subprocess.Popen[str]":
+    return product.start("load", dump, "--json", **HURRIED, **size)
 
 
 def is_exact(product: Product, dump: Path) -> None:

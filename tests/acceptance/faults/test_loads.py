@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import psutil
-
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.harness import (
     HURRIED,
@@ -13,15 +11,17 @@ from tests.acceptance.faults.harness import (
     ends_well_when_resumed,
     is_exact,
     server,
-    under_way,
+    standing_still,
+    start,
     wait_until,
 )
 from workers.steps import COUNTED
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
-    load.kill()
+    load = start(product, releases)
+    with standing_still(product, load):
+        load.kill()
     load.communicate()
     product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
     wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
@@ -30,10 +30,11 @@ def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -
 
 
 def test_the_same_load_twice_at_once_is_refused_and_does_no_harm(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
+    load = start(product, releases)
     neo4j = server(product, "neo4j")
-    neo4j.suspend()  # the first one cannot end before the second one has asked
     try:
+        with standing_still(product, load):
+            neo4j.suspend()  # the first one cannot end before the second one has asked
         second = product.run("load", releases)
     finally:
         neo4j.resume()
@@ -46,15 +47,11 @@ def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
 ) -> None:
     newer = tmp_path / "releases.xml"
     newer.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>New: "))
-    older = under_way(product, releases)
-    asleep = psutil.Process(older.pid)
-    asleep.suspend()
-    try:
+    older = start(product, releases)
+    with standing_still(product, older):
         product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
         wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
         product.load(newer, **HURRIED, **SMALL)
-    finally:
-        asleep.resume()
     code, _, errors = ended(older)
     assert code == 7
     assert "lost its lock" in errors
@@ -63,7 +60,7 @@ def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
 
 def test_where_only_the_statistics_are_missing_resume_counts_them(product: Product, releases: Path) -> None:
     """As after a load that could not reach Redis at its very end."""
-    product.load(releases)
+    product.load(releases, **SMALL)
     with product.driver() as driver, driver.session() as session:
         session.run("MATCH (style:Style) REMOVE style.release_count, style.genre_count").consume()
     product.redis.delete(COUNTED)

@@ -16,23 +16,24 @@ from tests.acceptance.faults.harness import (
     logs,
     neo4j_configured,
     server,
+    standing_still,
     start,
     suspended,
-    under_way,
     wait_until,
 )
 
 
 def test_neo4j_may_be_killed_and_come_back(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
-    kill([server(product, "neo4j")])
+    load = start(product, releases)
+    with standing_still(product, load):
+        kill([server(product, "neo4j")])
     product.workers(2)
     ends_well(product, load, releases)
 
 
 def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
-    suspended(server(product, "neo4j"), 60.0 if LONG else 10.0)
+    load = start(product, releases)
+    suspended(product, load, server(product, "neo4j"), 60.0 if LONG else 10.0)
     ends_well(product, load, releases)
 
 
@@ -46,12 +47,15 @@ def test_neo4j_may_have_little_memory_for_transactions(product: Product, release
 
 
 def test_the_disk_of_neo4j_may_be_full_for_a_while(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
+    load = start(product, releases)
     neo4j = server(product, "neo4j")
-    neo4j.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond that
-    time.sleep(10.0)
-    assert load.poll() is None
-    kill([neo4j])
+    try:
+        with standing_still(product, load):
+            neo4j.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond that
+        time.sleep(10.0)
+        assert load.poll() is None
+    finally:
+        kill([neo4j])
     product.workers(2)
     ends_well(product, load, releases)
 
@@ -70,9 +74,14 @@ def test_a_write_that_waits_for_too_long_is_really_cut_off(product: Product, tmp
         with holding.begin_transaction() as transaction:
             transaction.run("MATCH (l:Label {id: 1}) SET l.held = true").consume()
             load = start(product, dump)
-            wait_until(lambda: len(waiting()) == 1, "a transaction waits for the lock")
-            (first,) = waiting()
-            wait_until(lambda: first not in waiting(), "the server has ended it")
+            first: set[str] = set()
+
+            def waits() -> bool:
+                first.update(waiting())
+                return bool(first)
+
+            wait_until(waits, "a transaction waits for the lock")
+            wait_until(lambda: first.isdisjoint(waiting()), "the server has ended it")
             wait_until(waiting, "it is tried again")
             transaction.rollback()
     code, _, errors = ended(load)

@@ -12,20 +12,23 @@ import pytest
 from celery import Celery
 
 from ops import worker
+from ops.stack import Stack
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.crashing import CRASHES, MOMENTS
 from tests.acceptance.faults.harness import (
+    BOUND_SECONDS,
     HURRIED,
     LONG,
+    TINY,
     crashing_worker,
     ended,
     ends_well,
     is_exact,
-    is_under_way,
     kill,
     left_over,
+    server,
+    standing_still,
     start,
-    under_way,
     wait_until,
     workers,
 )
@@ -48,8 +51,15 @@ def test_a_worker_may_die_when(product: Product, releases: Path, moment: str) ->
 def test_what_a_dead_worker_had_taken_is_given_to_others_and_done_with(
     product: Product, releases: Path
 ) -> None:
-    load = under_way(product, releases)
-    kill(workers(product))
+    load = start(product, releases)
+    neo4j = server(product, "neo4j")
+    try:
+        with standing_still(product, load):
+            neo4j.suspend()  # what they have taken they keep
+        wait_until(lambda: product.redis.exists("unacked"), "they have taken something")
+        kill(workers(product))
+    finally:
+        neo4j.resume()
     assert product.redis.exists("unacked")
     product.workers(2)
     ends_well(product, load, releases)
@@ -59,19 +69,20 @@ def test_what_a_dead_worker_had_taken_is_given_to_others_and_done_with(
 
 
 def test_all_workers_may_die_at_once_and_again(product: Product, releases: Path) -> None:
-    load = start(product, releases)
+    load = start(product, releases, TINY)
     for records in (100, 400):
-        is_under_way(product, load, records)
-        kill(workers(product))
-        product.workers(2)
+        with standing_still(product, load, records):
+            kill(workers(product))
+            product.workers(2)
     ends_well(product, load, releases)
 
 
 def test_a_worker_may_stand_still_until_others_have_done_its_work(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
+    load = start(product, releases)
     asleep = workers(product)[0]
-    asleep.suspend()
     try:
+        with standing_still(product, load):
+            asleep.suspend()
         code, _, errors = ended(load)
         assert code == 0, errors
         time.sleep(2 * HURRIED["visibility_timeout_seconds"] if LONG else 0)
@@ -84,28 +95,33 @@ def test_a_worker_may_stand_still_until_others_have_done_its_work(product: Produ
 
 
 def test_workers_may_be_replaced_one_by_one(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
-    for process in workers(product):
-        process.terminate()
-        psutil.wait_procs([process], timeout=60)
-        product.workers(2)
+    load = start(product, releases, TINY)
+    for records, process in zip((100, 400), workers(product), strict=True):
+        with standing_still(product, load, records):
+            process.terminate()
+            _, alive = psutil.wait_procs([process], timeout=BOUND_SECONDS)
+            assert not alive
+            product.workers(2)
     ends_well(product, load, releases)
 
 
 def test_a_worker_that_is_told_to_end_may_be_killed_while_it_does(product: Product, releases: Path) -> None:
-    load = under_way(product, releases)
-    for process in workers(product):
-        process.terminate()
-    kill(workers(product))
+    load = start(product, releases)
+    with standing_still(product, load):
+        ending = workers(product)
+        for process in ending:
+            process.terminate()
+        kill(ending)
     product.workers(2)
     ends_well(product, load, releases)
 
 
 def test_the_number_of_workers_may_change_under_way(product: Product, releases: Path) -> None:
     product.workers(1)
-    load = under_way(product, releases)
-    product.workers(4)
-    product.workers(2)
+    load = start(product, releases, TINY)
+    for records, number in ((100, 4), (400, 2)):
+        with standing_still(product, load, records):
+            product.workers(number)
     ends_well(product, load, releases)
 
 
@@ -131,8 +147,9 @@ def test_a_batch_that_ends_its_process_every_time_is_given_up_and_named(
 
 
 def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_named(
-    product: Product, tmp_path: Path
+    product: Product, stack: Stack, tmp_path: Path
 ) -> None:
+    product.stack = stack  # whose workers take the time that 55 MB take
     good, endless = tmp_path / "labels.xml", tmp_path / "releases.xml"
     good.write_text("<labels><label><id>1</id><name>One</name></label></labels>")
     notes = "long " * 11_000_000
@@ -145,11 +162,14 @@ def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_nam
     process = workers(product)[0]
     limit = process.memory_info().vms + 40 * 1024 * 1024  # room for two more threads
     process.rlimit(psutil.RLIMIT_AS, (limit, limit))
-    code, result, errors = ended(product.start("load", endless, "--json", **HURRIED, record_bytes=60_000_000))
+    try:
+        load = product.start("load", endless, "--json", **HURRIED, record_bytes=60_000_000)
+        code, result, errors = ended(load)
+    finally:
+        product.workers(0)
     assert code == 7
     assert result["complete"] is False
     assert "a worker process ended, or ran out of memory, each time" in errors
-    product.workers(0)
     product.workers(1)
     product.load(endless, record_bytes=60_000_000)
     wait_until(lambda: not left_over(product), "nothing is left over")
@@ -164,18 +184,23 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
         environment = worker.environment(settings, product.stack.password_file)
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
-    assert is_healthy(deaf)
-    assert is_healthy(other)
-    assert "given up its queues" not in product.run("status").stdout
+    def idle_workers() -> list[int]:
+        told: list[int] = json.loads(product.run("status", "--json").stdout)["stack"]["idle_workers"]
+        return told
+
+    # One that is busy, or waits for a processor, may miss the seconds that it has for its answer.
+    wait_until(lambda: is_healthy(deaf), "the first worker answers")
+    wait_until(lambda: is_healthy(other), "the second worker answers")
+    wait_until(lambda: not idle_workers(), "both answer at once")
+    wait_until(lambda: "given up its queues" not in product.run("status").stdout, "both answer once more")
     try:
         with Celery(broker=settings.redis_url, set_as_current=False) as app:
             for queue in QUEUES:
                 app.control.cancel_consumer(queue, destination=[deaf])
             wait_until(lambda: not is_healthy(deaf), "it takes no work")
-            assert app.control.ping(destination=[deaf])
-        assert is_healthy(other)
-        told = product.run("status", "--json").stdout
-        assert json.loads(told)["stack"]["idle_workers"] == [1]
+            assert app.control.ping(destination=[deaf], timeout=30, limit=1)
+        wait_until(lambda: is_healthy(other), "the other one answers")
+        wait_until(lambda: idle_workers() == [1], "it alone is told of")
         assert "worker 1 has given up its queues" in product.run("status").stdout
     finally:
         product.workers(0)
