@@ -1,4 +1,5 @@
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import neo4j
 import pytest
 from click.testing import CliRunner
 
-from ops.checks.async_patterns import check, main
+from ops.checks.async_patterns import check
 from ops.checks.kinds import COROUTINES, Kind
 from pipeline.driver import Driver
 from tests.static.examples_bad import BAD
@@ -44,10 +45,11 @@ def test_every_code_has_examples() -> None:
 
 
 def test_nothing_is_found_in_this_project() -> None:
-    found = CliRunner().invoke(
-        main, [str(ROOT / folder) for folder in ("pipeline", "workers", "ops", "tests")]
-    )
-    assert (found.output, found.exit_code) == ("", 0)
+    """In a process that does not measure what it covers: measuring takes longer than checking all these files."""
+    command = [sys.executable, "-m", "ops.checks.async_patterns", "pipeline", "workers", "ops", "tests"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
 def test_a_line_that_is_wrong_on_purpose_must_be_wrong() -> None:
