@@ -13,7 +13,7 @@ from redis import Redis
 
 from pipeline.driver import Driver
 from pipeline.schema import create_schema
-from tests.conftest import Neo4jServer
+from tests.conftest import Neo4jServer, have_schema
 from tests.fakes.driver import FakeAsyncDriver
 from tests.integration.world import World, fake_world, real_world
 from workers import process
@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Neo4jServer | None:
 @pytest_asyncio.fixture
 async def world(server: Neo4jServer | None, realistic_async_driver: FakeAsyncDriver) -> AsyncIterator[World]:
     async with fake_world(realistic_async_driver) if server is None else real_world(server) as world:
-        await create_schema(world.driver)
+        await (create_schema if server is None else have_schema)(world.driver)
         world.watched.seen.clear()
         yield world
 
