@@ -146,9 +146,12 @@ def without_workers(stack: Stack) -> None:
 
 @pytest.fixture(scope="package")
 def staffed(stack: Stack) -> Iterator[Stack]:
-    """The stack; its workers are gone when the other tests begin to empty their Redis."""
+    """The stack; its workers are gone when the other tests begin to empty their Redis.
+
+    They write what upstream tasks handed over after a second instead of five: tests wait for it.
+    """
     without_workers(stack)
-    yield stack
+    yield Stack(stack.settings.model_copy(update={"ingest_seconds": 1}))
     without_workers(stack)
 
 

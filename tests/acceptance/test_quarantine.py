@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ops.quarantine import _lines
 from pipeline.model import RecordType, Rejected
 from tests.acceptance.conftest import Product
 from tests.acceptance.test_updates import await_ingested, upstream
@@ -17,9 +18,9 @@ ENDLESS = f"<release id='2'><genres><genre>{'too long ' * 5000}</genre></genres>
 
 
 def exported(product: Product) -> list[dict[str, Any]]:
-    """All entries, by their place."""
-    ended = product.run("quarantine", "export")
-    return sorted(map(json.loads, ended.stdout.splitlines()), key=lambda entry: entry["position"])
+    """All entries as `export` writes them, by their place."""
+    lines = _lines(Quarantine(product.redis, limit_bytes=1 << 23))
+    return sorted(map(json.loads, lines), key=lambda entry: entry["position"])
 
 
 def set_aside(product: Product, record_type: RecordType, *raws: str) -> list[str]:

@@ -16,6 +16,7 @@ from ops.process import Mark, spawn
 from ops.stack import Stack
 from ops.state import load_state, save_state
 from tests.acceptance.conftest import Product
+from workers.quarantine import Quarantine
 from workers.runs import LOCK, Run, Runs, State
 
 #: Faults are noticed within seconds.
@@ -188,7 +189,7 @@ def is_exact(product: Product, dump: Path) -> None:
     wait_until(lambda: not left_over(product), "nothing is left over")
     differences = product.graph_differences([dump])
     assert not differences, differences[:20]
-    assert product.run("quarantine", "list").stdout == "nothing is quarantined\n"
+    assert not list(Quarantine(product.redis, limit_bytes=0))
 
 
 def ends_well(product: Product, load: "subprocess.Popen[str]", dump: Path) -> None:
