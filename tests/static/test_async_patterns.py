@@ -7,7 +7,6 @@ from pathlib import Path
 
 import neo4j
 import pytest
-from click.testing import CliRunner
 
 from ops.checks.async_patterns import check
 from ops.checks.kinds import COROUTINES, Kind
