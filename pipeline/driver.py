@@ -224,7 +224,8 @@ class Driver:
     async def ask(self) -> None:
         """Ask once whether the server lets us in now; who comes meanwhile takes that answer.
 
-        Raises GraphUnavailable if it does not answer, GraphRejected where it refuses to, such as for a wrong password. An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
+        Raises GraphUnavailable if it does not answer, GraphRejected where it refuses to, such as for a wrong password.
+        An attempt is not cut short, which would leak its socket: the time-outs of the driver bound it.
         """
 
         async def attempt() -> None:

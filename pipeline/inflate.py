@@ -1,6 +1,7 @@
 """The bytes of a dump in blocks, decompressed where they are gzip."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -72,8 +73,6 @@ class Source:
                     pieces, held = [], 0
         except ReadError as error:
             fault = error
-        except OSError as error:
-            fault = ReadError(self.position, f"the file cannot be read: {error.strerror or error}")
         if pieces:
             yield from self._cut(b"".join(pieces))
         if fault is not None:
@@ -87,7 +86,7 @@ class Source:
             yield data[start : start + size]
 
     def _pieces(self) -> Iterator[bytes]:
-        if self._file.peek(2)[:2] == _MAGIC:
+        if self._peek()[:2] == _MAGIC:
             for piece in self._members():
                 yield piece
                 self._refuse_bomb()
@@ -104,16 +103,29 @@ class Source:
             )
 
     def _take(self, size: int) -> bytes:
-        data = self._file.read(size)
+        with self._reading():
+            data = self._file.read(size)
         self.consumed += len(data)
         self.on_read()
         return data
+
+    def _peek(self) -> bytes:
+        with self._reading():
+            return self._file.peek(2)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror or error}"
+            raise ReadError(self.position, reason) from error
 
     def _members(self) -> Iterator[bytes]:
         while True:
             self._header()
             yield from self._member()
-            while (ahead := self._file.peek(1)) and not ahead.strip(b"\0"):
+            while (ahead := self._peek()) and not ahead.strip(b"\0"):
                 self._take(len(ahead))  # gzip allows padding with zeros after a member
             self._take(len(ahead) - len(ahead.lstrip(b"\0")))
             if not ahead:

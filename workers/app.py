@@ -102,6 +102,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
         "redis_retry_on_timeout": True,
         "redis_socket_keepalive": True,
         "redis_socket_timeout": 30,

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from pipeline.errors import BusyError, GraphinatorError
 from workers.app import GraphinatorApp
 from workers.flush import flush, is_due
-from workers.sender import Holder, Sender
+from workers.sender import Holder, Sender, StepFailed
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,11 @@ class Caretaker:
         """See what is in flight to its end; what ends a load is up to the load that takes its place."""
         sender.drain()
         if sender.steps.is_unsettled():
-            sender.finish()
+            try:
+                sender.finish()
+            except StepFailed:
+                sender.steps.give_up_settling()
+                raise
 
     def _go_on(self, _: str) -> None:
         if self._stopping.is_set():

@@ -17,7 +17,7 @@ from workers.blobs import pack
 from workers.chords import REMOVE_VANISHED
 from workers.flush import flush
 from workers.runs import About, Ending, Tally
-from workers.sender import LoadBroken, Sender
+from workers.sender import LoadBroken, Sender, StepFailed
 
 #: One batch may fail for what it holds; where so many of a dump do, the others would too.
 MOST_FAILED = 10
@@ -179,15 +179,16 @@ class _Load:
                 self._add(chunk)
                 del chunk  # not while the next one is read
                 if len(self._failures) >= MOST_FAILED:
-                    reason = f"{MOST_FAILED} batches failed, the rest of the dump was not read"
-                    problems.append(LoadBroken(f"{reason}: {self._failures[0]}"))
+                    problems.append(
+                        LoadBroken(f"{MOST_FAILED} batches failed, the rest of the dump was not read")
+                    )
                     break
         except DumpError as error:
             problems.append(error)
         self._send()
         self._sender.drain()
         self._look()
-        problems += map(LoadBroken, self._failures)
+        problems += map(LoadBroken, dict.fromkeys(self._failures))
         if not_kept := self._sender.runs.number_not_kept(self._run):
             problems.append(
                 LoadBroken(
@@ -205,7 +206,7 @@ class _Load:
         if not problems and not self._contents.partial:
             try:
                 vanished = self._remove_vanished()
-            except (WouldVanish, LoadBroken) as error:
+            except (WouldVanish, StepFailed) as error:
                 problems.append(error)
         self._sender.runs.end(self._run, Ending(time.time(), vanished, [str(each) for each in problems]))
         return Report(

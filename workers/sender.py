@@ -44,6 +44,10 @@ class LoadBroken(GraphinatorError):
     exit_code = 7
 
 
+class StepFailed(LoadBroken):
+    """A step that a worker took has failed; it would fail again."""
+
+
 class CameBack(Exception):
     """A batch that was done is pending again: Redis has come back older than it was."""
 
@@ -52,7 +56,7 @@ class Holder(StrEnum):
     """What the lock is held for."""
 
     LOAD = "load"
-    #: For seconds: a load waits for it.
+    #: A load waits for it: for seconds, unless the statistics are to be counted anew.
     CARETAKER = "caretaker"
 
 
@@ -196,7 +200,7 @@ class Sender:
         self.step(FINISH, full, reason="the statistics")
 
     def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
-        """Have a worker take a step, and wait for its end; raises LoadBroken if it cannot be taken."""
+        """Have a worker take a step, and wait for its end; raises StepFailed if it fails."""
         token, sent_at, has_begun = secrets.token_hex(8), -float("inf"), False
         while (outcome := self.steps.outcome(token)) is None:
             is_running = self.steps.is_running()
@@ -217,7 +221,7 @@ class Sender:
             # By another worker as well: Redis has forgotten that this one was at it.
             self._pause(reason)
         if "failed" in outcome:
-            raise LoadBroken(f"{reason}: {outcome['failed']}")
+            raise StepFailed(f"{reason}: {outcome['failed']}")
         return outcome
 
     def _wait_until(self, in_flight: int, reason: str = "") -> None:

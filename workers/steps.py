@@ -8,7 +8,7 @@ still asked for, and waits until what has begun has ended; so no record is ever 
     graphinator:step:<token>       how it ended (expires)
     graphinator:step:<token>:begun how many processes have begun it and not come to its end (expires)
     graphinator:counted            `1` while writers keep the statistics right, `0` when they are to stop; else they leave them alone
-    graphinator:unsettled          there while records of upstream tasks are written and not yet followed by a `finish`
+    graphinator:unsettled          `1` while records of upstream tasks are written and not yet followed by a `finish`, `0` when one failed
 """
 
 import json
@@ -20,6 +20,7 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
+from pipeline.errors import GraphOverloaded
 from workers.batches import MOST_DEATHS
 from workers.claims import CLAIM_SECONDS, Claim, claimed
 from workers.replies import PREFIX
@@ -30,6 +31,8 @@ COUNTED = PREFIX + "counted"
 UNSETTLED = PREFIX + "unsettled"
 
 OUTCOME_SECONDS = 3600
+#: A step may take hours.
+BEGUN_SECONDS = 7 * 24 * 3600
 #: How long Redis may take to have something on disk; it writes once a second.
 FSYNC_MILLISECONDS = 5000
 
@@ -98,14 +101,22 @@ class Steps:
 
     @contextmanager
     def attempt(self, token: str) -> Iterator[bool]:
-        """Work on the step that is claimed; gives False where that has ended one process after the other."""
-        key = _outcome(token) + ":begun"
+        """Work on the step that is claimed; gives False where that has ended one process after the other.
+
+        Being too much for Neo4j counts as such an end: a step is not halved.
+        """
+        key, is_counted = _outcome(token) + ":begun", False
         begun = self._redis.incr(key)
-        self._redis.expire(key, OUTCOME_SECONDS)
+        self._redis.expire(key, BEGUN_SECONDS)
         try:
             yield begun <= MOST_DEATHS
+        except GraphOverloaded:
+            is_counted = True
+            raise
         finally:
-            self._redis.decr(key)
+            if not is_counted:
+                self._redis.decr(key)
+                self._redis.expire(key, BEGUN_SECONDS)
 
     def end(self, token: str, outcome: Outcome, *, counted: bool = False) -> None:
         """Tell how the step ended, and whether all is counted and settled now, if it is still asked for."""
@@ -120,8 +131,12 @@ class Steps:
         pipe.set(UNSETTLED, 1)
 
     def is_unsettled(self) -> bool:
-        """Whether a `finish` must follow."""
-        return bool(self._redis.exists(UNSETTLED))
+        """Whether a `finish` must follow, and has not failed."""
+        return self._redis.get(UNSETTLED) == b"1"
+
+    def give_up_settling(self) -> None:
+        """Note that the `finish` failed, which nobody should try again and again; the next one that ends well settles it."""
+        self._redis.set(UNSETTLED, 0, xx=True)
 
     # The statistics
 

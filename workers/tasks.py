@@ -55,6 +55,8 @@ REMOVED_TOGETHER = 1000
 MOST_VANISHING = 0.05
 #: What is said of a batch in whose hands one process after the other has ended.
 DEADLY = "a worker process ended, or ran out of memory, each time it worked on this; its log, or the kernel's, says more"
+#: The same of a step.
+DEADLY_STEP = "a worker process ended, or Neo4j had too little memory or time, each time; their logs say more"
 
 Summary = dict[str, Any]
 Result = TypeVar("Result")
@@ -65,13 +67,17 @@ class Deadly(GraphinatorError):
 
 
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task that is tried again, with the message that it came with where no new one can be published."""
+    """A task that works with what its worker process holds open, and is tried again."""
 
     autoretry_for = PASSING
     max_retries: int | None = None
     retry_backoff = 1
     retry_backoff_max = 30
     retry_jitter = True
+
+
+class CallTask(GraphTask):
+    """A task whose message nobody would send again."""
 
     def retry(self, *args: Any, **options: Any) -> Any:
         """As Celery's, which drops the message where Redis does not take the next one, being full for instance."""
@@ -140,8 +146,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
         return tally.as_dict()
 
 
-@app.task(name=INGEST.name, base=GraphTask, bind=True)
-def ingest(self: GraphTask, *given: Any, **named: Any) -> Summary:
+@app.task(name=INGEST.name, base=CallTask, bind=True)
+def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 
     Each is a string of raw XML or a dictionary (`pipeline.plain`). The type comes first, unless it is given by name: in a chain,
@@ -256,7 +262,7 @@ def _step(
         try:
             with worker.steps.attempt(token) as is_harmless:
                 if not is_harmless:
-                    raise Deadly(DEADLY)
+                    raise Deadly(DEADLY_STEP)
                 outcome = work(hold, claim)
         except PASSING:
             raise

@@ -39,12 +39,11 @@ def can_be_found_statically(kind: str) -> bool:
     return kind != LOST
 
 
-def render(outcomes: Iterable[Outcome], modules: Iterable[str], page: str = "") -> str:
-    """The page: of modules that none of the outcomes is about it says what it said before."""
-    tried: dict[str, list[str]] = {}
+def render(outcomes: Iterable[Outcome], tried: Iterable[str], modules: Iterable[str], page: str = "") -> str:
+    """The page: of `modules` that were not `tried` it says what it said before."""
+    sections = {module: rows for module, rows in _sections(page).items() if module not in tried}
     for outcome in outcomes:
-        tried.setdefault(outcome.mutation.module, []).append(_row(outcome))
-    sections = _sections(page) | tried
+        sections.setdefault(outcome.mutation.module, []).append(_row(outcome))
     rows = [row for module in modules for row in sections.get(module, [])]
     static, test = ([_cells(row)[column] for row in rows] for column in (3, 4))
     survivors = sum(_NONE in found for found in zip(static, test, strict=True))

@@ -45,9 +45,14 @@ def all_mutations(root: Path, parts: Sequence[str] = ()) -> list[Mutation]:
     return [
         mutation
         for module, file in modules(root).items()
-        if not parts or any(part in module for part in parts)
+        if is_among(module, parts)
         for mutation in mutations(module, file.read_text(encoding="utf-8"))
     ]
+
+
+def is_among(module: str, parts: Sequence[str]) -> bool:
+    """Whether the module is one of those that the parts of names mean; no parts mean all."""
+    return not parts or any(part in module for part in parts)
 
 
 class Trial:
@@ -119,7 +124,9 @@ def main(ctx: click.Context, parts: tuple[str, ...]) -> None:
     for outcome in survivors:
         click.echo(f"unnoticed: {' | '.join(outcome.mutation.key)}: {outcome.static}, {outcome.test}")
     click.echo(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s, {len(survivors)} unnoticed")
-    PAGE.write_text(render(outcomes, modules(ROOT), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    tried = {module for module in modules(ROOT) if is_among(module, parts)}
+    page = render(outcomes, tried, modules(ROOT), PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(page, encoding="utf-8")
     ctx.exit(1 if survivors else 0)
 
 

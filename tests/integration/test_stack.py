@@ -220,7 +220,7 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
         stack.up(workers=0)
 
 
-def test_up_awaits_workers_that_a_call_that_was_killed_has_started(stack: Stack) -> None:
+def test_up_awaits_or_replaces_workers_that_a_call_that_was_killed_has_started(stack: Stack) -> None:
     try:
         with subprocess.Popen([sys.executable, "-c", UP_WORKER, str(stack.home)]) as starter:
             while not load_state(stack.home / "stack.json").workers:

@@ -3,7 +3,9 @@
 import pytest
 from redis import Redis
 
+from pipeline.errors import GraphOverloaded, GraphUnavailable
 from tests.integration.conftest import configured
+from workers.batches import MOST_DEATHS
 from workers.steps import Steps
 
 TOKEN = "a step"
@@ -32,6 +34,17 @@ def test_a_step_that_is_withdrawn_while_it_is_taken_says_nothing_of_the_graph(st
         steps.end(TOKEN, {"counted anew": True}, counted=True)
     assert steps.outcome(TOKEN) is None
     assert not steps.is_counted()
+
+
+def test_a_step_that_is_too_much_for_neo4j_each_time_is_given_up_and_one_that_only_waits_is_not(
+    steps: Steps,
+) -> None:
+    for error in [GraphUnavailable("away")] * MOST_DEATHS + [GraphOverloaded("no memory")] * MOST_DEATHS:
+        with pytest.raises(type(error)), steps.attempt(TOKEN) as is_harmless:
+            assert is_harmless
+            raise error
+    with steps.attempt(TOKEN) as is_harmless:
+        assert not is_harmless
 
 
 def test_a_step_that_has_ended_is_not_asked_for_again(counted: Steps) -> None:

@@ -36,6 +36,7 @@ from workers.replies import PREFIX
 from workers.runs import Tally
 from workers.sender import Sender
 from workers.settings import Settings
+from workers.steps import UNSETTLED
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
@@ -402,7 +403,9 @@ def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
     assert waiting(worker) == {"labels": 3}
 
 
-def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(worker: process.WorkerProcess) -> None:
+def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
     worker.caretaker.stop()
     ingest("labels", {"id": 1})
     sender = Sender(worker.caretaker._app)
@@ -412,14 +415,16 @@ def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(worker: p
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
         assert worker.steps.is_unsettled()
     assert sender.is_abandoned()
-    tasks.finish(asked(worker), False)
+    worker.steps.give_up_settling()
     assert not sender.is_abandoned()
+    tasks.finish(asked(worker), False)
+    assert not redis.exists(UNSETTLED)
 
 
 def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
     worker: process.WorkerProcess, redis: Redis
 ) -> None:
-    @worker.caretaker._app.task(base=tasks.GraphTask)
+    @worker.caretaker._app.task(base=tasks.CallTask)
     def wait() -> None:
         raise InboxFull
 

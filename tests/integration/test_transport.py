@@ -7,6 +7,7 @@ import pytest
 from kombu import Connection, Queue
 from redis import Redis
 
+from tests.integration.conftest import configured
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings
 from workers.transport import Transport
@@ -24,17 +25,23 @@ def connection(settings: Settings, redis: Redis) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def message(connection: Connection) -> Any:
-    """A message that was taken and not acknowledged, through a channel in the state in which kombu leaves it after a fault."""
+def taken(connection: Connection) -> Any:
+    """A message that was taken and not acknowledged."""
     channel: Any = connection.channel()
     queue = QUEUE(channel)
     queue.declare()
     connection.Producer().publish("what is in it", routing_key=QUEUE.name)
     message = queue.get(no_ack=False)
     assert message is not None
-    channel._disconnect_pools()
-    connection.transport.client = None
     return message
+
+
+@pytest.fixture
+def message(taken: Any, connection: Connection) -> Any:
+    """The same, through a channel in the state in which kombu leaves it after a fault."""
+    taken.channel._disconnect_pools()
+    connection.transport.client = None
+    return taken
 
 
 def test_its_address_is_that_of_any_redis(connection: Connection) -> None:
@@ -52,3 +59,14 @@ def test_what_it_holds_is_handed_back_to_a_lost_connection_alone(
 ) -> None:
     with pytest.raises(connection.connection_errors, match="is closed"):
         message.channel.close()
+
+
+def test_what_a_full_redis_does_not_take_back_stays_unacknowledged_and_makes_room_for_the_next(
+    taken: Any, redis: Redis
+) -> None:
+    taken.channel.basic_qos(0, 1, False)
+    assert not taken.channel.qos.can_consume()
+    with configured(redis, "maxmemory", "1"):
+        taken.reject(requeue=True)
+    assert redis.hlen("unacked") == 1
+    assert taken.channel.qos.can_consume()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from neo4j.exceptions import ClientError, TransientError
@@ -85,7 +86,7 @@ async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_ano
     leading = asyncio.create_task(write_records(driver, record_type, [less], before_commit=hold))
     await inside.wait()
     following = asyncio.create_task(remove_records(driver, record_type, [2]))
-    await asyncio.wait([following], timeout=0.5)
+    await one_waits(driver, following)
     go_on.set()
     await asyncio.gather(leading, following)
     await expect(driver, keyed(record_type, [less]))
@@ -178,7 +179,7 @@ async def test_the_server_ends_a_write_that_takes_too_long(
     await expect(driver, keyed(RecordType.RELEASES, [release(1, 1)]))
 
 
-async def one_waits(driver: Driver, batch: asyncio.Task[Written]) -> None:
+async def one_waits(driver: Driver, batch: asyncio.Task[Any]) -> None:
     """Until a transaction waits for a lock, in a statement or at its commit: the one of this batch, which goes on."""
     text = "SHOW TRANSACTIONS YIELD status WHERE split(status, ' ')[0] IN ['Closing', 'Blocked'] RETURN count(*) AS n"
     async with await driver.session(database="neo4j") as session:

@@ -125,7 +125,7 @@ def test_the_page_says_what_was_found_and_can_be_read_back() -> None:
         Outcome(made[0], ["GA101", "mypy [misc]"], "tests/unit/test_x.py::test_y[a|b]"),
         Outcome(made[1]),
     ]
-    page = render(outcomes, [made[0].module])
+    page = render(outcomes, [], [made[0].module])
     assert "2 mutants: 1 fail a test, 1 are found by a static check, 1 survive." in page
     assert keys(page) == [made[0].key, made[1].key]
     assert missing(page, made) == ({mutation.key for mutation in made[2:]}, set())
@@ -134,11 +134,13 @@ def test_the_page_says_what_was_found_and_can_be_read_back() -> None:
 
 def test_modules_that_were_not_tried_keep_their_rows() -> None:
     first, second = (mutations(module, SOURCE)[:2] for module in ("first", "second"))
-    page = render([Outcome(each, ["GA101"], "x::y") for each in (*first, *second)], ["first", "second"])
-    page = render([Outcome(first[0])], ["first", "second"], page)
+    modules = ["first", "second"]
+    page = render([Outcome(each, ["GA101"], "x::y") for each in (*first, *second)], modules, modules)
+    page = render([Outcome(first[0])], ["first"], modules, page)
     assert "3 mutants: 2 fail a test, 2 are found by a static check, 1 survive." in page
     assert keys(page) == [first[0].key, *(mutation.key for mutation in second)]
-    assert keys(render([], ["second"], page)) == [mutation.key for mutation in second]
+    assert keys(render([], ["first"], modules, page)) == [mutation.key for mutation in second]
+    assert keys(render([], [], ["second"], page)) == [mutation.key for mutation in second]
 
 
 def test_the_page_lists_the_mutants_of_the_code_as_it_is_and_each_fails_a_test() -> None:
