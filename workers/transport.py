@@ -4,21 +4,36 @@ A worker that loses its connection closes it, and hands back what it has taken a
 later acknowledge their messages. Both ask the channel for a client, which kombu makes from a connection that is gone by
 then: the AttributeError that follows is none of the errors that Celery expects of a lost connection, and ends the worker.
 
-So does a message that cannot be put back, as Redis is full.
+A Redis that is full takes neither the note that a message was taken nor the message back. The one would lose it, as nobody
+else has it by then; the other would end the worker.
 """
 
+import time
 from typing import Any
 
 from kombu.transport import redis, virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+#: The pause between two attempts to note a message in a Redis that is full.
+ROOM_SECONDS = 0.5
 
 
 class QoS(redis.QoS):
-    """As kombu's; what Redis does not take back stays unacknowledged, and comes back when the visibility timeout has passed."""
+    """As kombu's, where Redis is full."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note that a message was taken; waits for the room to do so. What is under way meanwhile makes some when it is done."""
+        while True:
+            try:
+                super().append(message, delivery_tag)
+            except OutOfMemoryError:
+                time.sleep(ROOM_SECONDS)
+            else:
+                return
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Be done with a message."""
+        """Be done with a message; one that Redis does not take back comes back when the visibility timeout has passed."""
         try:
             super().reject(delivery_tag, requeue=requeue)
         except ResponseError:

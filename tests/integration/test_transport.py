@@ -1,6 +1,7 @@
 """What a worker makes of messages that it holds when its connection to Redis is gone."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -70,3 +71,19 @@ def test_what_a_full_redis_does_not_take_back_stays_unacknowledged_and_makes_roo
         taken.reject(requeue=True)
     assert redis.hlen("unacked") == 1
     assert taken.channel.qos.can_consume()
+
+
+def test_a_message_that_was_taken_from_a_full_redis_is_noted_as_soon_as_there_is_room(
+    connection: Connection, redis: Redis
+) -> None:
+    queue = QUEUE(connection.channel())
+    queue.declare()
+    connection.Producer().publish("what is in it", routing_key=QUEUE.name)
+    with ThreadPoolExecutor(1) as other:
+        with configured(redis, "maxmemory", "1"):
+            taking = other.submit(queue.get, no_ack=False)
+            while redis.llen(QUEUE.name):
+                assert not taking.done()
+            assert not taking.done()
+        assert taking.result(60) is not None
+    assert redis.hlen("unacked") == 1
