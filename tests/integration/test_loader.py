@@ -120,7 +120,7 @@ def test_a_load_gives_up_where_batch_after_batch_fails(
     assert report.tally == Tally(created=1)
     gave_up, *failed = map(str, report.problems)
     assert len(failed) == 11
-    assert gave_up == f"10 batches failed, the rest of the dump was not read: {failed[0]}"
+    assert gave_up == "10 batches failed, the rest of the dump was not read"
 
 
 def test_where_one_file_is_no_dump_none_is_planned(

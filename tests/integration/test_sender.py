@@ -10,12 +10,13 @@ from pipeline.model import Chunk, RecordType
 from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
 from workers.batches import PENDING, Batches, Meta
 from workers.blobs import pack
+from workers.caretaker import Caretaker
 from workers.chords import FINISH
 from workers.replies import bytes_of
 from workers.runs import LOCK, Tally
-from workers.sender import TEND_SECONDS, LoadBroken, Sender
+from workers.sender import TEND_SECONDS, LoadBroken, Sender, StepFailed
 from workers.settings import Settings
-from workers.steps import RUNNING, STEP
+from workers.steps import RUNNING, STEP, UNSETTLED
 
 META = Meta(RecordType.LABELS, "run", "labels.xml", chunks=1)
 CHUNK = pack(Chunk(RecordType.LABELS, [0], [1], [b"<label><id>1</id></label>"]))
@@ -84,6 +85,21 @@ def test_who_has_lost_the_lock_leaves_it_to_the_next_one(sender: Sender, redis: 
     with sender.locked():
         redis.set(LOCK, "load:another")
     assert redis.get(LOCK) == b"load:another"
+
+
+def test_a_finish_that_failed_is_not_tried_again_by_caretakers(sender: Sender, redis: Redis) -> None:
+    def fail(_: str) -> None:
+        if token := redis.get(STEP):
+            sender.steps.end(bytes_of(token).decode(), {"failed": "no memory"})
+
+    redis.set(UNSETTLED, 1)
+    assert sender.is_abandoned()
+    with sender.locked():
+        sender.on_wait = fail
+        with pytest.raises(StepFailed, match="no memory"):
+            Caretaker._settle(sender)
+    assert not sender.is_abandoned()
+    assert redis.exists(UNSETTLED)
 
 
 def test_a_step_that_redis_has_forgotten_is_asked_for_again(sender: Sender, redis: Redis) -> None:
