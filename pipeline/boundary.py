@@ -119,7 +119,8 @@ def _pass(
                 raw = window.data[window.at : at] if kept is None else kept
                 window.at = at - len(before) + len(before.rstrip(SPACES))
                 size = at + window.start - position
-                return Stretch(position, size, raw.rstrip(SPACES) if size <= limit else raw[:most_kept])
+                # Also where it is cut: what it is cut in may be the white space that is left.
+                return Stretch(position, size, (raw if size <= limit else raw[:most_kept]).rstrip(SPACES))
         offset = max(offset, len(window.data) - window.at - _LONGEST_TOKEN)
         if kept is None and len(window.data) - window.at > limit:
             kept = window.data[window.at : window.at + most_kept]

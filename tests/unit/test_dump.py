@@ -170,3 +170,14 @@ def test_the_file_is_closed_with_the_dump(tmp_path: Path) -> None:
         next(chunks)
     with pytest.raises(ValueError, match="closed file"):
         list(chunks)
+
+
+def test_the_white_space_in_which_a_broken_record_is_cut_is_not_counted_twice(tmp_path: Path) -> None:
+    broken = b"<label><id>1</id>" + b"x" * 82
+    xml = b"<labels>\n" + broken + b"\n\n<label><id>2</id></label>\n</labels>"
+    path = tmp_path / "labels.xml"
+    path.write_bytes(xml)
+    with open_dump(path, max_record_bytes=len(broken) + 1) as dump:
+        (chunk,) = dump.chunks(10, 1 << 20)
+    assert [(each.position, each.raw) for each in chunk.rejected] == [(9, broken)]
+    assert (chunk.ids, chunk.positions) == ([2], [xml.index(b"<label><id>2")])
