@@ -4,24 +4,21 @@
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
-from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis import Redis
-from redis.exceptions import RedisError
 
 from pipeline.boundary import KEPT_BYTES
 from pipeline.errors import SettingError
 from pipeline.inflate import INFLATE_RATIO
 from pipeline.splitter import MAX_RECORD_BYTES
+from workers.addresses import check_neo4j, check_redis
 
 PREFIX = "GRAPHINATOR_"
 
@@ -168,15 +165,14 @@ class Settings(BaseSettings):
     @classmethod
     def _bolt(cls, uri: str | None) -> str | None:
         if uri is not None:
-            schemes = {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")}
-            _check_bolt(_address(uri, schemes))
+            check_neo4j(uri)
         return uri
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, url: str | None) -> str | None:
         if url is not None:
-            _check_redis(url, _address(url, {"redis", "rediss"}))
+            check_redis(url)
         return url
 
     @model_validator(mode="after")
@@ -229,53 +225,6 @@ def _expanded(path: Path) -> Path:
     except RuntimeError:
         msg = f"there is no home folder of {path.parts[0]}"
         raise ValueError(msg) from None
-
-
-def _address(value: str, schemes: set[str]) -> SplitResult:
-    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-        msg = f"should start with {', '.join(f'{scheme}://' for scheme in sorted(schemes))}"
-        raise ValueError(msg)
-    try:
-        parts = urlsplit(value)
-        whole = parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
-        whole = None
-    if whole is None:
-        # Nothing of the value: a password with a slash in it would be taken for the port.
-        scheme = value.partition(":")[0]
-        msg = f"should be {scheme}://host:port, the port a number from 1 to 65535 (in a password, / is %2F)"
-        raise ValueError(msg)
-    return whole
-
-
-def _check_bolt(parts: SplitResult) -> None:
-    """Refuse what the driver would."""
-    if "@" in parts.netloc:
-        msg = f"holds a user: that is {variable('neo4j_user')}, the password {variable('neo4j_password')}"
-        raise ValueError(msg)
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    is_routed = parts.scheme.startswith("neo4j")
-    if parts.query and not (
-        is_routed and all(value for _, value in options) and len(dict(options)) == len(options)
-    ):
-        allowed = "name=value, each name once" if is_routed else f"nothing with {parts.scheme}://"
-        msg = f"what follows ? should be {allowed}"
-        raise ValueError(msg)
-
-
-def _check_redis(url: str, parts: SplitResult) -> None:
-    """Refuse what redis-py or kombu would, or would take for something else."""
-    if not re.fullmatch(r"/?\d*", parts.path) or parts.fragment:
-        msg = f"should be {parts.scheme}://host:port/database, the database a number"
-        raise ValueError(msg)
-    try:
-        Redis.from_url(url).connection_pool.make_connection()
-        is_known = all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    except (RedisError, TypeError, ValueError):
-        is_known = False
-    if not is_known:
-        msg = "what follows ? should be options of TLS, such as rediss://host:port/0?ssl_ca_certs=FILE"
-        raise ValueError(msg)
 
 
 def _refuse_unknown() -> None:

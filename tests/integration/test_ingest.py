@@ -1,0 +1,236 @@
+"""What becomes of the records of upstream tasks, in a worker process that is this one, on the real servers; no messages."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from celery.exceptions import Reject, Retry
+from redis import Redis
+
+from ops import status
+from pipeline.ingest import Accepted, RecordsRefused
+from pipeline.model import Chunk, RecordType, Rejected
+from tests.integration.conftest import configured
+from tests.integration.test_tasks import asked, releases, run
+from workers import process, tasks
+from workers.app import INGEST_QUEUE
+from workers.batches import Meta
+from workers.blobs import pack
+from workers.flush import flush
+from workers.inbox import Inbox, InboxFull
+from workers.quarantine import Quarantine
+from workers.runs import Tally
+from workers.sender import Sender
+from workers.steps import UNSETTLED
+
+
+def ingest(record_type: str, *records: object) -> dict[str, Any]:
+    summary: dict[str, Any] = tasks.ingest(record_type, list(records))
+    return summary
+
+
+def waiting(worker: process.WorkerProcess) -> dict[str, int]:
+    return {record_type.value: waiting.records for record_type, waiting in worker.inbox.waiting().items()}
+
+
+def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
+        "record_type": "labels",
+        "accepted": 2,
+    }
+    assert ingest("masters") == {"record_type": "masters", "accepted": 0}
+    with pytest.raises(RecordsRefused) as raised:
+        ingest("labels", {"id": 3}, {"id": "4"}, *["<label>"] * 6)
+    text = str(raised.value)
+    assert text.startswith(
+        "7 of 8 records refused, the others accepted: records[1]: Expected `int`, got `str`"
+    )
+    assert text.endswith("; and 2 more")
+    assert waiting(worker) == {"labels": 3}
+    assert {entry.run.startswith("ingest-") for entry in worker.quarantine} == {True}
+    assert {entry.reason for entry in worker.quarantine} >= {"Expected `int`, got `str` - at `$.id`"}
+    assert tasks.ingest([{"id": 7}], record_type="masters")["accepted"] == 1
+    wrong: list[tuple[Any, ...]] = [("label", []), ("labels", {"id": 1}), ("labels",), ("labels", [], [])]
+    for call in wrong:
+        with pytest.raises(RecordsRefused):
+            tasks.ingest(*call)
+
+
+def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    worker.settings = worker.settings.model_copy(update={"record_bytes": 70_000})
+    with pytest.raises(RecordsRefused, match="longer than 70,000 bytes"):
+        ingest("labels", {"id": 1}, {"id": 2, "name": "x" * 70_000})
+    assert waiting(worker) == {"labels": 1}
+
+
+def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
+    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=False)
+    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=True)
+    assert waiting(worker) == {"labels": 1}
+    worker.inbox.add("b", RecordType.LABELS, [one, two], redelivered=True)
+    assert waiting(worker) == {"labels": 2}
+    worker.inbox.add("c", RecordType.LABELS, [one, two, three], redelivered=False)
+    assert waiting(worker) == {"labels": 5}
+    assert worker.inbox.head(RecordType.LABELS, 100, 1 << 20).records == 5
+    assert worker.inbox.head(RecordType.LABELS, 2, 1 << 20).records == 2
+    assert worker.inbox.head(RecordType.LABELS, 5, 1).records == 1
+
+
+def test_the_bytes_of_a_batch_from_the_inbox_are_those_of_its_raw_text(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    for call in ("a", "b"):
+        worker.inbox.add(call, RecordType.LABELS, [Accepted(1, b"x" * 1000)])
+    assert worker.inbox.head(RecordType.LABELS, 5, 1999).records == 1
+    assert worker.inbox.head(RecordType.LABELS, 5, 2000).records == 2
+
+
+def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    one, two = (Accepted(id_, b"{}") for id_ in (1, 2))
+    before = worker.inbox.now()
+    assert worker.inbox.add("a", RecordType.LABELS, [one], since=before) == set()
+    assert worker.inbox.add("b", RecordType.LABELS, [one, two], since=worker.inbox.now()) == set()
+    assert worker.inbox.add("c", RecordType.LABELS, [one, two], since=before) == {1, 2}
+    assert waiting(worker) == {"labels": 3}
+
+
+def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    worker.caretaker.stop()
+    ingest("labels", {"id": 1})
+    sender = Sender(worker.caretaker._app)
+    with sender.locked():
+        flush(sender, worker.settings, everything=True)
+        (batch,) = sender.batches.pending()
+        tasks.write_batch([tasks.normalise(batch, 0)], batch)
+        assert worker.steps.is_unsettled()
+    assert sender.is_abandoned()
+    worker.steps.give_up_settling()
+    assert not sender.is_abandoned()
+    tasks.finish(asked(worker), False)
+    assert not redis.exists(UNSETTLED)
+
+
+def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    @worker.caretaker._app.task(base=tasks.CallTask)
+    def wait() -> None:
+        raise InboxFull
+
+    wait.push_request(
+        id="call", called_directly=False, delivery_info={"exchange": "", "routing_key": INGEST_QUEUE}
+    )
+    with configured(redis, "maxmemory", "1"), pytest.raises(Reject) as raised:
+        wait.run()
+    assert vars(raised.value)["requeue"] is True
+    with pytest.raises(Retry):
+        wait.run()
+    assert redis.llen(INGEST_QUEUE) == 1
+
+
+def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
+    inbox = Inbox(redis, limit_bytes=1, memory_seconds=60)
+    inbox.add("a", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+    with pytest.raises(InboxFull) as raised:
+        inbox.add("b", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+    assert raised.value.is_retryable()
+    assert isinstance(raised.value, tasks.PASSING)
+
+
+def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProcess, redis: Redis) -> None:
+    worker.caretaker.stop()
+    ingest("labels", {"id": 1}, {"id": 2})
+    ingest("labels", {"id": 1, "name": "newer"})
+    taken = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
+    raws = [record for piece in taken.pieces for record in piece.records]
+    meta = Meta(RecordType.LABELS, "ingest-labels", "ingest", 1)
+    chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, [1, 2, 1], raws))
+    worker.batches.store("b", meta, [chunk], also=partial(worker.inbox.take, taken=taken))
+    assert waiting(worker) == {}
+    assert redis.hget("graphinator:inbox", "bytes") == b"0"
+    assert run(1) == Tally(created=2, unchanged=1).as_dict()
+
+
+def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
+    worker: process.WorkerProcess,
+) -> None:
+    chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
+    worker.batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
+    tasks.batch_failed(None, ValueError("no help"), None, "b")
+    assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [
+        ("ValueError: no help", b'{"id":1}')
+    ]
+
+
+def store_ingested(worker: process.WorkerProcess, batch: str, *records: bytes) -> None:
+    ids = [*range(1, len(records) + 1)]
+    chunk = pack(Chunk(RecordType.RELEASES, [-1] * len(ids), ids, list(records)))
+    worker.batches.store(batch, Meta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
+
+
+def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_counts_up_once(
+    worker: process.WorkerProcess,
+) -> None:
+    worker.caretaker.stop()
+    good, endless = releases(b"Ann", b"B" * 40_000)
+    spoilt = b"<release id='3'>"
+    records = (good, endless, spoilt)
+    rejected = [Rejected(place, "an old rule", raw) for place, raw in enumerate(records)]
+    worker.quarantine.add(RecordType.RELEASES, "old.xml", rejected, "old-run")
+    for batch in ("first", "second"):
+        store_ingested(worker, batch, *records)
+        # Both messages are delivered twice.
+        summaries = [tasks.normalise(batch, 0) for _ in range(2)]
+        tasks.write_batch(summaries[:1], batch)
+        assert "skipped" in tasks.write_batch(summaries[:1], batch)
+    entries = {entry.position: entry for entry in worker.quarantine}
+    assert {place: (entry.attempts, entry.source, entry.run) for place, entry in entries.items()} == {
+        1: (3, "old.xml", "second"), 2: (3, "old.xml", "second"),
+    }  # fmt: skip
+    assert "too large to index" in entries[1].reason
+
+
+def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.WorkerProcess) -> None:
+    worker.caretaker.stop()
+    (good,) = releases(b"Ann")
+    for batch in ("first", "second"):
+        worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], f"load-{batch}")
+        store_ingested(worker, batch, good)
+        tasks.write_batch([tasks.normalise(batch, 0)], batch)
+        assert len(worker.quarantine) == 0
+
+
+def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
+    worker: process.WorkerProcess,
+) -> None:
+    (good,) = releases(b"Ann")
+    worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], "old-run")
+    store_ingested(worker, "b", good)
+    for _ in range(2):
+        tasks.batch_failed(None, ValueError("no help"), None, "b")
+    assert [(entry.attempts, entry.reason, entry.run) for entry in worker.quarantine] == [
+        (2, "ValueError: no help", "b")
+    ]
+
+
+def test_what_upstream_tasks_handed_over_and_finds_no_room_in_the_quarantine_is_told(
+    worker: process.WorkerProcess, redis: Redis
+) -> None:
+    worker.caretaker.stop()
+    worker.quarantine = Quarantine(redis, limit_bytes=1)
+    with pytest.raises(RecordsRefused):
+        ingest("labels", "<label>", "<label><id>1</id>")
+    (told,) = [status.described(run, set()) for run in worker.runs]
+    assert told["problems"] == ["the quarantine was full: 2 records of upstream tasks got lost"]

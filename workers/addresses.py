@@ -1,0 +1,56 @@
+"""Addresses of servers, as the settings hold them: what would end in a traceback, or be heeded by nobody, is refused."""
+
+import re
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+
+def check_neo4j(uri: str) -> None:
+    """Refuse what the driver would; raises ValueError, which shows nothing of the address."""
+    parts = _whole(uri, {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")})
+    if "@" in parts.netloc:
+        msg = "holds a user: that is GRAPHINATOR_NEO4J_USER, the password GRAPHINATOR_NEO4J_PASSWORD"
+        raise ValueError(msg)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    is_routed = parts.scheme.startswith("neo4j")
+    if parts.query and not (
+        is_routed and all(value for _, value in options) and len(dict(options)) == len(options)
+    ):
+        allowed = "name=value, each name once" if is_routed else f"nothing with {parts.scheme}://"
+        msg = f"what follows ? should be {allowed}"
+        raise ValueError(msg)
+
+
+def check_redis(url: str) -> None:
+    """Refuse what redis-py or kombu would, or would take for something else; raises ValueError as above."""
+    parts = _whole(url, {"redis", "rediss"})
+    if not re.fullmatch(r"/?\d*", parts.path) or parts.fragment:
+        msg = f"should be {parts.scheme}://host:port/database, the database a number"
+        raise ValueError(msg)
+    try:
+        Redis.from_url(url).connection_pool.make_connection()
+        is_known = all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    except (RedisError, TypeError, ValueError):
+        is_known = False
+    if not is_known:
+        msg = "what follows ? should be options of TLS, such as rediss://host:port/0?ssl_ca_certs=FILE"
+        raise ValueError(msg)
+
+
+def _whole(value: str, schemes: set[str]) -> SplitResult:
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        msg = f"should start with {', '.join(f'{scheme}://' for scheme in sorted(schemes))}"
+        raise ValueError(msg)
+    try:
+        parts = urlsplit(value)
+        whole = parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        whole = None
+    if whole is None:
+        # Nothing of the value: a password with a slash in it would be taken for the port.
+        scheme = value.partition(":")[0]
+        msg = f"should be {scheme}://host:port, the port a number from 1 to 65535 (in a password, / is %2F)"
+        raise ValueError(msg)
+    return whole
