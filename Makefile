@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # What writes batches is what once was never tested: its lines and branches have a limit of their own.
-BATCH_CODE := pipeline/finish.py,pipeline/ledger.py,pipeline/links.py,pipeline/normalise.py,pipeline/parameters.py,pipeline/statistics.py,pipeline/support.py,pipeline/vanished.py,pipeline/verify.py,pipeline/writer.py,workers/aside.py,workers/batch_size.py,workers/batches.py,workers/claims.py,workers/flush.py,workers/inbox.py,workers/runs.py,workers/steps.py,workers/tasks.py,workers/writes.py
+BATCH_CODE := pipeline/graph/finish.py,pipeline/graph/lookup.py,pipeline/graph/relationships.py,pipeline/records/normalise.py,pipeline/graph/parameters.py,pipeline/graph/statistics.py,pipeline/graph/derived.py,pipeline/graph/vanished.py,pipeline/graph/verify.py,pipeline/graph/writer.py,workers/upstream/aside.py,workers/batch_size.py,workers/state/in_flight.py,workers/state/lease.py,workers/upstream/dispatch.py,workers/upstream/inbox.py,workers/state/runs.py,workers/state/exclusive.py,workers/tasks.py,workers/writes.py
 BATCH_COVERAGE = $(BIN)/coverage report --include=$(BATCH_CODE) --fail-under=95
 
 .DEFAULT_GOAL := help
@@ -37,14 +37,14 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose fi
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m ops.checks.async_patterns pipeline workers ops tests
+	@$(BIN)/python -m tests.checks.async_patterns pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
 	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py
 
 mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each
-	@$(BIN)/python -m ops.checks.mutants
+	@$(BIN)/python -m tests.checks.mutants
 
 bench: $(STAMP) ## records/s and memory, beside the baseline
 	@$(BIN)/python -m ops.bench
@@ -54,7 +54,7 @@ lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
-	@$(BIN)/python -m ops.jars
+	@$(BIN)/python -m ops.stack.jars
 
 clean: ## remove .venv and what tools leave behind; the stack's data stays
 	@rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov dist

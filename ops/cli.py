@@ -11,21 +11,21 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ops import __version__
-from ops.session import Session
+from ops.commands.context import Session
 from pipeline.errors import GraphinatorError
 from workers.settings import load_settings, variable
 
 #: Where each command is; it is imported when it is called, so that a load does not carry what only `up` needs.
 COMMANDS = {
-    "demo": "ops.demo",
-    "up": "ops.lifecycle",
-    "load": "ops.load",
-    "resume": "ops.resume",
-    "finish": "ops.finish",
-    "verify": "ops.verify",
-    "status": "ops.status",
-    "quarantine": "ops.quarantine",
-    "down": "ops.lifecycle",
+    "demo": "ops.commands.demo",
+    "up": "ops.commands.up_down",
+    "load": "ops.commands.load",
+    "resume": "ops.commands.resume",
+    "finish": "ops.commands.finish",
+    "verify": "ops.commands.verify",
+    "status": "ops.commands.status",
+    "quarantine": "ops.commands.quarantine",
+    "down": "ops.commands.up_down",
 }
 
 EPILOG = """\b

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ops.ports import is_free
-from ops.stack import Stack, StackInfo
-from ops.state import State, load_state, save_state
-from pipeline.cypher import statements
-from pipeline.driver import Driver
-from pipeline.schema import create_schema
+from ops.stack.ports import is_free
+from ops.stack.stack import Stack, StackInfo
+from ops.stack.state_file import State, load_state, save_state
+from pipeline.graph.cypher import statements
+from pipeline.graph.driver import Driver
+from pipeline.graph.schema import create_schema
 from workers.app import connect_redis
 from workers.settings import Settings, load_settings
 

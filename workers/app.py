@@ -16,9 +16,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from pipeline.errors import SettingError
-from workers.inbox import Inbox
-from workers.quarantine import Quarantine
 from workers.settings import Settings, load_settings
+from workers.upstream.inbox import Inbox
+from workers.upstream.quarantine import Quarantine
 
 NORMALISE_QUEUE = "normalise"
 WRITE_QUEUE = "write"
@@ -86,7 +86,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_use_ssl": secured,
         "redis_backend_use_ssl": secured,
         "broker_url": _redis_url(settings),
-        "result_backend": "workers.backend:UnwaitedRedisBackend+" + _redis_url(settings),
+        "result_backend": "workers.celery_redis.backend:UnwaitedRedisBackend+" + _redis_url(settings),
         "broker_transport_options": transport,
         "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
         # A caller's chain goes on where the caller's app, if it says nothing else, takes its tasks from.
@@ -113,7 +113,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 # In the place of kombu's own, under the names that addresses have: Flower goes by them.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.transport:Transport"))
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.celery_redis.transport:Transport"))
 
 app = GraphinatorApp("graphinator", include=["workers.tasks"], set_as_current=True)
 app.add_defaults(lambda: configuration(app.settings))

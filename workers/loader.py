@@ -8,16 +8,16 @@ from pathlib import Path
 
 from pyroaring import BitMap64
 
-from pipeline.dump import Dump, ids_in, open_dump
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import Chunk, RecordType
+from pipeline.reader.dump import Dump, ids_in, open_dump
 from workers.app import GraphinatorApp
-from workers.batches import Meta
-from workers.blobs import pack
 from workers.chords import REMOVE_VANISHED
-from workers.flush import flush
-from workers.runs import About, Ending, Tally
 from workers.sender import LoadBroken, Sender, StepFailed
+from workers.state.in_flight import Meta
+from workers.state.packing import pack
+from workers.state.runs import About, Ending, Tally
+from workers.upstream.dispatch import flush
 
 #: One batch may fail for what it holds; where so many of a dump do, the others would too.
 MOST_FAILED = 10

@@ -18,12 +18,12 @@ from redis.exceptions import OutOfMemoryError
 
 from pipeline.errors import BusyError, GraphinatorError
 from workers.app import NORMALISE_QUEUE, WRITE_QUEUE, GraphinatorApp, connect_inbox, connect_redis
-from workers.batches import PENDING, Batches, Meta
 from workers.chords import FINISH, TaskName, send_batch, send_step
-from workers.claims import release
-from workers.replies import bytes_of, text_of_all
-from workers.runs import LOCK, Runs
-from workers.steps import Outcome, Steps
+from workers.state.exclusive import Outcome, Steps
+from workers.state.in_flight import PENDING, Batches, Meta
+from workers.state.keys import bytes_of, text_of_all
+from workers.state.lease import release
+from workers.state.runs import LOCK, Runs
 
 logger = logging.getLogger(__name__)
 

@@ -18,22 +18,22 @@ from celery import Task
 from celery.exceptions import ChordError, Reject
 
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
-from pipeline.finish import finish as finish_graph
-from pipeline.ingest import Accepted, RecordsRefused, Refused, accept, arguments, refusal
-from pipeline.ledger import fingerprints
+from pipeline.graph.finish import finish as finish_graph
+from pipeline.graph.lookup import fingerprints
+from pipeline.graph.vanished import find_vanished
 from pipeline.model import RecordType, Rejected
-from pipeline.normalise import normalise as normalise_chunk
-from pipeline.vanished import find_vanished
+from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
+from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import app
-from workers.aside import release, run_of, set_aside, set_aside_refused
-from workers.batches import Meta
 from workers.chords import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
-from workers.claims import Claim, holding
-from workers.inbox import InboxFull
 from workers.loop import LoopStopped
-from workers.process import WorkerProcess, this_process
-from workers.runs import UPSTREAM, Tally
-from workers.steps import Outcome
+from workers.state.exclusive import Outcome
+from workers.state.in_flight import Meta
+from workers.state.lease import Claim, holding
+from workers.state.runs import UPSTREAM, Tally
+from workers.upstream.aside import release, run_of, set_aside, set_aside_refused
+from workers.upstream.inbox import InboxFull
+from workers.worker import WorkerProcess, this_process
 from workers.writes import remove, write
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
 def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 
-    Each is a string of raw XML or a dictionary (`pipeline.plain`). The type comes first, unless it is given by name: in a chain,
+    Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is given by name: in a chain,
     the result of the task before comes first. When this ends the records are stored, and will be written together with
     those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some are no records of this type,
     which names them and what is wrong; the others are accepted all the same.

@@ -5,13 +5,13 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from pipeline.driver import Driver
 from pipeline.errors import DataRejected, GraphRejected
+from pipeline.graph.driver import Driver
+from pipeline.graph.schema import check_schema
+from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType, Row
-from pipeline.schema import check_schema
-from pipeline.writer import remove_records, write_records
 from workers.batch_size import BatchSize
-from workers.claims import Claim, ClaimLost
+from workers.state.lease import Claim, ClaimLost
 
 #: More refused records in one batch than this are not the records' fault.
 MOST_REFUSED = 100

@@ -14,8 +14,8 @@ from pathlib import Path
 from isal import isal_zlib
 
 from ops.bench.generator import GZIP
-from pipeline.dump import Dump, open_dump
 from pipeline.model import RecordType
+from pipeline.reader.dump import Dump, open_dump
 
 #: Shares of the records of the month before.
 CHANGED, NEW, VANISHED = 0.02, 0.01, 0.005

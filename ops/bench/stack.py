@@ -19,11 +19,11 @@ import redis
 
 from ops.bench.baseline import statement
 from ops.bench.memory import Peaks
-from ops.state import load_state
-from pipeline.driver import Driver
+from ops.stack.state_file import load_state
 from pipeline.errors import GraphinatorError
-from pipeline.schema import check_schema, create_schema
-from workers.steps import COUNTED
+from pipeline.graph.driver import Driver
+from pipeline.graph.schema import check_schema, create_schema
+from workers.state.exclusive import COUNTED
 
 #: Of the same environment as this process.
 COMMAND = Path(sys.executable).with_name("graphinator")

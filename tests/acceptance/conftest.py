@@ -14,13 +14,13 @@ import neo4j
 import pytest
 from redis import Redis
 
-from ops.stack import Stack
+from ops.stack.stack import Stack
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import add_statistics, expected_graph
 from workers.app import connect_redis
-from workers.replies import PREFIX
 from workers.settings import Settings
+from workers.state.keys import PREFIX
 
 COMMAND = Path(sys.executable).parent / "graphinator"
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"

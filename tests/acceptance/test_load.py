@@ -12,14 +12,14 @@ import pytest
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
-from ops import worker
+from ops.stack import workers as worker
 from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
 from tests.oracle import expected_graph
-from workers.batches import Batches, Meta
 from workers.chords import send_batch
-from workers.runs import Runs
+from workers.state.in_flight import Batches, Meta
+from workers.state.runs import Runs
 
 COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
 TYPES = ("artists", "labels", "masters", "releases")
@@ -205,7 +205,7 @@ def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Prod
     batches.store(
         "spoilt", Meta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
     )
-    backend = "workers.backend:UnwaitedRedisBackend+" + product.redis_url
+    backend = "workers.celery_redis.backend:UnwaitedRedisBackend+" + product.redis_url
     with Celery(broker=product.redis_url, backend=backend, set_as_current=False) as app:
         send_batch(app, "spoilt", 1)
         while batches.in_flight():

@@ -6,11 +6,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ops.quarantine import _lines
+from ops.commands.quarantine import _lines
 from pipeline.model import RecordType, Rejected
 from tests.acceptance.conftest import Product
 from tests.acceptance.test_updates import await_ingested, upstream
-from workers.quarantine import Quarantine
+from workers.upstream.quarantine import Quarantine
 
 BAD = "<label><id>1</id><name>R & B</name></label>"
 #: Longer than what an index of Neo4j takes: the graph refuses it, not the reader.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from ops.stack import Stack
+from ops.stack.stack import Stack
 from tests.acceptance.conftest import Product, opened
 from tests.acceptance.faults.harness import server, workers
 from tests.conftest import Neo4jServer

@@ -10,8 +10,8 @@ import pytest
 
 import pipeline
 import workers
-from ops.checks.kinds import Kind
-from ops.checks.module import Module
+from tests.checks.kinds import Kind
+from tests.checks.module import Module
 from tests.fakes.driver import FakeAsyncDriver
 from tests.fakes.result import FakeAsyncResult
 from tests.fakes.session import FakeAsyncSession

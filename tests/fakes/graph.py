@@ -7,11 +7,11 @@ The integration tests run the product over these answers and over the real Neo4j
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from pipeline.cypher import statement, statements
-from pipeline.links import OWN_TYPES
-from pipeline.schema import UNIQUE_KEYS
-from pipeline.statistics import COUNTED
-from pipeline.support import ORPHANABLE
+from pipeline.graph.cypher import statement, statements
+from pipeline.graph.derived import ORPHANABLE
+from pipeline.graph.relationships import OWN_TYPES
+from pipeline.graph.schema import UNIQUE_KEYS
+from pipeline.graph.statistics import COUNTED
 from tests.fakes.server import Answer, Effect, FakeServer, Store
 
 #: (label, id or name)

@@ -11,12 +11,12 @@ import pytest_asyncio
 from celery.worker import WorkController
 from redis import Redis
 
-from pipeline.driver import Driver
-from pipeline.schema import create_schema
+from pipeline.graph.driver import Driver
+from pipeline.graph.schema import create_schema
 from tests.conftest import Neo4jServer, have_schema
 from tests.fakes.driver import FakeAsyncDriver
 from tests.integration.world import World, fake_world, real_world
-from workers import process
+from workers import worker as process
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
 from pipeline.model import RecordType, Row
+from pipeline.records.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
 from tests.oracle import Graph, NodeKey, OneOf, Properties
 
 Rows = dict[tuple[RecordType, int], Row]

@@ -8,23 +8,23 @@ from typing import Any, cast
 import neo4j
 import pytest
 
-from pipeline.driver import ATTEMPTS, Driver
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
-from pipeline.finish import finish
-from pipeline.ledger import fingerprints
+from pipeline.graph.driver import ATTEMPTS, Driver
+from pipeline.graph.finish import finish
+from pipeline.graph.lookup import fingerprints
+from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.summary import highlights, node_counts, relationship_counts
+from pipeline.graph.vanished import find_vanished
+from pipeline.graph.verify import Verification
+from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import Chunk, RecordType, Row
-from pipeline.schema import check_schema, create_schema
-from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.vanished import find_vanished
-from pipeline.verify import Verification
-from pipeline.writer import Written, remove_records, write_records
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
 from tests.fakes.server import FakeServer, Store, Work
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
 from workers import writes
 from workers.batch_size import LEAST_RECORDS, MOST_RECORDS, BatchSize
-from workers.claims import Claim, ClaimLost
+from workers.state.lease import Claim, ClaimLost
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))

@@ -12,15 +12,15 @@ import neo4j
 import pytest
 from pyroaring import BitMap64
 
-from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
-from pipeline.finish import finish
-from pipeline.ledger import fingerprints
+from pipeline.graph.driver import Driver
+from pipeline.graph.finish import finish
+from pipeline.graph.lookup import fingerprints
+from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.summary import highlights, node_counts, relationship_counts
+from pipeline.graph.vanished import find_vanished
+from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import RecordType
-from pipeline.schema import check_schema, create_schema
-from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.vanished import find_vanished
-from pipeline.writer import Written, remove_records, write_records
 from tests.integration.rows import release
 from tests.integration.world import ROWS, WRITE_RELEASES, World, refusing
 

@@ -7,10 +7,10 @@ import pytest
 from redis import Redis
 
 from pipeline.model import Chunk, RecordType, Rejected
-from workers.batches import MOST_DEATHS, Batches, Meta
-from workers.blobs import pack
-from workers.replies import PREFIX
-from workers.runs import Runs, Tally
+from workers.state.in_flight import MOST_DEATHS, Batches, Meta
+from workers.state.keys import PREFIX
+from workers.state.packing import pack
+from workers.state.runs import Runs, Tally
 
 CHUNK = Chunk(
     RecordType.LABELS, [10, 40], [1, 2], [b"<label/>", b"<label>\xff</label>"], [Rejected(0, "why", b"<")]

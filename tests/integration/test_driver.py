@@ -24,16 +24,16 @@ from neo4j.exceptions import (
     TransientError,
 )
 
-from pipeline.driver import Driver, graph_error, graph_errors
 from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
-from pipeline.finish import finish
-from pipeline.ledger import fingerprints
+from pipeline.graph.driver import Driver, graph_error, graph_errors
+from pipeline.graph.finish import finish
+from pipeline.graph.lookup import fingerprints
+from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.summary import highlights, node_counts, relationship_counts
+from pipeline.graph.vanished import find_vanished
+from pipeline.graph.verify import Verification
+from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType
-from pipeline.schema import check_schema, create_schema
-from pipeline.summary import highlights, node_counts, relationship_counts
-from pipeline.vanished import find_vanished
-from pipeline.verify import Verification
-from pipeline.writer import remove_records, write_records
 from tests.conftest import Neo4jServer
 from tests.integration.rows import release
 

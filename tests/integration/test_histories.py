@@ -22,7 +22,7 @@ from celery.exceptions import Retry
 from hypothesis import strategies as st
 from redis import Redis
 
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
 from pipeline.model import RecordType
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
@@ -33,11 +33,11 @@ from workers import sender as sender_module
 from workers import tasks
 from workers.app import GraphinatorApp, configuration
 from workers.chords import FINISH, REMOVE_VANISHED, TaskName
-from workers.inbox import INBOX
 from workers.loader import Contents, load
-from workers.process import WorkerProcess
-from workers.replies import PREFIX
 from workers.settings import Settings
+from workers.state.keys import PREFIX
+from workers.upstream.inbox import INBOX
+from workers.worker import WorkerProcess
 
 #: `make test` lives through the same few histories each time; `HISTORIES=300` goes looking for new ones.
 MANY = int(os.environ.get("HISTORIES", "0"))

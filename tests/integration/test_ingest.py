@@ -7,21 +7,22 @@ import pytest
 from celery.exceptions import Reject, Retry
 from redis import Redis
 
-from ops import status
-from pipeline.ingest import Accepted, RecordsRefused
+from ops.commands import status
 from pipeline.model import Chunk, RecordType, Rejected
+from pipeline.records.accept import Accepted, RecordsRefused
 from tests.integration.conftest import configured
 from tests.integration.test_tasks import asked, releases, run
-from workers import process, tasks
+from workers import tasks
+from workers import worker as process
 from workers.app import INGEST_QUEUE
-from workers.batches import Meta
-from workers.blobs import pack
-from workers.flush import flush
-from workers.inbox import Inbox, InboxFull
-from workers.quarantine import Quarantine
-from workers.runs import Tally
 from workers.sender import Sender
-from workers.steps import UNSETTLED
+from workers.state.exclusive import UNSETTLED
+from workers.state.in_flight import Meta
+from workers.state.packing import pack
+from workers.state.runs import Tally
+from workers.upstream.dispatch import flush
+from workers.upstream.inbox import Inbox, InboxFull
+from workers.upstream.quarantine import Quarantine
 
 
 def ingest(record_type: str, *records: object) -> dict[str, Any]:

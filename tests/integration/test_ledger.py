@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.driver import Driver
-from pipeline.ledger import fingerprints
+from pipeline.graph.driver import Driver
+from pipeline.graph.lookup import fingerprints
+from pipeline.graph.writer import write_records
 from pipeline.model import RecordType
-from pipeline.writer import write_records
 from tests.integration.rows import release
 from tests.integration.test_writer_redelivery import batch
 

@@ -14,12 +14,12 @@ from pipeline.model import RecordType
 from workers import loader
 from workers import sender as sender_module
 from workers.app import GraphinatorApp, configuration
-from workers.batches import Batches
 from workers.chords import REMOVE_VANISHED, TaskName
 from workers.loader import Report, load
-from workers.runs import LOCK, About, Runs, State, Tally
 from workers.settings import Settings
-from workers.steps import Steps
+from workers.state.exclusive import Steps
+from workers.state.in_flight import Batches
+from workers.state.runs import LOCK, About, Runs, State, Tally
 
 
 class Workers:

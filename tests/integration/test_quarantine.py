@@ -3,10 +3,10 @@
 import pytest
 from redis import Redis
 
-from pipeline import fingerprint
 from pipeline.model import RecordType, Rejected
-from workers.batches import Batches, Meta
-from workers.quarantine import BYTES, KEY, Quarantine
+from pipeline.records import fingerprint
+from workers.state.in_flight import Batches, Meta
+from workers.upstream.quarantine import BYTES, KEY, Quarantine
 
 BAD = Rejected(120, "mismatched tag", b"<label><id>7</id>\xff\x00</label>")
 

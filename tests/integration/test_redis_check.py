@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 
 from tests.integration.conftest import configured
-from workers.redis_check import dangers
+from workers.celery_redis.check import dangers
 
 
 def test_the_embedded_one_is_as_it_should_be(redis: Redis) -> None:

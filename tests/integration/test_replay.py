@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.ingest import Accepted
 from pipeline.model import RecordType, Rejected
-from workers import process
-from workers.process import open_driver
-from workers.replay import IN_GRAPH, NEWER, _Replay
+from pipeline.records.accept import Accepted
+from workers import worker as process
 from workers.sender import Sender
+from workers.upstream.replay import IN_GRAPH, NEWER, _Replay
+from workers.worker import open_driver
 
 ONE = b"<label><id>1</id><name>One</name></label>"
 TWO = b"<label><id>2</id><name>Two</name></label>"

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from pipeline.model import RecordType
-from workers.runs import LOCK, RUNS, About, Ending, Run, Runs, State, Tally
+from workers.state.runs import LOCK, RUNS, About, Ending, Run, Runs, State, Tally
 
 LABELS = About(RecordType.LABELS, "/dumps/labels.xml.gz", False, False, 1.0, "load:1")
 

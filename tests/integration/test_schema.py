@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from pipeline.cypher import statements
-from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
-from pipeline.schema import UNIQUE_KEYS, check_schema, create_schema
+from pipeline.graph.cypher import statements
+from pipeline.graph.driver import Driver
+from pipeline.graph.schema import UNIQUE_KEYS, check_schema, create_schema
 
 
 async def listed(driver: Driver, what: str) -> set[tuple[str, str, str]]:

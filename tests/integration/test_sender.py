@@ -8,15 +8,15 @@ from redis import Redis
 
 from pipeline.model import Chunk, RecordType
 from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
-from workers.batches import PENDING, Batches, Meta
-from workers.blobs import pack
-from workers.caretaker import Caretaker
 from workers.chords import FINISH
-from workers.replies import bytes_of
-from workers.runs import LOCK, Tally
 from workers.sender import TEND_SECONDS, LoadBroken, Sender, StepFailed
 from workers.settings import Settings
-from workers.steps import RUNNING, STEP, UNSETTLED
+from workers.state.exclusive import RUNNING, STEP, UNSETTLED
+from workers.state.in_flight import PENDING, Batches, Meta
+from workers.state.keys import bytes_of
+from workers.state.packing import pack
+from workers.state.runs import LOCK, Tally
+from workers.upstream.recovery import Caretaker
 
 META = Meta(RecordType.LABELS, "run", "labels.xml", chunks=1)
 CHUNK = pack(Chunk(RecordType.LABELS, [0], [1], [b"<label><id>1</id></label>"]))

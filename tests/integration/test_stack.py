@@ -17,21 +17,21 @@ from celery import Celery
 from neo4j import GraphDatabase
 from redis import Redis
 
-from ops import worker
-from ops.ports import LOOPBACK
-from ops.stack import Stack, StackInfo
-from ops.state import load_state
+from ops.stack import workers as worker
+from ops.stack.ports import LOOPBACK
+from ops.stack.stack import Stack, StackInfo
+from ops.stack.state_file import load_state
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType, Rejected
 from tests.conftest import choose_ports
 from workers.app import QUEUES
-from workers.quarantine import Quarantine
 from workers.settings import load_settings
+from workers.upstream.quarantine import Quarantine
 
 UP = """
 import sys
 from pathlib import Path
-from ops.stack import Stack
+from ops.stack.stack import Stack
 from workers.settings import load_settings
 Stack(load_settings(home=Path(sys.argv[1]))).up(workers=0)
 """

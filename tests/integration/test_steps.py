@@ -5,8 +5,8 @@ from redis import Redis
 
 from pipeline.errors import GraphOverloaded, GraphUnavailable
 from tests.integration.conftest import configured
-from workers.batches import MOST_DEATHS
-from workers.steps import Steps
+from workers.state.exclusive import Steps
+from workers.state.in_flight import MOST_DEATHS
 
 TOKEN = "a step"
 

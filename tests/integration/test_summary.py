@@ -1,9 +1,15 @@
 """Counts and highlights say what is in the graph."""
 
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
+from pipeline.graph.summary import (
+    NODE_LABELS,
+    RELATIONSHIP_TYPES,
+    highlights,
+    node_counts,
+    relationship_counts,
+)
+from pipeline.graph.writer import write_records
 from pipeline.model import RecordType
-from pipeline.summary import NODE_LABELS, RELATIONSHIP_TYPES, highlights, node_counts, relationship_counts
-from pipeline.writer import write_records
 from tests.integration.rows import artist, credit, label, release
 
 

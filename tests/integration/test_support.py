@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.driver import Driver
-from pipeline.finish import finish
+from pipeline.graph.driver import Driver
+from pipeline.graph.finish import finish
+from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType
-from pipeline.writer import remove_records, write_records
 from tests.integration.rows import artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect, expect_counted
 

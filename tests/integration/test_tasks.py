@@ -14,21 +14,23 @@ from pyroaring import BitMap64
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from pipeline.driver import Driver
 from pipeline.errors import GraphRejected
-from pipeline.ledger import fingerprints
+from pipeline.graph.driver import Driver
+from pipeline.graph.lookup import fingerprints
 from pipeline.model import Chunk, RecordType
-from workers import caretaker, process, tasks
+from workers import tasks
+from workers import worker as process
 from workers.app import GraphinatorApp
-from workers.batches import MOST_DEATHS, Batches, Meta
-from workers.blobs import pack
-from workers.caretaker import Caretaker, Stopping
-from workers.claims import ClaimLost, holding
 from workers.loop import LoopStopped
-from workers.quarantine import Quarantine
-from workers.replies import PREFIX
-from workers.runs import Tally
 from workers.settings import Settings
+from workers.state.in_flight import MOST_DEATHS, Batches, Meta
+from workers.state.keys import PREFIX
+from workers.state.lease import ClaimLost, holding
+from workers.state.packing import pack
+from workers.state.runs import Tally
+from workers.upstream import recovery as caretaker
+from workers.upstream.quarantine import Quarantine
+from workers.upstream.recovery import Caretaker, Stopping
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.

@@ -10,8 +10,8 @@ from redis import Redis
 
 from tests.integration.conftest import configured
 from workers.app import GraphinatorApp, configuration
+from workers.celery_redis.transport import Transport
 from workers.settings import Settings
-from workers.transport import Transport
 
 QUEUE = Queue("tests.transport")
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline import verify
-from pipeline.driver import Driver
-from pipeline.fingerprint import fingerprint
+from pipeline.graph import verify
+from pipeline.graph.driver import Driver
+from pipeline.graph.verify import Differences, TooDifferent, Verification
+from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import Chunk, RecordType, Rejected
-from pipeline.records import Malformed, parse, to_row
-from pipeline.verify import Differences, TooDifferent, Verification
-from pipeline.writer import remove_records, write_records
+from pipeline.records.fingerprint import fingerprint
+from pipeline.records.parse import Malformed, parse, to_row
 from tests.integration.history import draw_record, to_xml
 from tests.integration.world import World
 

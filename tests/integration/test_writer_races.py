@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from neo4j.exceptions import ClientError, TransientError
 
-from pipeline import writer
-from pipeline.driver import ATTEMPTS, Driver, graph_errors, repeat
 from pipeline.errors import GraphRejected, GraphUnavailable
+from pipeline.graph import writer
+from pipeline.graph.driver import ATTEMPTS, Driver, graph_errors, repeat
+from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import RecordType, Row
-from pipeline.writer import Written, remove_records, write_records
 from tests.fakes.faults import server_error
 from tests.integration.rows import Rows, artist, keyed, master, release
 from tests.integration.test_writer_records import expect

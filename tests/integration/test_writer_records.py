@@ -1,8 +1,8 @@
 """What one record becomes, and what is left when it says something else."""
 
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
+from pipeline.graph.writer import Written, write_records
 from pipeline.model import RecordType, Row
-from pipeline.writer import Written, write_records
 from tests.graph_dump import differences, read_graph
 from tests.integration.rows import Rows, artist, credit, graph_of, keyed, label, master, release
 from tests.oracle import add_statistics

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
+from pipeline.graph.writer import Written, write_records
 from pipeline.model import RecordType, Row
-from pipeline.writer import Written, write_records
 from tests.integration.rows import artist, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect
 

@@ -8,8 +8,8 @@ from typing import Any, Self, cast
 
 import neo4j
 
-from pipeline.cypher import statement
-from pipeline.driver import Driver
+from pipeline.graph.cypher import statement
+from pipeline.graph.driver import Driver
 from pipeline.model import RecordType, Row
 from tests.conftest import Neo4jServer, empty_graph
 from tests.fakes.driver import FakeAsyncDriver, as_driver

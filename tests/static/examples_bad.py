@@ -1,4 +1,4 @@
-"""Wrong code for `ops.checks.async_patterns`: each line that it must find says which code it gets."""
+"""Wrong code for `tests.checks.async_patterns`: each line that it must find says which code it gets."""
 
 #: The bug that this project comes from, as it was written for each of the four record types.
 ORIGINAL_BUG = """
@@ -29,7 +29,7 @@ async def ids(driver: neo4j.AsyncDriver) -> None:
         pass
 """,
     """
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
 
 async def ids(graph: Driver) -> None:
     with await graph.session() as session:  # GA101
@@ -99,7 +99,7 @@ async def write(tx, rows):
     result.consume()  # GA103
 """,
     """
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
 
 async def write(driver: Driver):
     async with driver.session(database="neo4j") as session:  # GA103
@@ -384,7 +384,7 @@ from unittest.mock import patch
 
 @patch("neo4j.AsyncGraphDatabase.driver")  # GA303
 def test_it(fake):
-    with patch("pipeline.driver.neo4j.AsyncGraphDatabase"):  # GA303
+    with patch("pipeline.graph.driver.neo4j.AsyncGraphDatabase"):  # GA303
         pass
 """,
     """

@@ -1,8 +1,8 @@
-"""Right code, and code that only looks like wrong: `ops.checks.async_patterns` finds nothing in it."""
+"""Right code, and code that only looks like wrong: `tests.checks.async_patterns` finds nothing in it."""
 
 GOOD = [
     """
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
 
 async def ids(driver: Driver) -> list[int]:
     async with await driver.session(database="neo4j") as session:

@@ -8,9 +8,9 @@ from pathlib import Path
 import neo4j
 import pytest
 
-from ops.checks.async_patterns import check
-from ops.checks.kinds import COROUTINES, Kind
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
+from tests.checks.async_patterns import check
+from tests.checks.kinds import COROUTINES, Kind
 from tests.static.examples_bad import BAD
 from tests.static.examples_good import GOOD
 
@@ -39,13 +39,13 @@ def test_nothing_is_found_in_right_code(text: str) -> None:
 
 def test_every_code_has_examples() -> None:
     codes = [code for text in BAD for _, code in expected(text)]
-    sources = "".join(path.read_text() for path in (ROOT / "ops/checks").glob("*_rules.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "tests/checks").glob("*_rules.py"))
     assert {code for code in set(codes) if codes.count(code) > 1} == set(re.findall(r'"(GA\d+)"', sources))
 
 
 def test_nothing_is_found_in_this_project() -> None:
     """In a process that does not measure what it covers: measuring takes longer than checking all these files."""
-    command = [sys.executable, "-m", "ops.checks.async_patterns", "pipeline", "workers", "ops", "tests"]
+    command = [sys.executable, "-m", "tests.checks.async_patterns", "pipeline", "workers", "ops", "tests"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     found = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
@@ -59,7 +59,7 @@ def test_a_line_that_is_wrong_on_purpose_must_be_wrong() -> None:
 def test_the_command_prints_where_and_what_and_fails(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text('async def f(session):\n    session.run("RETURN 1")\n')
-    command = [sys.executable, "-m", "ops.checks.async_patterns"]
+    command = [sys.executable, "-m", "tests.checks.async_patterns"]
     found = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (found.returncode, found.stderr) == (1, "")
     assert found.stdout == f"{wrong}:2: GA103 `run` of an async session is a coroutine: await it\n"

@@ -1,7 +1,7 @@
 """The Python blocks of the async docs are run, page by page from top to bottom, over the fake and the real driver.
 
 A block that shows an error says which: ```` ```python raises=TypeError finds=GA101 ````; it must raise it, and
-`ops.checks.async_patterns` must find those codes in it and in no other block.
+`tests.checks.async_patterns` must find those codes in it and in no other block.
 """
 
 import ast
@@ -19,8 +19,8 @@ import neo4j
 import pytest
 import pytest_asyncio
 
-from ops.checks.async_patterns import check
-from pipeline.driver import Driver
+from pipeline.graph.driver import Driver
+from tests.checks.async_patterns import check
 from tests.contract.world import ANSWERS, DELETE, Neo4jServer
 from tests.fakes.driver import FakeAsyncDriver, as_driver
 from tests.fakes.faults import deadlock

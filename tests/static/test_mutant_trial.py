@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops.checks.mutants import Trial, all_mutations, main
-from ops.checks.project_copy import Copy, Relevance
+from tests.checks.mutants import Trial, all_mutations, main
+from tests.checks.project_copy import Copy, Relevance
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.checks.mutant_table import Outcome, keys, missing, render
-from ops.checks.mutants import PAGE, ROOT, all_mutations
-from ops.checks.mutations import mutations
-from ops.checks.project_copy import Relevance
+from tests.checks.mutant_table import Outcome, keys, missing, render
+from tests.checks.mutants import PAGE, ROOT, all_mutations
+from tests.checks.mutations import mutations
+from tests.checks.project_copy import Relevance
 
 SOURCE = '''"""A module."""
 
@@ -152,8 +152,8 @@ def test_the_page_lists_the_mutants_of_the_code_as_it_is_and_each_fails_a_test()
 @pytest.mark.parametrize(
     ("module", "test"),
     [
-        ("pipeline.driver", "tests/integration/test_batch_processor_integration.py"),
-        ("pipeline.rows", "tests/unit/test_records.py"),
+        ("pipeline.graph.driver", "tests/integration/test_batch_processor_integration.py"),
+        ("pipeline.records.rows", "tests/unit/test_records.py"),
     ],
 )
 def test_the_relevant_tests_are_those_that_import_the_module_or_what_imports_it(

@@ -50,8 +50,8 @@ def test_the_strictness_plugin_is_loaded(pytestconfig: pytest.Config) -> None:
 
 @pytest.mark.parametrize("file", ["Makefile", ".pre-commit-config.yaml"])
 def test_the_check_for_async_patterns_is_run(file: str) -> None:
-    assert "ops.checks.async_patterns" in (ROOT / file).read_text(encoding="utf-8")
+    assert "tests.checks.async_patterns" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_make_mutants_exists() -> None:
-    assert "ops.checks.mutants" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "tests.checks.mutants" in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dump import ids_in, open_dump
 from pipeline.model import Chunk, RecordType
+from pipeline.reader.dump import ids_in, open_dump
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"
 RECORDS = [b"<label><id>%d</id><name>L</name></label>" % number for number in range(1, 24)]

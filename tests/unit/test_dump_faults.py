@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dump import open_dump
 from pipeline.errors import DumpError
-from pipeline.inflate import ANY_RATIO_BYTES, BLOCK_BYTES
 from pipeline.model import RecordType
+from pipeline.reader.dump import open_dump
+from pipeline.reader.source import ANY_RATIO_BYTES, BLOCK_BYTES
 
 #: Without the time, which would be part of the names of tests.
 compress = partial(gzip.compress, mtime=0)

@@ -12,11 +12,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.boundary import KEPT_BYTES
-from pipeline.dump import ids_in, open_dump
 from pipeline.errors import DumpError
 from pipeline.model import Chunk, RecordType
-from pipeline.records import Malformed, parse, to_row
+from pipeline.reader.boundary import KEPT_BYTES
+from pipeline.reader.dump import ids_in, open_dump
+from pipeline.records.parse import Malformed, parse, to_row
 
 #: `make test` reads the same few files each time; `FUZZ=20000` goes looking for new ones.
 MANY = int(os.environ.get("FUZZ", "0"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inflate import INFLATE_RATIO
+from pipeline.reader.source import INFLATE_RATIO
 
 # More than deflate can reach.
 ANY_RATIO = 1100
@@ -23,7 +23,7 @@ RECORD = b'<release id="7"><title>t</title><notes>%b</notes></release>\n' % (b"A
 READ = """
 import resource, sys
 from pathlib import Path
-from pipeline.dump import open_dump
+from pipeline.reader.dump import open_dump
 from pipeline.errors import DumpError
 
 def peak():

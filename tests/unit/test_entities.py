@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dump import open_dump
 from pipeline.errors import DumpError
-from pipeline.ingest import Refused, accept
 from pipeline.model import RecordType
-from pipeline.records import Label, Malformed, parse
+from pipeline.reader.dump import open_dump
+from pipeline.records.accept import Refused, accept
+from pipeline.records.parse import Label, Malformed, parse
 
 # Ten levels of ten: expanded, these would be 20 GB of laughter.
 LAUGHS = "".join(f'<!ENTITY a{level} "{f"&a{level - 1};" * 10 if level else "ha"}">\n' for level in range(11))
@@ -36,7 +36,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from pipeline.model import RecordType
-from pipeline.records import parse
+from pipeline.records.parse import parse
 
 status = Path("/proc/self/status")
 raw = Path(sys.argv[1]).read_bytes()

@@ -3,15 +3,15 @@
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from pipeline import fingerprint as module
-from pipeline.fingerprint import (
+from pipeline.model import RecordType
+from pipeline.records import fingerprint as module
+from pipeline.records.fingerprint import (
     MAPPING_VERSION,
     NAMES_INCOMING,
     NAMES_OUTGOING,
     fingerprint,
     is_same_version,
 )
-from pipeline.model import RecordType
 
 
 def test_a_fingerprint_is_a_positive_integer_that_neo4j_can_hold_with_room_for_two_bits() -> None:

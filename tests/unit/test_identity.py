@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dump import open_dump
-from pipeline.identity import IdentityError, identity
 from pipeline.model import RecordType
-from pipeline.records import Malformed, parse
+from pipeline.reader.dump import open_dump
+from pipeline.records.identity import IdentityError, identity
+from pipeline.records.parse import Malformed, parse
 from tests.oddities import handmade
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from typing_extensions import override
 
-from ops.jars import LOCK, ROOTS, Jar, install, main, read_lock
+from ops.stack.jars import LOCK, ROOTS, Jar, install, main, read_lock
 from pipeline.errors import StackError
 
 

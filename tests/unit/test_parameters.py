@@ -1,6 +1,6 @@
 """Rows as parameters: every node once and sorted, relationships between places."""
 
-from pipeline.parameters import own_ends, record_parameters, shared_pairs
+from pipeline.graph.parameters import own_ends, record_parameters, shared_pairs
 from tests.integration.rows import artist, credit, master, release
 
 

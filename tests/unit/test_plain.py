@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.fingerprint import fingerprint
-from pipeline.ingest import Accepted, Refused, accept, accept_raw
 from pipeline.model import RecordType
-from pipeline.records import parse, to_row
-from pipeline.splitter import MAX_RECORD_BYTES
+from pipeline.reader.splitter import MAX_RECORD_BYTES
+from pipeline.records.accept import Accepted, Refused, accept, accept_raw
+from pipeline.records.fingerprint import fingerprint
+from pipeline.records.parse import parse, to_row
 
 XML = {
     RecordType.ARTISTS: """<artist><id>1</id><name> Ann\x0b </name><realname></realname><profile>p</profile>

@@ -2,7 +2,7 @@
 
 import socket
 
-from ops.ports import LOOPBACK, answers, choose, is_free
+from ops.stack.ports import LOOPBACK, answers, choose, is_free
 
 
 def test_a_taken_port_gives_way_to_the_next_preferred_or_a_free_one() -> None:

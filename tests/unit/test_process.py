@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.files import write_private
-from ops.process import Mark, last_line, spawn, stop
-from ops.state import State, load_state, save_state
+from ops.stack.files import write_private
+from ops.stack.processes import Mark, last_line, spawn, stop
+from ops.stack.state_file import State, load_state, save_state
 from pipeline.errors import StackError
 
 STUBBORN = """

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.console import plain_console
-from ops.progress import LoadProgress, describe, describe_bytes
+from ops.commands.console import plain_console
+from ops.commands.progress import LoadProgress, describe, describe_bytes
 from pipeline.model import RecordType
 from workers.loader import Progress, Report
-from workers.runs import Tally
+from workers.state.runs import Tally
 
 HALF_WAY = Progress(
     RecordType.LABELS, Path("x[red].xml"), 10, Tally(created=1), 1, 250, 1000, seconds=20.0, waiting_for=""
@@ -33,7 +33,7 @@ def test_the_time_left_follows_from_the_bytes_read(consumed: int, text: str) -> 
 def test_off_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     console = plain_console(stderr=True)
     console.file = io.StringIO()
-    monkeypatch.setattr("ops.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("ops.commands.progress.LINE_SECONDS", 0.0)
     with LoadProgress(console) as progress:
         progress.show(HALF_WAY)
         progress.wait("[a]")

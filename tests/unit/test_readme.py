@@ -9,10 +9,10 @@ import click
 import pytest
 
 from ops.cli import EPILOG, main
-from ops.demo import QUERY
-from pipeline.cypher import statements
+from ops.commands.demo import QUERY
 from pipeline.errors import GraphinatorError
-from pipeline.summary import NODE_LABELS, RELATIONSHIP_TYPES
+from pipeline.graph.cypher import statements
+from pipeline.graph.summary import NODE_LABELS, RELATIONSHIP_TYPES
 from workers.app import QUEUES
 from workers.sender import LoadBroken
 from workers.settings import settings_table

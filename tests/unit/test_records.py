@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.dump import open_dump
-from pipeline.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
 from pipeline.model import RecordType, Row
-from pipeline.records import Artist, Malformed, Record, Release, parse, to_row
-from pipeline.values import Reference
+from pipeline.reader.dump import open_dump
+from pipeline.records.entities import Reference
+from pipeline.records.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
+from pipeline.records.parse import Artist, Malformed, Record, Release, parse, to_row
 from tests.oddities import handmade
 from tests.oracle import Facts, OneOf
 from tests.oracle import records as expected_facts

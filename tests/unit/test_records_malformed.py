@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.model import RecordType
-from pipeline.records import Label, Malformed, Record, parse
+from pipeline.records.parse import Label, Malformed, Record, parse
 
 GOOD = b"<label><id>%d</id><name>L</name></label>"
 

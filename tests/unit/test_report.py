@@ -14,18 +14,18 @@ from rich.console import Console
 
 import ops
 from ops.cli import _Commands, main
-from ops.console import counted, one_line, plain_console
-from ops.dumps import NoDumps, find_dumps
-from ops.load import end_with_problems, warn
-from ops.report import as_json, print_reports
-from ops.session import Session
-from ops.status import print_status
+from ops.commands.console import counted, one_line, plain_console
+from ops.commands.context import Session
+from ops.commands.dumps import NoDumps, find_dumps
+from ops.commands.load import end_with_problems, warn
+from ops.commands.report import as_json, print_reports
+from ops.commands.status import print_status
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from workers.loader import Report, WouldVanish
-from workers.quarantine import Entry
-from workers.runs import Tally
 from workers.settings import load_settings
+from workers.state.runs import Tally
+from workers.upstream.quarantine import Entry
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,7 +189,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 
 def test_an_exported_entry_is_one_line_of_json() -> None:
-    from ops.quarantine import _lines
+    from ops.commands.quarantine import _lines
 
     entry = Entry(RecordType.LABELS, None, "labels.xml", -1, "a\nb", b"<label>\xff\n</label>", "run", 2, 0.0)
     (line,) = _lines([entry])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.roles import CATEGORIES, category
+from pipeline.records.roles import CATEGORIES, category
 from tests.role_categories import CATEGORIES as EXPECTED_CATEGORIES
 from tests.role_categories import CATEGORY_OF_ROLE, expected_categories
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.console import plain_console
-from ops.verify import chunks_of
-from pipeline.dump import open_dump
+from ops.commands.console import plain_console
+from ops.commands.verify import chunks_of
 from pipeline.errors import SettingError
+from pipeline.reader.dump import open_dump
 from workers.settings import SECRETS, Settings, load_settings, settings_table, variable
 
 

@@ -7,11 +7,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.inflate import ReadError
 from pipeline.model import RecordType
-from pipeline.prolog import read_prolog
-from pipeline.splitter import Piece, Splitter
-from pipeline.window import Window
+from pipeline.reader.prolog import read_prolog
+from pipeline.reader.source import ReadError
+from pipeline.reader.splitter import Piece, Splitter
+from pipeline.reader.window import Window
 
 LABELS = b"""<?xml version='1.0' encoding="utf-8"?>
 <!-- <labels><label><id>9</id></label> -->

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.stack import Stack
+from ops.stack.stack import Stack
 from tests.acceptance.conftest import Product, opened, without_workers
 from tests.acceptance.faults.crashing import CRASHES
 from tests.acceptance.faults.harness import hurried

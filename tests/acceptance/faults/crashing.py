@@ -15,7 +15,7 @@ from redis import Redis
 
 from workers import writes
 from workers.app import app, connect_redis
-from workers.batches import Batches
+from workers.state.in_flight import Batches
 
 __all__ = ["CRASHES", "MOMENTS", "app"]
 

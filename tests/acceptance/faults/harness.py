@@ -11,13 +11,14 @@ from typing import Any
 
 import psutil
 
-from ops import neo4j, worker
-from ops.process import Mark, spawn
-from ops.stack import Stack
-from ops.state import load_state, save_state
+from ops.stack import neo4j
+from ops.stack import workers as worker
+from ops.stack.processes import Mark, spawn
+from ops.stack.stack import Stack
+from ops.stack.state_file import load_state, save_state
 from tests.acceptance.conftest import Product
-from workers.quarantine import Quarantine
-from workers.runs import LOCK, Run, Runs, State
+from workers.state.runs import LOCK, Run, Runs, State
+from workers.upstream.quarantine import Quarantine
 
 #: Faults are noticed within seconds.
 HURRIED = {"batch_timeout_seconds": 8, "visibility_timeout_seconds": 24, "resend_after_seconds": 3}

@@ -15,7 +15,7 @@ from tests.acceptance.faults.harness import (
     start,
     wait_until,
 )
-from workers.steps import COUNTED
+from workers.state.exclusive import COUNTED
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from celery import Celery
 
-from ops import worker
-from ops.stack import Stack
+from ops.stack import workers as worker
+from ops.stack.stack import Stack
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.crashing import CRASHES, MOMENTS
 from tests.acceptance.faults.harness import (
@@ -180,7 +180,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
     deaf, other = (worker.node_name(product.stack.home, number) for number in (1, 2))
 
     def is_healthy(name: str) -> bool:
-        check = [sys.executable, "-m", "ops.worker", name]
+        check = [sys.executable, "-m", "ops.stack.workers", name]
         environment = worker.environment(settings, product.stack.password_file)
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 

@@ -1,0 +1,53 @@
+"""`graphinator demo`: what a newcomer sees first."""
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ops.commands.console import plain_console
+from ops.commands.context import Session
+from ops.commands.dumps import find_dumps
+from ops.commands.load import end_with_problems, run_load
+from ops.commands.report import print_reports
+from ops.commands.status import print_counts
+from ops.commands.up_down import start_stack
+from ops.stack.endpoints import StackInfo
+from pipeline.graph.summary import highlights, node_counts, relationship_counts
+from workers.worker import open_driver
+
+#: 1,000 records of each type, from both ends of the Discogs dump of 2020-08-06 (CC0).
+SAMPLE = Path(__file__).parents[1] / "sample"
+
+QUERY = "MATCH path = (:Person)-[:CREDITED_ON]->(r:Release)-[:BY|ON|IS]->() WHERE r.id <= 5 RETURN path"
+
+
+@click.command(short_help="See it work: a stack, 4,000 records, the result.")
+@click.pass_obj
+def demo(session: Session) -> None:
+    """Start the stack, load 4,000 real records of all four types, and show the graph."""
+    console = plain_console()
+    info = start_stack(session)
+    reports = list(run_load(session, find_dumps([SAMPLE])))
+    print_reports(console, reports, session.command)
+    end_with_problems(reports)
+    asyncio.run(show(console, session, info))
+
+
+async def show(console: Console, session: Session, info: StackInfo) -> None:
+    """Print what is now in the graph, where to look at it, and how to stop it."""
+    async with open_driver(session.connected()) as driver:
+        console.rule("the graph")
+        print_counts(console, await node_counts(driver), await relationship_counts(driver))
+        for fact in await highlights(driver):
+            console.print(f"• {fact.sentence}")
+    console.rule("look at it")
+    console.print(f"Neo4j Browser   {info.browser}")
+    console.print(
+        f"connect to      {info.neo4j_uri}, user {info.neo4j_user}, password: cat {info.password_file}"
+    )
+    console.print(f"paste there     {QUERY}")
+    console.print(
+        f"stop it         {session.command('down')}   (the data stays; run this again and all is recognised)"
+    )

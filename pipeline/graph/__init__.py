@@ -1,0 +1,1 @@
+"""Rows to the graph, and the graph compared, counted, summed up."""

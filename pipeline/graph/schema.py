@@ -1,0 +1,61 @@
+"""Constraints and indexes of the graph: made once, asked for before any write."""
+
+from neo4j import AsyncManagedTransaction, unit_of_work
+from neo4j.exceptions import ClientError
+
+from pipeline.errors import GraphRejected
+from pipeline.graph.cypher import statement, statements
+from pipeline.graph.driver import Driver, graph_errors
+
+#: What MERGE and CREATE rely on: without them the same record could exist twice, and lookups would scan.
+UNIQUE_KEYS = frozenset(
+    {"Artist.id", "Label.id", "Master.id", "Release.id", "Genre.name", "Style.name", "Person.name"}
+)
+#: How long building the indexes over an existing graph may take.
+INDEXES_ONLINE_SECONDS = 3600
+
+_CREATED_MEANWHILE = frozenset(
+    f"Neo.ClientError.Schema.{rule}AlreadyExists" for rule in ("EquivalentSchemaRule", "Index", "Constraint")
+)
+
+
+@graph_errors()
+async def create_schema(driver: Driver) -> None:
+    """Create what is missing of the constraints and indexes, and wait until all are online. Idempotent.
+
+    Raises GraphUnavailable or GraphRejected; the latter also where the data at hand contradicts a constraint.
+    """
+    async with await driver.session(database="neo4j") as session:
+        for text in statements("schema"):
+            # A managed transaction each: workers that start together may dead-lock over a label.
+            try:
+                await session.execute_write(_create, text)
+            except ClientError as error:
+                # IF NOT EXISTS does not see what another worker creates at this moment.
+                if error.code not in _CREATED_MEANWHILE:
+                    raise
+        result = await session.run(statement("await_indexes"), seconds=INDEXES_ONLINE_SECONDS)
+        await result.consume()
+
+
+async def _create(tx: AsyncManagedTransaction, text: str) -> None:
+    result = await tx.run(text)
+    await result.consume()
+
+
+@graph_errors()
+async def check_schema(driver: Driver) -> None:
+    """Raise GraphRejected, naming them, if constraints are missing that every write relies on."""
+    async with await driver.session(database="neo4j") as session:
+        missing = UNIQUE_KEYS - await session.execute_read(_unique_keys)
+    if missing:
+        raise GraphRejected(
+            f"Neo4j has no uniqueness constraint on {', '.join(sorted(missing))}: create the schema before writing"
+        )
+
+
+@unit_of_work(timeout=60)
+async def _unique_keys(tx: AsyncManagedTransaction) -> set[str]:
+    result = await tx.run(statement("unique_keys"))
+    record = await result.single(strict=True)
+    return set(record["keys"])

@@ -1,0 +1,88 @@
+"""What is in the graph now: counts, and a few facts worth telling."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from neo4j import AsyncManagedTransaction, unit_of_work
+
+from pipeline.graph.cypher import statement
+from pipeline.graph.driver import Driver, graph_errors
+
+NODE_LABELS = ("Artist", "Label", "Master", "Release", "Genre", "Style", "Person")
+RELATIONSHIP_TYPES = (
+    "BY",
+    "ON",
+    "DERIVED_FROM",
+    "IS",
+    "CREDITED_ON",
+    "SAME_AS",
+    "MEMBER_OF",
+    "ALIAS_OF",
+    "SUBLABEL_OF",
+    "PART_OF",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """One fact: what it is about, who or what holds it, the number behind it, and a sentence that says so."""
+
+    topic: str
+    name: str
+    number: int
+    sentence: str
+
+
+#: Topic, the statement that finds `name` and `number`, and how to say it. The statement may find nothing.
+_HIGHLIGHTS = (
+    ("label", "The label with most releases is {name}: {number:,}."),
+    ("artist", "The artist with most releases is {name}: {number:,}."),
+    ("person", "Nobody is credited on more releases than {name}: {number:,}."),
+    ("style", "The busiest style is {name}, with {number:,} releases."),
+    ("oldest_release", "The oldest release is “{name}”, from {number}."),
+    ("group", "The group with most members is {name}: {number:,}."),
+)
+
+
+@graph_errors()
+async def node_counts(driver: Driver) -> dict[str, int]:
+    """The number of nodes by label, in a fixed order, zeros included; from the store's counters, at once."""
+    return await _counts(driver, "count_nodes", "label", NODE_LABELS)
+
+
+@graph_errors()
+async def relationship_counts(driver: Driver) -> dict[str, int]:
+    """The number of relationships by type, as `node_counts`."""
+    return await _counts(driver, "count_relationships", "type", RELATIONSHIP_TYPES)
+
+
+@graph_errors()
+async def highlights(driver: Driver) -> list[Highlight]:
+    """Facts about what is in the graph, each with a ready sentence; fewer where the graph has no answer.
+
+    Reads every node of some labels: for a report after an import, not for a page that is asked for often.
+    """
+    async with await driver.session(database="neo4j") as session:
+        found = [
+            (topic, sentence, await session.execute_read(_first, statement(f"highlight_{topic}")))
+            for topic, sentence in _HIGHLIGHTS
+        ]
+    return [
+        Highlight(topic, fact["name"], fact["number"], sentence.format(**fact))
+        for topic, sentence, fact in found
+        if fact is not None
+    ]
+
+
+async def _counts(driver: Driver, name: str, kind: str, names: tuple[str, ...]) -> dict[str, int]:
+    async with await driver.session(database="neo4j") as session:
+        # One statement each: only a count that stands alone is answered from the store's counters.
+        facts = [await session.execute_read(_first, statement(name, **{kind: each})) for each in names]
+    return {each: fact["number"] for each, fact in zip(names, facts, strict=True) if fact is not None}
+
+
+@unit_of_work(timeout=600)
+async def _first(tx: AsyncManagedTransaction, text: str) -> dict[str, Any] | None:
+    result = await tx.run(text)
+    record = await result.single()
+    return None if record is None else record.data()

@@ -1,0 +1,171 @@
+"""A dump compared with the graph, chunk by chunk: what is missing, what differs, what is too much."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from neo4j import AsyncManagedTransaction, unit_of_work
+from pyroaring import BitMap64
+
+from pipeline.errors import GraphinatorError
+from pipeline.graph.cypher import statement
+from pipeline.graph.driver import Bulk, Driver, graph_errors
+from pipeline.graph.relationships import OWN_TYPES, SHARED, Link, link_of, links_of
+from pipeline.graph.vanished import find_vanished
+from pipeline.model import Chunk, RecordType, Row
+from pipeline.reader.dump import ids_in
+from pipeline.records.fingerprint import fingerprint
+from pipeline.records.parse import Malformed, parse, to_row
+from pipeline.records.rows import PROPERTIES
+
+#: More differing records than this are not told apart any more: the dump and the graph have little in common.
+MOST_DIFFERENT = 1_000_000
+
+
+class TooDifferent(GraphinatorError):
+    """The graph holds another dump, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How the graph differs from the dump of one record type, in numbers of records and of relationships."""
+
+    records: int
+    missing: int = 0
+    changed: int = 0
+    #: Records of the type that the dump lacks.
+    extra: int = 0
+    relationships_missing: int = 0
+    relationships_extra: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any."""
+        return bool(
+            self.missing + self.changed + self.extra + self.relationships_missing + self.relationships_extra
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    is_missing: bool
+    is_changed: bool
+    relationships_missing: int
+    relationships_extra: int
+    #: Shared relationships that the record asserts and the graph lacks.
+    pairs_missing: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the graph holds of one record."""
+
+    properties: dict[str, Any]
+    links: set[Link]
+
+
+class Verification:
+    """The comparison of one dump: `check` each chunk, then take the `differences`."""
+
+    def __init__(self, record_type: RecordType) -> None:
+        self._record_type = record_type
+        self._ids = BitMap64()
+        self._faults: dict[int, _Fault] = {}
+        #: Relationships that two records share, in the dump and in the graph: both ends' ids as one number.
+        self._asserted, self._present = BitMap64(), BitMap64()
+
+    async def check(self, driver: Driver, chunk: Chunk) -> None:
+        """Compare some records; of several versions of a record in the dump the last one counts.
+
+        Raises GraphUnavailable, GraphRejected, or TooDifferent.
+        """
+        found, shared = await _read(driver, self._record_type, chunk.ids)
+        self._ids.update(ids_in(chunk))
+        self._present.update(_pair(start, end) for start, end in shared)
+        for id_, raw, record in zip(
+            chunk.ids, chunk.records, parse(self._record_type, chunk.records), strict=True
+        ):
+            if not isinstance(record, Malformed):
+                self._compare(to_row(record, fingerprint(self._record_type, raw)), found.get(id_))
+        if len(self._faults) > MOST_DIFFERENT:
+            raise TooDifferent(
+                f"more than {MOST_DIFFERENT:,} {self._record_type} differ: load the dump before it is compared"
+            )
+
+    def _compare(self, row: Row, found: _Found | None) -> None:
+        self._faults.pop(row["id"], None)
+        pairs: set[int] = set()
+        if self._record_type in SHARED:
+            _, outgoing, incoming = SHARED[self._record_type]
+            pairs |= {_pair(row["id"], each["id"]) for each in row[outgoing]}
+            pairs |= {_pair(each["id"], row["id"]) for each in row[incoming]}
+            self._asserted.update(pairs)
+        expected = links_of(row)
+        links = set() if found is None else found.links
+        fault = _Fault(
+            found is None,
+            found is not None and found.properties != row["properties"],
+            len(expected - links),
+            len(links - expected),
+            frozenset(pair for pair in pairs if pair not in self._present),
+        )
+        if fault != _NO_FAULT:
+            self._faults[row["id"]] = fault
+
+    async def differences(self, driver: Driver, *, partial: bool = False) -> Differences:
+        """All that was found; of a partial dump, nothing is too much that is not in it.
+
+        Raises GraphUnavailable or GraphRejected.
+        """
+        faults = self._faults.values()
+        extra = 0
+        relationships_extra = sum(fault.relationships_extra for fault in faults)
+        if not partial:
+            extra = len((await find_vanished(driver, self._record_type, self._ids.__contains__)).ids)
+            relationships_extra += len(self._present - self._asserted)
+        return Differences(
+            records=len(self._ids),
+            missing=sum(fault.is_missing for fault in faults),
+            changed=sum(fault.is_changed for fault in faults),
+            extra=extra,
+            relationships_missing=sum(fault.relationships_missing for fault in faults)
+            + len({pair for fault in faults for pair in fault.pairs_missing}),
+            relationships_extra=relationships_extra,
+        )
+
+
+_NO_FAULT = _Fault(False, False, 0, 0, frozenset())
+
+
+def _pair(start: int, end: int) -> int:
+    """Ids of Discogs fit into 32 bits; of larger ones different pairs may, rarely, be taken for one."""
+    return (start << 32 ^ end) & 0xFFFF_FFFF_FFFF_FFFF
+
+
+@graph_errors()
+async def _read(
+    driver: Driver, record_type: RecordType, ids: list[int]
+) -> tuple[dict[int, _Found], Iterable[tuple[int, int]]]:
+    async with await driver.session(database="neo4j") as session:
+        return await session.execute_read(_read_records, record_type, ids)
+
+
+@unit_of_work(timeout=120)
+async def _read_records(
+    tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]
+) -> tuple[dict[int, _Found], Iterable[tuple[int, int]]]:
+    label = record_type.label
+    text = statement("whole_records", label=label, types=OWN_TYPES[record_type])
+    record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
+    names = {"id", "fingerprint", *PROPERTIES[label]}
+    found = {
+        properties["id"]: _Found(
+            {name: value for name, value in properties.items() if name in names}, set(map(link_of, links))
+        )
+        for properties, links in record["records"]
+    }
+    if record_type not in SHARED:
+        return found, []
+    text = statement("shared_pairs", label=label, type=SHARED[record_type][0])
+    record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
+    return found, record["pairs"]

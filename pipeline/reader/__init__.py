@@ -1,0 +1,1 @@
+"""Dump files to chunks of raw records."""

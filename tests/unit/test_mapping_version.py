@@ -1,0 +1,33 @@
+"""A change of the mapping must raise MAPPING_VERSION: without it, old nodes pass for unchanged."""
+
+import hashlib
+import json
+
+from ops.commands.demo import SAMPLE
+from pipeline.reader.dump import open_dump
+from pipeline.records.fingerprint import MAPPING_VERSION, fingerprint
+from pipeline.records.parse import Malformed, parse, to_row
+
+#: SHA-256 of the sample's rows by MAPPING_VERSION.
+GOLDEN = {1: "d56e0fe81735d514beca642cb60b9db108785b3b5eddd3db981f197b225478f3"}
+
+HINT = (
+    "the rows of the sample dumps are not those of MAPPING_VERSION {version}. If the same record now becomes other "
+    "nodes, properties or relationships, raise MAPPING_VERSION in pipeline/records/fingerprint.py; then put "
+    "{choice}: {digest!r} into GOLDEN"
+)
+
+
+def test_rows_of_the_sample_change_only_with_the_mapping_version() -> None:
+    digest = hashlib.sha256()
+    for path in sorted(SAMPLE.glob("*.xml.gz")):
+        with open_dump(path) as dump:
+            for chunk in dump.chunks(1000, 1 << 30):
+                for raw, record in zip(chunk.records, parse(dump.record_type, chunk.records), strict=True):
+                    assert not isinstance(record, Malformed)
+                    row = to_row(record, fingerprint(dump.record_type, raw))
+                    digest.update(json.dumps(row, sort_keys=True).encode())
+    found = digest.hexdigest()
+    assert GOLDEN.get(MAPPING_VERSION) == found, HINT.format(
+        version=MAPPING_VERSION, choice=f"{MAPPING_VERSION} or {MAPPING_VERSION + 1}", digest=found
+    )

@@ -1,0 +1,1 @@
+"""Celery's and kombu's Redis parts, adapted."""

@@ -1,0 +1,1 @@
+"""Everything in Redis while work is in flight."""

@@ -1,0 +1,1 @@
+"""Records of upstream tasks, lost batches, the quarantine."""
