@@ -3,6 +3,7 @@
 GraphinatorError            a user can read it: one line that says what to do
 ├── SettingError            a setting has a wrong value
 ├── DumpError               a file is not a dump, or breaks off
+│   └── GzipBombError       it inflates to more than is allowed
 ├── StackError              a server of the embedded stack does not start
 ├── BusyError               another load is under way
 ├── GraphError              Neo4j refuses or does not answer
@@ -27,9 +28,6 @@ def shown(text: str) -> str:
 class GraphinatorError(Exception):
     """The root of all errors that are ours; `str(error)` is one line for the user."""
 
-    #: The exit code of the command that ends with this error.
-    exit_code = 1
-
     def is_retryable(self) -> bool:
         """Whether the same call may succeed later with nothing changed by anybody."""
         return False
@@ -38,16 +36,12 @@ class GraphinatorError(Exception):
 class SettingError(GraphinatorError):
     """A setting is missing or wrong; names the environment variable."""
 
-    exit_code = 2
-
 
 class DumpError(GraphinatorError):
     """A file is not a Discogs dump, or stops being one; names the file and, behind its beginning, the byte position.
 
     The position counts bytes of XML, that is after decompression.
     """
-
-    exit_code = 3
 
     def __init__(self, path: object, position: int, reason: str) -> None:
         place = f" (at byte {position:,} of the XML)" if position else ""
@@ -57,16 +51,16 @@ class DumpError(GraphinatorError):
         self.reason = reason
 
 
+class GzipBombError(DumpError):
+    """A gzip file inflates to more than the allowed multiple of its size."""
+
+
 class StackError(GraphinatorError):
     """A server of the embedded stack cannot be installed, started or stopped."""
-
-    exit_code = 4
 
 
 class BusyError(GraphinatorError):
     """Another load is under way."""
-
-    exit_code = 5
 
     def is_retryable(self) -> bool:
         """Once the other load has ended."""
@@ -75,8 +69,6 @@ class BusyError(GraphinatorError):
 
 class GraphError(GraphinatorError):
     """Neo4j could not do what was asked; the driver's error is the cause."""
-
-    exit_code = 6
 
 
 class GraphUnavailable(GraphError):

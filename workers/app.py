@@ -15,8 +15,7 @@ from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from pipeline.errors import SettingError
-from workers.settings import Settings, load_settings
+from workers.settings import ServerNotSet, Settings, load_settings, variable
 from workers.upstream.inbox import Inbox
 from workers.upstream.quarantine import Quarantine
 
@@ -65,9 +64,7 @@ def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
 
 def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
-        raise SettingError(
-            "GRAPHINATOR_REDIS_URL is not set, and the embedded stack is not running: set it, or start that with `graphinator up`"
-        )
+        raise ServerNotSet(f"{variable('redis_url')} is not set")
     return settings.redis_url
 
 

@@ -32,7 +32,9 @@ UNCOUNT_AGAIN_SECONDS = 60.0
 class WouldVanish(GraphinatorError):
     """A full dump lacks more of the graph's records than is likely: none of them was removed."""
 
-    exit_code = 9
+
+class QuarantineFull(LoadBroken):
+    """The quarantine has no room: records of a load are neither in it nor in the graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +193,11 @@ class _Load:
         problems += map(LoadBroken, dict.fromkeys(self._failures))
         if not_kept := self._sender.runs.number_not_kept(self._run):
             problems.append(
-                LoadBroken(
-                    f"the quarantine is full: {not_kept:,} records are not kept in it; export and purge it, or raise GRAPHINATOR_QUARANTINE_MEGABYTES, then load again"
-                )
+                QuarantineFull(f"the quarantine is full: {not_kept:,} records are not kept in it")
             )
         lost = self._read - self._tally.read
         if lost and not problems:
-            problems.append(
-                LoadBroken(
-                    f"Redis has lost {lost:,} records in flight: load again, what is in the graph stays"
-                )
-            )
+            problems.append(LoadBroken(f"Redis has lost {lost:,} records in flight"))
         vanished = 0
         if not problems and not self._contents.partial:
             try:
@@ -235,8 +231,7 @@ class _Load:
         if "vanish" in outcome:
             raise WouldVanish(
                 f"this dump lacks {outcome['vanish']:,} of the {outcome['of']:,} {self._dump.record_type.value} "
-                "in the graph, so none was removed; if it is whole, load it with --allow-vanish, "
-                "if it is not meant to be, with --partial"
+                "in the graph, so none was removed"
             )
         return int(outcome["removed"])
 

@@ -25,6 +25,9 @@ from workers.state.keys import bytes_of, text_of_all
 from workers.state.lease import release
 from workers.state.runs import LOCK, Runs
 
+#: What a load waits for while no worker answers.
+NO_WORKER = "a worker: none answers"
+
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 30
@@ -40,8 +43,6 @@ SILENCE_SECONDS = 10.0
 
 class LoadBroken(GraphinatorError):
     """A load cannot go on, for a reason that is not in the dump; it can be repeated."""
-
-    exit_code = 7
 
 
 class StepFailed(LoadBroken):
@@ -95,11 +96,8 @@ class Sender:
         """
         self._token = f"{holder}:{secrets.token_hex(8)}".encode()
         while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS) and not self._holds():
-            seconds = max(1, self._redis.ttl(LOCK))
             if holder is Holder.CARETAKER or not self._is_taken_care_of():
-                raise BusyError(
-                    f"another load is under way: wait for its end (if it was killed, its lock goes in {seconds} s)"
-                )
+                raise BusyError("another load is under way")
             self.on_wait("what the workers finish by themselves")
             time.sleep(POLL_SECONDS)
         self._moved_at, self._silent = time.monotonic(), False
@@ -231,7 +229,7 @@ class Sender:
 
     def _pause(self, reason: str) -> None:
         self._tend()
-        self.on_wait("a worker: none answers, `graphinator up` starts some" if self._silent else reason)
+        self.on_wait(NO_WORKER if self._silent else reason)
         time.sleep(POLL_SECONDS)
 
     def _tend(self) -> None:
@@ -267,7 +265,4 @@ class Sender:
 
 
 def _lock_lost() -> LoadBroken:
-    return LoadBroken(
-        "this load has lost its lock (it was suspended, or Redis lost its data): "
-        "repeat it, what is in the graph stays"
-    )
+    return LoadBroken("this load has lost its lock: it was suspended, or Redis lost its data")

@@ -28,6 +28,10 @@ SECRETS = frozenset({"neo4j_password", "redis_url"})
 _UNSHOWN = SECRETS | {"neo4j_uri"}
 
 
+class ServerNotSet(SettingError):
+    """The address of a server is not set, and no stack is running."""
+
+
 def _below(base: str, fallback: str, name: str) -> Callable[[], Path]:
     """A default folder below an XDG base directory."""
 

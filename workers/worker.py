@@ -15,7 +15,7 @@ from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, conne
 from workers.batch_size import BatchSize
 from workers.celery_redis.check import dangers
 from workers.loop import EventLoop, LoopStopped
-from workers.settings import Settings
+from workers.settings import ServerNotSet, Settings, variable
 from workers.state.exclusive import Steps
 from workers.state.in_flight import Batches
 from workers.state.lease import CLAIM_SECONDS
@@ -95,11 +95,10 @@ def this_process() -> WorkerProcess:
 def open_driver(settings: Settings, *, patience_seconds: float = 60.0) -> Driver:
     """A driver for the graph of these settings; use it as an asynchronous context manager."""
     if settings.neo4j_uri is None:
-        raise SettingError(
-            "GRAPHINATOR_NEO4J_URI is not set, and the embedded stack is not running: set it, or start that with `graphinator up`"
-        )
+        raise ServerNotSet(f"{variable('neo4j_uri')} is not set")
     if settings.neo4j_password is None:
-        raise SettingError("GRAPHINATOR_NEO4J_PASSWORD is not set, nor GRAPHINATOR_NEO4J_PASSWORD_FILE")
+        name = variable("neo4j_password")
+        raise SettingError(f"{name} is not set, nor {name}_FILE")
     return Driver(
         settings.neo4j_uri,
         settings.neo4j_user,

@@ -33,13 +33,15 @@ class Session:
         finally:
             app.close()
 
-    def command(self, command: str) -> str:
-        """How a user calls another command for the same home."""
+    def program(self) -> str:
+        """Return how a user calls graphinator for the same home."""
         program = sys.argv[0] if shutil.which("graphinator") is None else "graphinator"
         try:
             is_default = self.settings.home == load_settings().home
         except SettingError:  # there is no default one
             is_default = False
-        return (
-            f"{shlex.join([program, *([] if is_default else ['--home', str(self.settings.home)])])} {command}"
-        )
+        return shlex.join([program, *([] if is_default else ["--home", str(self.settings.home)])])
+
+    def command(self, command: str) -> str:
+        """Return how a user calls a command for the same home."""
+        return f"{self.program()} {command}"

@@ -31,7 +31,7 @@ def demo(session: Session) -> None:
     info = start_stack(session)
     reports = list(run_load(session, find_dumps([SAMPLE])))
     print_reports(console, reports, session.command)
-    end_with_problems(reports)
+    end_with_problems(reports, session.program())
     asyncio.run(show(console, session, info))
 
 

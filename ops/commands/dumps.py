@@ -4,17 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import DumpError, GraphinatorError
+from pipeline.errors import DumpError
 from pipeline.model import RecordType
 from pipeline.reader.dump import open_dump
 
 _ORDER = list(RecordType)
 
 
-class NoDumps(GraphinatorError):
+class NoDumpsError(DumpError):
     """A folder holds no file that could be a dump."""
-
-    exit_code = DumpError.exit_code
 
 
 def find_dumps(paths: Sequence[Path]) -> list[Path]:
@@ -22,7 +20,7 @@ def find_dumps(paths: Sequence[Path]) -> list[Path]:
 
     A folder stands for its `.xml` and `.xml.gz` files by name, so that the newest month comes last. Each is
     opened, and its record type read from its content: a file that is not a dump, or whose path is no text, is refused (DumpError),
-    and so is a folder without any (NoDumps), before anything is loaded.
+    and so is a folder without any (NoDumpsError), before anything is loaded.
     """
     found: list[tuple[int, Path]] = []
     for path in paths:
@@ -50,5 +48,5 @@ def _files(path: Path) -> list[Path]:
         file for file in path.iterdir() if file.name.endswith((".xml", ".xml.gz")) and file.is_file()
     )
     if not files:
-        raise NoDumps(f"{path}: the folder holds no .xml or .xml.gz file")
+        raise NoDumpsError(path, 0, "the folder holds no .xml or .xml.gz file")
     return files

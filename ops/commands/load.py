@@ -12,7 +12,8 @@ from ops.commands.context import Session
 from ops.commands.dumps import find_dumps
 from ops.commands.progress import LoadProgress
 from ops.commands.report import as_json, print_reports
-from pipeline.errors import DumpError
+from ops.exit_codes import FAILURES, describe, failure_of
+from pipeline.errors import DumpError, GraphinatorError
 from workers.app import connect_redis
 from workers.celery_redis.check import dangers
 from workers.loader import FULL, Contents, Report
@@ -56,7 +57,7 @@ def load(
         click.echo(as_json(reports))
     else:
         print_reports(plain_console(), reports, session.command)
-    end_with_problems(reports)
+    end_with_problems(reports, session.program())
 
 
 def run_load(session: Session, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
@@ -75,12 +76,13 @@ def warn(console: Console, warnings: Sequence[str]) -> None:
         console.print(Text.assemble(("Warning:", "bold yellow"), f" {warning}"))
 
 
-def end_with_problems(reports: Sequence[Report]) -> None:
-    """Say what kept loads from being complete, if anything did, and end the command with the exit code of the first."""
+def end_with_problems(reports: Sequence[Report], program: str = "graphinator") -> None:
+    """Print the problems of loads, if any, and end the command with the exit code of the first one."""
     found = [(report.path.name, problem) for report in reports for problem in report.problems]
     for name, problem in found:
         # An error of a dump names it.
         place = "" if isinstance(problem, DumpError) else f"{name}: "
-        click.echo(f"Error: {place}{problem}", err=True)
+        click.echo(f"Error: {place}{describe(problem, program)}", err=True)
     if found:
-        click.get_current_context().exit(found[0][1].exit_code)
+        failure = failure_of(found[0][1]) or FAILURES[GraphinatorError]
+        click.get_current_context().exit(failure.code)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from ops.commands.console import counted
 from workers import loader
+from workers.sender import NO_WORKER
 
 #: How often a line is printed where there is no terminal to draw on.
 LINE_SECONDS = 5.0
@@ -61,7 +62,7 @@ class LoadProgress:
         """Say once what is awaited while no dump is being loaded."""
         if reason != self._waiting_for:
             self._waiting_for = reason
-            self._console.print(f"waiting for {reason}")
+            self._console.print(describe_wait(reason))
 
     def ended(self, report: loader.Report) -> None:
         """Show how the load of one dump ended."""
@@ -87,8 +88,14 @@ def describe(progress: loader.Progress) -> str:
         f"{tally.quarantined:,} quarantined",
     ]
     if progress.waiting_for:
-        parts.append(f"waiting for {progress.waiting_for}")
+        parts.append(describe_wait(progress.waiting_for))
     return ", ".join(parts)
+
+
+def describe_wait(reason: str) -> str:
+    """Describe a wait, with the command that helps."""
+    hint = ", `graphinator up` starts some" if reason == NO_WORKER else ""
+    return f"waiting for {reason}{hint}"
 
 
 def describe_bytes(progress: loader.Progress) -> str:

@@ -14,6 +14,7 @@ from ops.commands.context import Session
 from ops.commands.progress import LoadProgress
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
+from workers.upstream.replay import IN_GRAPH
 from workers.upstream.replay import replay as replay_entries
 
 
@@ -82,7 +83,8 @@ def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
     for entry, reason in outcome.refused:
         click.echo(f"{entry}  refused: {one_line(reason)}", err=True)
     for entry, why in outcome.left:
-        click.echo(f"{entry}  left: {why}", err=True)
+        hint = "; --overwrite replaces it" if why == IN_GRAPH else ""
+        click.echo(f"{entry}  left: {why}{hint}", err=True)
     click.echo(
         f"{counted(outcome.replayed, 'record')} replayed, {len(outcome.refused):,} refused, {len(outcome.left):,} left"
     )

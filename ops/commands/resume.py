@@ -32,7 +32,7 @@ def resume(session: Session) -> None:
     for contents, paths in _by_contents(stalled).items():
         reports += run_load(session, paths, contents)
     print_reports(plain_console(), reports, session.command)
-    end_with_problems(reports)
+    end_with_problems(reports, session.program())
 
 
 def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from ops.commands.console import counted, plain_console
 from ops.commands.context import Session
 from ops.commands.dumps import find_dumps
+from ops.exit_codes import ExitCode
 from pipeline.graph.driver import Driver
 from pipeline.graph.verify import Differences, Verification
 from pipeline.model import Chunk, RecordType
@@ -18,8 +19,6 @@ from pipeline.reader.dump import Dump, open_dump
 from workers.settings import Settings
 from workers.worker import open_driver
 
-#: The exit code where the graph differs from the dumps.
-DIFFERENT = 1
 LINE_RECORDS = 50_000
 
 
@@ -52,7 +51,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
             runner.run(driver.close())
     print_differences(plain_console(), found)
     if any(differences.any for differences in found.values()):
-        ctx.exit(DIFFERENT)
+        ctx.exit(ExitCode.DIFFERENT)
 
 
 def _verify(

@@ -72,7 +72,7 @@ class Dump:
                     yield chunk
                     chunk, size = self._empty(), 0
         except ReadError as fault:
-            error = DumpError(self.path, fault.position, f"{fault.reason}; {self._kept()}")
+            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._kept()}")
             error.__cause__ = fault.__cause__
         if chunk.ids or chunk.rejected:
             yield chunk
@@ -137,4 +137,4 @@ def open_dump(
         return Dump(path, source, record_type, iter(splitter))
     except ReadError as fault:
         source.close()
-        raise DumpError(path, fault.position, fault.reason) from fault.__cause__
+        raise fault.kind(path, fault.position, fault.reason) from fault.__cause__

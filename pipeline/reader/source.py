@@ -7,6 +7,8 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from pipeline.errors import DumpError, GzipBombError
+
 #: Bytes of XML in one block.
 BLOCK_BYTES = 1 << 20
 #: More bytes of XML to one compressed byte than this are no dump: Discogs' dumps have about 7, deflate can have 1,032.
@@ -25,12 +27,13 @@ _HEADER_CHECKSUM, _EXTRA, _NAME, _COMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 
 
 class ReadError(Exception):
-    """The dump cannot be read beyond `position` (in bytes of XML), for `reason`."""
+    """The dump cannot be read beyond `position` (in bytes of XML), for `reason`; `kind` is raised to the caller."""
 
-    def __init__(self, position: int, reason: str) -> None:
+    def __init__(self, position: int, reason: str, kind: type[DumpError] = DumpError) -> None:
         super().__init__(position, reason)
         self.position = position
         self.reason = reason
+        self.kind = kind
 
 
 class Source:
@@ -98,8 +101,8 @@ class Source:
         if self.position > max(ANY_RATIO_BYTES, self.consumed * self._inflate_ratio):
             raise ReadError(
                 self.position,
-                f"the gzip data inflates to more than {self._inflate_ratio:,} times its size, which is no dump but "
-                "a gzip bomb (the limit is GRAPHINATOR_INFLATE_RATIO)",
+                f"the gzip data inflates to more than {self._inflate_ratio:,} times its size: a gzip bomb",
+                GzipBombError,
             )
 
     def _take(self, size: int) -> bytes:

@@ -8,13 +8,12 @@ from pkgutil import resolve_name
 import click
 import pytest
 
-from ops.cli import EPILOG, main
+from ops.cli import main
 from ops.commands.demo import QUERY
-from pipeline.errors import GraphinatorError
+from ops.exit_codes import exit_code_table
 from pipeline.graph.cypher import statements
 from pipeline.graph.summary import NODE_LABELS, RELATIONSHIP_TYPES
 from workers.app import QUEUES
-from workers.sender import LoadBroken
 from workers.settings import settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -33,20 +32,6 @@ def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Co
             yield from _commands(sub, f"{name} {each}")
     else:
         yield name, command
-
-
-def _errors(kind: type[GraphinatorError]) -> Iterator[type[GraphinatorError]]:
-    yield kind
-    for sub in kind.__subclasses__():
-        yield from _errors(sub)
-
-
-def _exit_codes() -> dict[int, str]:
-    """Those of the README, with their meanings."""
-    return {
-        int(code): meaning
-        for code, meaning in re.findall(r"^\| (\d+) \| (.+) \|$", _table("exit code"), re.MULTILINE)
-    }
 
 
 def _table(heading: str) -> str:
@@ -81,14 +66,8 @@ def test_no_command_is_named_that_does_not_exist() -> None:
     assert named == {name for name, _ in _commands(main, "graphinator")}
 
 
-def test_exit_codes_are_those_that_the_help_lists() -> None:
-    listed = re.findall(r"^  (\d+) +(.+)$", EPILOG, re.MULTILINE)
-    assert _exit_codes() == {int(code): meaning for code, meaning in listed}
-
-
-@pytest.mark.parametrize("error", [*_errors(GraphinatorError), LoadBroken])
-def test_every_errors_exit_code_is_explained(error: type[GraphinatorError]) -> None:
-    assert error.exit_code in _exit_codes()
+def test_the_table_of_exit_codes_is_that_of_the_command() -> None:
+    assert exit_code_table() in README
 
 
 def test_labels_and_relationship_types_are_those_of_the_graph() -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import click
@@ -16,14 +17,15 @@ import ops
 from ops.cli import _Commands, main
 from ops.commands.console import counted, one_line, plain_console
 from ops.commands.context import Session
-from ops.commands.dumps import NoDumps, find_dumps
+from ops.commands.dumps import NoDumpsError, find_dumps
 from ops.commands.load import end_with_problems, warn
 from ops.commands.report import as_json, print_reports
 from ops.commands.status import print_status
+from ops.exit_codes import FAILURES, ExitCode, Failure, describe
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from workers.loader import Report, WouldVanish
-from workers.settings import load_settings
+from workers.settings import ServerNotSet, Settings, load_settings, variable
 from workers.state.runs import Tally
 from workers.upstream.quarantine import Entry
 
@@ -68,10 +70,10 @@ def test_each_problem_is_told_once_and_names_its_dump() -> None:
 
     ended = CliRunner().invoke(command)
     assert ended.stderr.splitlines() == [
-        "Error: a[red]b.xml: too many",
+        "Error: a[red]b.xml: too many; load a complete dump with --allow-vanish, a dump that holds only some records with --partial",
         "Error: [b].xml: no dump (at byte 1 of the XML)",
     ]
-    assert (ended.stdout, ended.exit_code) == ("", WouldVanish.exit_code)
+    assert (ended.stdout, ended.exit_code) == ("", ExitCode.VANISHED)
 
 
 def test_a_long_line_is_not_broken() -> None:
@@ -99,9 +101,8 @@ def test_white_space_and_control_characters_become_one_space() -> None:
 
 
 def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NoDumps, match=r"the folder holds no \.xml or \.xml\.gz file$") as raised:
+    with pytest.raises(NoDumpsError, match=r"the folder holds no \.xml or \.xml\.gz file$"):
         find_dumps([tmp_path])
-    assert raised.value.exit_code == 3
 
 
 def test_a_path_that_is_no_text_is_refused_before_it_is_opened(tmp_path: Path) -> None:
@@ -127,17 +128,17 @@ def _ending_with(error: Exception) -> click.Group:
         (redis.exceptions.ResponseError("no"), "Error: Redis refuses: no\n", 8),
         (
             redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'"),
-            "Error: Redis is full (used memory > 'maxmemory'): raise GRAPHINATOR_REDIS_MEGABYTES and start the stack again, or `maxmemory` of your own Redis; `graphinator resume` goes on with a load\n",
+            "Error: Redis is full (used memory > 'maxmemory'); raise GRAPHINATOR_REDIS_MEGABYTES and start the stack again, or `maxmemory` of your own Redis; then `graphinator resume`\n",
             8,
         ),
         (
             redis.exceptions.AuthenticationError("WRONGPASS"),
-            "Error: Redis does not let us in (WRONGPASS): are user and password in GRAPHINATOR_REDIS_URL right?\n",
+            "Error: Redis refuses the login (WRONGPASS); check user and password in GRAPHINATOR_REDIS_URL\n",
             8,
         ),
         (
             redis.exceptions.TimeoutError("t"),
-            "Error: Redis does not answer (t); is the stack up? `graphinator resume` goes on with a load\n",
+            "Error: Redis does not answer (t); `graphinator up` starts the stack, `graphinator resume` goes on with a load\n",
             8,
         ),
     ],
@@ -145,6 +146,24 @@ def _ending_with(error: Exception) -> click.Group:
 def test_what_the_system_refuses_is_one_line(error: Exception, line: str, exit_code: int) -> None:
     ended = CliRunner().invoke(_ending_with(error), ["demo"])
     assert (ended.stderr, ended.exit_code) == (line, exit_code)
+
+
+@pytest.mark.parametrize("failure", [*FAILURES.values()], ids=[kind.__name__ for kind in FAILURES])
+def test_hints_name_what_exists(failure: Failure) -> None:
+    settings = {variable(name) for name in Settings.model_fields}
+    assert set(re.findall(r"GRAPHINATOR_\w+", failure.hint)) <= settings
+    load = main.get_command(click.Context(main), "load")
+    assert load is not None
+    options = {option for each in load.params for option in each.opts}
+    assert set(re.findall(r"--[a-z-]+", failure.hint)) <= options
+    for command in re.findall(r"`graphinator ([a-z ]+)`", failure.hint):
+        assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0
+
+
+def test_a_hint_calls_the_command_as_the_user_does() -> None:
+    assert describe(ServerNotSet("X is not set"), "g --home h").startswith(
+        "X is not set; start the stack with `g --home h up`"
+    )
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -28,7 +28,7 @@ from workers.worker import open_driver
 #: Records that the graph is asked for, and that are handed over, at a time.
 TOGETHER = 100
 
-IN_GRAPH = "the graph has this record; --overwrite replaces it"
+IN_GRAPH = "the graph has this record"
 SEVERAL = "another entry is a version of the same record: name the one to replay"
 NEWER = "an upstream task has just handed this record over"
 

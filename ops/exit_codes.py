@@ -1,0 +1,149 @@
+"""Exit codes of the command, and the hint that goes with each kind of error."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+import click
+from kombu.exceptions import OperationalError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pipeline.errors import (
+    BusyError,
+    DumpError,
+    GraphError,
+    GraphinatorError,
+    GzipBombError,
+    SettingError,
+    StackError,
+)
+from workers.loader import QuarantineFull, WouldVanish
+from workers.sender import LoadBroken
+from workers.settings import ServerNotSet
+
+
+class ExitCode(IntEnum):
+    """An exit code; `meaning` is its line in the docs."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make an integer with a meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done"
+    DIFFERENT = (
+        1,
+        (
+            "`verify` found a difference, or the question of `purge` was answered with no; "
+            "otherwise a bug in graphinator"
+        ),
+    )
+    USAGE = 2, "wrong usage, or a setting with a wrong value"
+    DUMP = 3, "a file is not a dump, or breaks off"
+    STACK = 4, "a server of the embedded stack, or a file, cannot be used"
+    BUSY = 5, "another load is under way"
+    NEO4J = 6, "Neo4j refuses, or does not answer"
+    INCOMPLETE = 7, "a load ended incomplete: its message says what to do"
+    REDIS = 8, "Redis does not answer, or refuses"
+    VANISHED = 9, "too many records are missing from a dump; nothing was removed"
+    INTERRUPTED = 130, "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The end of a command that an error of one kind brings about."""
+
+    code: ExitCode
+    #: A command, option or setting that helps; `graphinator …` stands for the command with its `--home`.
+    hint: str = ""
+    message: str = "{}"
+
+
+#: By class of error. The nearest base class counts.
+FAILURES: dict[type[BaseException], Failure] = {
+    GraphinatorError: Failure(ExitCode.DIFFERENT),
+    SettingError: Failure(ExitCode.USAGE),
+    ServerNotSet: Failure(ExitCode.USAGE, "start the stack with `graphinator up`, or set the variable"),
+    DumpError: Failure(ExitCode.DUMP),
+    GzipBombError: Failure(ExitCode.DUMP, "GRAPHINATOR_INFLATE_RATIO is the limit"),
+    StackError: Failure(ExitCode.STACK),
+    OSError: Failure(ExitCode.STACK),
+    click.FileError: Failure(ExitCode.STACK),
+    BusyError: Failure(ExitCode.BUSY, "wait for its end; the lock of a killed load expires within 30 s"),
+    GraphError: Failure(ExitCode.NEO4J),
+    LoadBroken: Failure(
+        ExitCode.INCOMPLETE, "`graphinator resume` goes on; records in the graph are not written again"
+    ),
+    QuarantineFull: Failure(
+        ExitCode.INCOMPLETE,
+        "free it with `graphinator quarantine export` and `graphinator quarantine purge`, "
+        "or raise GRAPHINATOR_QUARANTINE_MEGABYTES; then load again",
+    ),
+    WouldVanish: Failure(
+        ExitCode.VANISHED,
+        "load a complete dump with --allow-vanish, a dump that holds only some records with --partial",
+    ),
+    RedisError: Failure(ExitCode.REDIS, message="Redis refuses: {}"),
+    AuthenticationError: Failure(
+        ExitCode.REDIS, "check user and password in GRAPHINATOR_REDIS_URL", "Redis refuses the login ({})"
+    ),
+    OutOfMemoryError: Failure(
+        ExitCode.REDIS,
+        "raise GRAPHINATOR_REDIS_MEGABYTES and start the stack again, or `maxmemory` of your own Redis; "
+        "then `graphinator resume`",
+        "Redis is full ({})",
+    ),
+    KeyboardInterrupt: Failure(
+        ExitCode.INTERRUPTED, "the same command goes on where this one ended", "interrupted"
+    ),
+}
+FAILURES |= dict.fromkeys(
+    (RedisConnectionError, RedisTimeoutError, OperationalError),
+    Failure(
+        ExitCode.REDIS,
+        "`graphinator up` starts the stack, `graphinator resume` goes on with a load",
+        "Redis does not answer ({})",
+    ),
+)
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """Return the failure that `error` stands for, or None for a bug."""
+    if isinstance(error, RedisError | OperationalError):
+        if "maxmemory" in str(error):
+            return FAILURES[OutOfMemoryError]
+        if isinstance(error.__cause__, AuthenticationError):
+            return FAILURES[AuthenticationError]
+    return next((FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES), None)
+
+
+def describe(error: BaseException, program: str = "graphinator") -> str:
+    """Describe an error in one line: the fact, then what helps.
+
+    `program` replaces `graphinator` in the hint, so that it names the user's `--home`.
+    """
+    failure = failure_of(error) or FAILURES[GraphinatorError]
+    fact = failure.message.format(_fact(error))
+    hint = failure.hint.replace("`graphinator ", f"`{program} ")
+    return f"{fact}; {hint}" if hint else fact
+
+
+def _fact(error: BaseException) -> str:
+    if isinstance(error, click.FileError):
+        return error.format_message()
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"{place}{error.strerror or error}"
+    return str(error)
+
+
+def exit_code_table() -> str:
+    """Return the table of exit codes in the docs, as Markdown."""
+    lines = [f"| {code.value} | {code.meaning} |" for code in ExitCode]
+    return "\n".join(["| exit code | meaning |", "|---|---|", *lines])
