@@ -7,21 +7,21 @@ from typing import Any
 import click
 
 from ops import __version__
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.exit_codes import ExitCode, describe, failure_of
 from workers.settings import load_settings
 
 #: Where each command is; it is imported when it is called, so that a load does not carry what only `up` needs.
 COMMANDS = {
     "demo": "ops.commands.demo",
-    "up": "ops.commands.up_down",
+    "up": "ops.commands.up",
     "load": "ops.commands.load",
     "resume": "ops.commands.resume",
     "finish": "ops.commands.finish",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
     "quarantine": "ops.commands.quarantine",
-    "down": "ops.commands.up_down",
+    "down": "ops.commands.up",
 }
 
 EPILOG = "\n".join(
@@ -59,7 +59,7 @@ class _Commands(click.Group):
             failure = failure_of(error)
             if failure is None:
                 raise
-            program = ctx.obj.program() if isinstance(ctx.obj, Session) else "graphinator"
+            program = ctx.obj.program() if isinstance(ctx.obj, Context) else "graphinator"
             click.echo(f"Error: {describe(error, program)}", err=True)
             ctx.exit(failure.code)
 
@@ -85,4 +85,4 @@ def main(ctx: click.Context, home: Path | None) -> None:
     graphinator status               what runs, what is in flight, what is in the graph
     graphinator down                 stop everything; the data stays
     """
-    ctx.obj = Session(load_settings(home=home))
+    ctx.obj = Context(load_settings(home=home))

@@ -17,8 +17,8 @@ import pytest
 from redis import Redis
 
 from ops.stack.ports import is_free
-from ops.stack.stack import Stack, StackInfo
-from ops.stack.state_file import State, load_state, save_state
+from ops.stack.stack import Endpoints, Stack
+from ops.stack.state import StackState, load_state, save_state
 from pipeline.graph.cypher import statements
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import create_schema
@@ -73,23 +73,23 @@ def choose_ports(home: Path) -> None:
     if not load_state(path).ports:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = filter(is_free, random.sample(range(20_000, 30_000), 1000))
-        save_state(path, State(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
+        save_state(path, StackState(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
 
 
 @pytest.fixture(scope="session")
-def servers(stack: Stack) -> StackInfo:
-    info = stack.info()
-    assert info is not None
-    return info
+def servers(stack: Stack) -> Endpoints:
+    endpoints = stack.endpoints()
+    assert endpoints is not None
+    return endpoints
 
 
 @pytest.fixture(scope="session")
-def neo4j_server(servers: StackInfo) -> Neo4jServer:
+def neo4j_server(servers: Endpoints) -> Neo4jServer:
     return Neo4jServer(servers.neo4j_uri, servers.neo4j_user, servers.password())
 
 
 @pytest.fixture
-def settings(stack: Stack, servers: StackInfo) -> Settings:
+def settings(stack: Stack, servers: Endpoints) -> Settings:
     return servers.connect(stack.settings)
 
 

@@ -19,7 +19,7 @@ import redis
 
 from ops.bench.baseline import statement
 from ops.bench.memory import Peaks
-from ops.stack.state_file import load_state
+from ops.stack.state import load_state
 from pipeline.errors import GraphinatorError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_schema, create_schema
@@ -133,7 +133,7 @@ class BenchStack:
 
     def _processes(self) -> dict[str, int]:
         state = load_state(self.home / "stack.json")
-        workers = {f"worker {number}": mark.pid for number, mark in state.workers.items()}
+        workers = {f"worker {number}": process.pid for number, process in state.workers.items()}
         return {**workers, "valkey": state.servers["valkey"].pid}
 
     def _command(self, *arguments: str) -> list[str]:

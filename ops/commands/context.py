@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ops.stack.endpoints import read_info
+from ops.stack.endpoints import read_endpoints
 from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, app
 from workers.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
-class Session:
+class Context:
     """One call of the command."""
 
     settings: Settings
 
     def connected(self) -> Settings:
         """The settings, with the servers of the running stack where they name none of their own."""
-        info = read_info(self.settings.home)
-        return self.settings if info is None else info.connect(self.settings)
+        endpoints = read_endpoints(self.settings.home)
+        return self.settings if endpoints is None else endpoints.connect(self.settings)
 
     @contextmanager
     def app(self) -> Iterator[GraphinatorApp]:

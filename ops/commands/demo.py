@@ -7,13 +7,13 @@ import click
 from rich.console import Console
 
 from ops.commands.console import plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
 from ops.commands.load import end_with_problems, run_load
 from ops.commands.report import print_reports
 from ops.commands.status import print_counts
-from ops.commands.up_down import start_stack
-from ops.stack.endpoints import StackInfo
+from ops.commands.up import start_stack
+from ops.stack.endpoints import Endpoints
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from workers.worker import open_driver
 
@@ -25,29 +25,29 @@ QUERY = "MATCH path = (:Person)-[:CREDITED_ON]->(r:Release)-[:BY|ON|IS]->() WHER
 
 @click.command(short_help="See it work: a stack, 4,000 records, the result.")
 @click.pass_obj
-def demo(session: Session) -> None:
+def demo(context: Context) -> None:
     """Start the stack, load 4,000 real records of all four types, and show the graph."""
     console = plain_console()
-    info = start_stack(session)
-    reports = list(run_load(session, find_dumps([SAMPLE])))
-    print_reports(console, reports, session.command)
-    end_with_problems(reports, session.program())
-    asyncio.run(show(console, session, info))
+    endpoints = start_stack(context)
+    reports = list(run_load(context, find_dumps([SAMPLE])))
+    print_reports(console, reports, context.command)
+    end_with_problems(reports, context.program())
+    asyncio.run(show(console, context, endpoints))
 
 
-async def show(console: Console, session: Session, info: StackInfo) -> None:
+async def show(console: Console, context: Context, endpoints: Endpoints) -> None:
     """Print what is now in the graph, where to look at it, and how to stop it."""
-    async with open_driver(session.connected()) as driver:
+    async with open_driver(context.connected()) as driver:
         console.rule("the graph")
         print_counts(console, await node_counts(driver), await relationship_counts(driver))
         for fact in await highlights(driver):
             console.print(f"• {fact.sentence}")
     console.rule("look at it")
-    console.print(f"Neo4j Browser   {info.browser}")
+    console.print(f"Neo4j Browser   {endpoints.browser}")
     console.print(
-        f"connect to      {info.neo4j_uri}, user {info.neo4j_user}, password: cat {info.password_file}"
+        f"connect to      {endpoints.neo4j_uri}, user {endpoints.neo4j_user}, password: cat {endpoints.password_file}"
     )
     console.print(f"paste there     {QUERY}")
     console.print(
-        f"stop it         {session.command('down')}   (the data stays; run this again and all is recognised)"
+        f"stop it         {context.command('down')}   (the data stays; run this again and all is recognised)"
     )

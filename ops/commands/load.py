@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.commands.console import plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
 from ops.commands.progress import LoadProgress
 from ops.commands.report import as_json, print_reports
@@ -31,7 +31,7 @@ from workers.loader import load as load_dumps
 )
 @click.pass_obj
 def load(
-    session: Session, paths: tuple[Path, ...], as_json_: bool, partial: bool, allow_vanish: bool
+    context: Context, paths: tuple[Path, ...], as_json_: bool, partial: bool, allow_vanish: bool
 ) -> None:
     """Load dumps: files, or folders of .xml and .xml.gz files.
 
@@ -47,7 +47,7 @@ def load(
     reports: list[Report] = []
     try:
         # One by one: the reports before an error are told too.
-        for report in run_load(session, find_dumps(paths), contents):
+        for report in run_load(context, find_dumps(paths), contents):
             reports.append(report)  # noqa: PERF402 - extend does not promise to keep them
     except BaseException:
         if as_json_:
@@ -56,15 +56,15 @@ def load(
     if as_json_:
         click.echo(as_json(reports))
     else:
-        print_reports(plain_console(), reports, session.command)
-    end_with_problems(reports, session.program())
+        print_reports(plain_console(), reports, context.command)
+    end_with_problems(reports, context.program())
 
 
-def run_load(session: Session, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
+def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
     """Load the dumps, showing progress; gives a report as each one ends."""
     console = plain_console(stderr=True)
-    warn(console, dangers(connect_redis(session.connected())))
-    with session.app() as app, LoadProgress(console) as progress:
+    warn(console, dangers(connect_redis(context.connected())))
+    with context.app() as app, LoadProgress(console) as progress:
         for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
             progress.ended(report)
             yield report

@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 from ops.commands.console import counted, one_line, plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.progress import LoadProgress
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
@@ -30,10 +30,10 @@ def quarantine() -> None:
 
 @quarantine.command("list", short_help="List the records, one a line.")
 @click.pass_obj
-def list_entries(session: Session) -> None:
+def list_entries(context: Context) -> None:
     """List the records, one a line: id of the entry, record type and id, how often it was quarantined, where it was, why."""
     # Without the raw texts, which need not fit in memory.
-    lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(session))
+    lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(context))
     for _, _, line in lines:
         click.echo(line)
     if not lines:
@@ -43,9 +43,9 @@ def list_entries(session: Session) -> None:
 @quarantine.command(short_help="Show one record with its raw text.")
 @click.argument("entry")
 @click.pass_obj
-def show(session: Session, entry: str) -> None:
+def show(context: Context, entry: str) -> None:
     """Show one record: where it was, why it was quarantined, its raw text."""
-    found = _get(session, _open(session), entry)
+    found = _get(context, _open(context), entry)
     place = f", byte {found.position:,}" if found.position >= 0 else ""
     number = "without a legible id" if found.record_id is None else f"{found.record_id}"
     times = f"quarantined {counted(found.attempts, 'time')}, first at {_utc(found.at)}, last by {found.run}"
@@ -58,9 +58,9 @@ def show(session: Session, entry: str) -> None:
 @quarantine.command(short_help="Write all records to a file, as JSON.")
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @click.pass_obj
-def export(session: Session, file: IO[str]) -> None:
+def export(context: Context, file: IO[str]) -> None:
     """Write all records to FILE (default: standard output), one JSON object a line, in no order."""
-    for line in _lines(_open(session)):
+    for line in _lines(_open(context)):
         click.echo(line, file=file)
 
 
@@ -68,7 +68,7 @@ def export(session: Session, file: IO[str]) -> None:
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
 @click.option("--overwrite", is_flag=True, help="Also replace records that are already in the graph.")
 @click.pass_obj
-def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
+def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     """Hand records over again, these or all, as upstream tasks do: workers write them within seconds.
 
     It helps where the fault was not the record's: where another version of graphinator reads it, or Neo4j takes it now. What
@@ -77,8 +77,8 @@ def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
     The age of a quarantined record is unknown. So one that the graph has by now, in any version, is left alone unless
     --overwrite is given, and so are several versions of one record, of which one must be named.
     """
-    _check(session, _open(session), entries)
-    with session.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
+    _check(context, _open(context), entries)
+    with context.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
         outcome = replay_entries(app, entries, progress.wait, overwrite=overwrite)
     for entry, reason in outcome.refused:
         click.echo(f"{entry}  refused: {one_line(reason)}", err=True)
@@ -94,10 +94,10 @@ def replay(session: Session, entries: tuple[str, ...], overwrite: bool) -> None:
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
-def purge(session: Session, entries: tuple[str, ...], yes: bool) -> None:
+def purge(context: Context, entries: tuple[str, ...], yes: bool) -> None:
     """Forget records, these or all, after export or once they are mended."""
-    opened = _open(session)
-    _check(session, opened, entries)
+    opened = _open(context)
+    _check(context, opened, entries)
     if not yes:
         what = counted(len(set(entries)), "quarantined record") if entries else "every quarantined record"
         click.confirm(f"Forget {what}?", abort=True)
@@ -105,23 +105,23 @@ def purge(session: Session, entries: tuple[str, ...], yes: bool) -> None:
     click.echo(f"{counted(purged, 'record')} purged")
 
 
-def _open(session: Session) -> Quarantine:
-    settings = session.connected()
+def _open(context: Context) -> Quarantine:
+    settings = context.connected()
     return connect_quarantine(settings, connect_redis(settings))
 
 
-def _get(session: Session, opened: Quarantine, entry: str) -> Entry:
+def _get(context: Context, opened: Quarantine, entry: str) -> Entry:
     found = opened.get(entry)
     if found is None:
-        listing = session.command("quarantine list")
+        listing = context.command("quarantine list")
         raise click.BadParameter(f"there is no entry {entry}; `{listing}` shows them all")
     return found
 
 
-def _check(session: Session, opened: Quarantine, entries: Sequence[str]) -> None:
+def _check(context: Context, opened: Quarantine, entries: Sequence[str]) -> None:
     """Refuse a wrong name before anything is done."""
     for entry in entries:
-        _get(session, opened, entry)
+        _get(context, opened, entry)
 
 
 def _line(entry: Entry) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ops.commands.console import plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.finish import settle
 from ops.commands.load import end_with_problems, run_load
 from ops.commands.report import print_reports
@@ -17,22 +17,22 @@ from workers.state.runs import Run, Runs, State
 
 @click.command()
 @click.pass_obj
-def resume(session: Session) -> None:
+def resume(context: Context) -> None:
     """Load again what interrupted loads have not finished.
 
     The same files with the same options, from their beginning: what is in the graph is recognised, at the speed of
     reading. `graphinator status` shows which these are. Where all was loaded, what may be missing are the statistics.
     """
-    stalled = [run for run in Runs(connect_redis(session.connected())) if run.state is State.STALLED]
+    stalled = [run for run in Runs(connect_redis(context.connected())) if run.state is State.STALLED]
     if not stalled:
-        settle(session)
+        settle(context)
         click.echo("no load was interrupted")
         return
     reports: list[Report] = []
     for contents, paths in _by_contents(stalled).items():
-        reports += run_load(session, paths, contents)
-    print_reports(plain_console(), reports, session.command)
-    end_with_problems(reports, session.program())
+        reports += run_load(context, paths, contents)
+    print_reports(plain_console(), reports, context.command)
+    end_with_problems(reports, context.program())
 
 
 def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:

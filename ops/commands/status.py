@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.commands.console import counted, one_line, plain_console
-from ops.commands.context import Session
-from ops.stack.endpoints import read_info
+from ops.commands.context import Context
+from ops.stack.endpoints import read_endpoints
 from ops.stack.stack import Stack
-from ops.stack.workers import taking_work
+from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
@@ -31,23 +31,23 @@ NEO4J_SECONDS = 3.0
 @click.command()
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
 @click.pass_obj
-def status(session: Session, as_json_: bool) -> None:
+def status(context: Context, as_json_: bool) -> None:
     """Show what runs, what is in flight, and what is in the graph."""
-    found = read_status(session)
+    found = read_status(context)
     problem: GraphError | None = None
     try:
-        found |= read_graph(session)
+        found |= read_graph(context)
     except GraphError as error:
         problem = error  # when the rest is told
     if as_json_:
         click.echo(json.dumps(found))
     else:
-        print_status(plain_console(), found, session.command)
+        print_status(plain_console(), found, context.command)
     if problem is not None:
         raise problem
 
 
-def read_status(session: Session) -> dict[str, Any]:
+def read_status(context: Context) -> dict[str, Any]:
     """One object: `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined`.
 
     `stack` is None, or as of `up --json`, with `idle_workers`: the numbers of those that have given up their queues, or do not answer.
@@ -55,14 +55,14 @@ def read_status(session: Session) -> dict[str, Any]:
 
     Where nothing runs and the settings name no servers, all but `stack` is left out.
     """
-    info = read_info(session.settings.home)
-    settings = session.connected()
+    endpoints = read_endpoints(context.settings.home)
+    settings = context.connected()
     status: dict[str, Any] = {"stack": None}
-    if info is not None:
-        status["stack"] = {**info.to_json(), "idle_workers": Stack(session.settings).idle_workers()}
+    if endpoints is not None:
+        status["stack"] = {**endpoints.to_json(), "idle_workers": Stack(context.settings).idle_workers()}
     elif settings.redis_url is not None and settings.neo4j_uri is not None:
-        with session.app() as app:
-            status["workers"] = sorted(taking_work(app))
+        with context.app() as app:
+            status["workers"] = sorted(active_workers(app))
     if settings.redis_url is not None:
         redis = connect_redis(settings)
         batches = Batches(redis)
@@ -73,11 +73,11 @@ def read_status(session: Session) -> dict[str, Any]:
     return status
 
 
-def read_graph(session: Session) -> dict[str, Any]:
+def read_graph(context: Context) -> dict[str, Any]:
     """One object: `nodes`, `relationships`; an empty one where the settings name no Neo4j and none runs."""
-    if session.connected().neo4j_uri is None:
+    if context.connected().neo4j_uri is None:
         return {}
-    nodes, relationships = asyncio.run(_counts(session))
+    nodes, relationships = asyncio.run(_counts(context))
     return {"nodes": nodes, "relationships": relationships}
 
 
@@ -104,8 +104,8 @@ def _problems(run: Run) -> list[str]:
     return [] if run.ending is None else run.ending.problems
 
 
-async def _counts(session: Session) -> tuple[dict[str, int], dict[str, int]]:
-    async with open_driver(session.connected(), patience_seconds=NEO4J_SECONDS) as driver:
+async def _counts(context: Context) -> tuple[dict[str, int], dict[str, int]]:
+    async with open_driver(context.connected(), patience_seconds=NEO4J_SECONDS) as driver:
         return await node_counts(driver), await relationship_counts(driver)
 
 

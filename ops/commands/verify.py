@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.commands.console import counted, plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
 from ops.exit_codes import ExitCode
 from pipeline.graph.driver import Driver
@@ -32,20 +32,20 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
     Of several dumps of one type the last one is compared. What follows from the records (SAME_AS, PART_OF, the statistics)
     is not: `graphinator finish --full` works it out anew. Ends with exit code 1 if anything differs.
     """
-    session: Session = ctx.obj
+    context: Context = ctx.obj
     dumps: dict[RecordType, Path] = {}
     for path in find_dumps(paths):
         with open_dump(path) as dump:
             dumps[dump.record_type] = path
-    limits = session.settings.dump_limits()
+    limits = context.settings.dump_limits()
     notes = plain_console(stderr=True)
     found: dict[RecordType, Differences] = {}
     with asyncio.Runner() as runner:
-        driver = open_driver(session.connected())
+        driver = open_driver(context.connected())
         try:
             for record_type, path in dumps.items():
                 with open_dump(path, **limits) as dump:
-                    chunks = chunks_of(dump, session.settings, notes)
+                    chunks = chunks_of(dump, context.settings, notes)
                     found[record_type] = _verify(runner, driver, record_type, chunks, partial)
         finally:
             runner.run(driver.close())

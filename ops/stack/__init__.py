@@ -1,1 +1,1 @@
-"""The embedded stack: servers and workers as processes of one folder."""
+"""The embedded stack: Valkey, Neo4j and workers on this machine."""

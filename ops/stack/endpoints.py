@@ -1,19 +1,19 @@
-"""Where a running stack is: what other programs need to reach it."""
+"""Addresses and credentials of a running stack."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from ops.stack.ports import LOOPBACK
-from ops.stack.state_file import State, load_state
+from ops.stack.state import StackState, load_state
 from workers.settings import Settings
 
 NEO4J_USER = "neo4j"
 
 
 @dataclass(frozen=True, slots=True)
-class StackInfo:
-    """Where a running stack is."""
+class Endpoints:
+    """The addresses of a running stack, and its number of workers."""
 
     home: Path
     neo4j_uri: str
@@ -21,12 +21,11 @@ class StackInfo:
     password_file: Path
     browser: str
     redis_url: str
-    #: How many workers run.
     workers: int
 
     @classmethod
-    def of(cls, home: Path, state: State) -> Self:
-        """What the state in a home amounts to."""
+    def from_state(cls, home: Path, state: StackState) -> Self:
+        """Build the endpoints from the saved state."""
         return cls(
             home=home,
             neo4j_uri=f"bolt://{LOOPBACK}:{state.ports['bolt']}",
@@ -38,7 +37,7 @@ class StackInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `graphinator up --json` prints."""
+        """Return the object that `graphinator up --json` prints."""
         return {
             "neo4j": {
                 "uri": self.neo4j_uri,
@@ -52,11 +51,11 @@ class StackInfo:
         }
 
     def password(self) -> str:
-        """Neo4j's password."""
+        """Read the password of Neo4j."""
         return self.password_file.read_text(encoding="utf-8").strip()
 
     def connect(self, settings: Settings) -> Settings:
-        """The settings with this stack's servers where they name none of their own."""
+        """Return the settings with these servers filled in. Servers named by the user stay."""
         own: dict[str, str] = {}
         if settings.neo4j_uri is None:
             own |= {
@@ -70,16 +69,16 @@ class StackInfo:
 
 
 def password_file(home: Path) -> Path:
-    """The file that holds the password of a home's Neo4j."""
+    """Return the path of the file with Neo4j's password."""
     return home / "neo4j.password"
 
 
 def state_file(home: Path) -> Path:
-    """The file that remembers a home's ports and processes."""
+    """Return the path of the saved state."""
     return home / "stack.json"
 
 
-def read_info(home: Path) -> StackInfo | None:
-    """Where the stack of a home is, or None unless both of its servers run."""
+def read_endpoints(home: Path) -> Endpoints | None:
+    """Return the endpoints of the stack in `home`, or None unless both servers run."""
     state = load_state(state_file(home))
-    return StackInfo.of(home, state) if {"valkey", "neo4j"} <= state.servers.keys() else None
+    return Endpoints.from_state(home, state) if {"valkey", "neo4j"} <= state.servers.keys() else None

@@ -1,4 +1,4 @@
-"""Files that several processes share: locks, and writes that are whole or not at all."""
+"""Lock files and atomic writes."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; waits while another process holds it. A killed holder lets go by itself."""
+    """Hold the lock file `path`. The kernel releases the lock of a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -21,7 +21,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner only."""
+    """Write a file atomically, readable by its owner only."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -1,6 +1,6 @@
-"""The jars of the embedded Neo4j: which ones, exactly, is in `neo4j.lock`; no other byte is ever run.
+"""The jars of the embedded Neo4j, locked by checksum in `neo4j.lock`.
 
-A line of the lock is `group:artifact[:classifier]:version sha256`. `python -m ops.stack.jars` writes it again.
+A line of the lock is `group:artifact[:classifier]:version sha256`. `python -m ops.stack.jars` updates the lock.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pipeline.errors import StackError
 
 LOCK = Path(__file__).with_name("neo4j.lock")
 
-#: What the lock is resolved from: the server with its HTTP side, the admin tool's import, the Browser page.
+#: The lock holds these and their dependencies: server with HTTP, import tool, Browser page.
 ROOTS = (
     "org.neo4j.app:neo4j-server:2026.08.1",
     "org.neo4j:neo4j:2026.08.1",
@@ -31,7 +31,7 @@ ROOTS = (
 DOWNLOADS_AT_A_TIME = 8
 ATTEMPTS = 3
 
-#: Called with jars done and in total.
+#: Called with the number of jars done and the total.
 OnJar = Callable[[int, int], None]
 
 
@@ -52,13 +52,13 @@ class Jar:
 
     @property
     def path(self) -> Path:
-        """Where the jar lies below the cache's folder of jars."""
+        """The path below the cache's folder of jars."""
         name = "-".join(part for part in (self.artifact, self.version, self.classifier) if part)
         return Path(self.group, f"{name}.jar")
 
 
 def read_lock(path: Path = LOCK) -> list[Jar]:
-    """The locked jars, in the lock's order.
+    """Read the locked jars, in the lock's order.
 
     Raises:
         StackError: a line is not a coordinate and a checksum.
@@ -83,18 +83,18 @@ def install(
     *,
     repositories: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Have all jars below `cache`, downloading what is missing; the class path, in the lock's order.
+    """Download missing jars to `cache` and return the class path, in the lock's order.
 
-    Every jar is hashed on every call (0.2 s), so what is returned is what the lock says. Safe to call from
-    several processes at once. `repositories`: Maven repositories by name; by default the central one.
+    Every call verifies all checksums (0.2 s). Several processes may call it at once. `repositories` are Maven
+    repositories by name; the default is Maven Central.
 
     Raises:
-        StackError: a jar cannot be downloaded, or has another checksum than the lock; it is removed then.
+        StackError: a jar cannot be downloaded, or has a wrong checksum; then it is removed.
     """
     folder = cache / "jars"
     remotes = None if repositories is None else dict(repositories)
     with exclusive(cache / "jars.lock"), ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as pool:
-        under_way = [pool.submit(_have, folder, jar, remotes) for jar in jars]
+        under_way = [pool.submit(_ensure, folder, jar, remotes) for jar in jars]
         try:
             for done, future in enumerate(as_completed(under_way), start=1):
                 future.result()
@@ -106,7 +106,7 @@ def install(
     return [folder / jar.path for jar in jars]
 
 
-def _have(folder: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
+def _ensure(folder: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
     path = folder / jar.path
     if not path.exists():
         _download(path, jar, remotes)
@@ -120,7 +120,7 @@ def _have(folder: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
 def _download(path: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
-        # A folder for each attempt: what an interrupted one left behind must not pass for the jar.
+        # A new folder for each attempt, so that an interrupted download is never used.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as part:
             try:
                 fetched = _artifact(
@@ -149,7 +149,7 @@ def _sha256(path: Path) -> str:
 
 
 def lock(path: Path = LOCK) -> int:
-    """Resolve the roots, hash every jar they need and write the lock; the number of jars."""
+    """Resolve the roots, write the lock and return the number of jars."""
     lines = []
     for artifact in jgo.resolve("+".join(ROOTS)):
         parts = (artifact.groupId, artifact.artifactId, artifact.classifier, artifact.version)
@@ -162,7 +162,7 @@ def lock(path: Path = LOCK) -> int:
 
 @click.command()
 def main() -> None:
-    """Write neo4j.lock again: all jars that the roots need, with their checksums."""
+    """Update neo4j.lock: every jar that the roots need, with its checksum."""
     click.echo(f"{LOCK.name}: {lock()} jars")
 
 

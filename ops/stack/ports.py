@@ -1,4 +1,4 @@
-"""Ports on the loopback address: the preferred one where it is free, another where it is not."""
+"""Free ports on the loopback address."""
 
 import socket
 
@@ -6,18 +6,18 @@ LOOPBACK = "127.0.0.1"
 
 
 def answers(port: int) -> bool:
-    """Whether something listens there."""
+    """Return True if a server listens on the port."""
     with socket.socket() as knock:
         knock.settimeout(1)
         return knock.connect_ex((LOOPBACK, port)) == 0
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens there and we may."""
+    """Return True if we may listen on the port."""
     if answers(port):
         return False
     with socket.socket() as listener:
-        # Connections of an earlier server linger for a minute; they do not keep a new one from listening.
+        # Old connections linger for a minute and must not block a new listener.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, port))
@@ -27,7 +27,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(*preferred: int | None) -> int:
-    """The first free port of those preferred, else any free one."""
+    """Return the first free port of `preferred`, else any free port."""
     for port in preferred:
         if port is not None and is_free(port):
             return port

@@ -1,4 +1,4 @@
-"""The embedded stack: Valkey, Neo4j and workers as processes of one folder, its home."""
+"""The embedded stack: Valkey, Neo4j and workers as local processes."""
 
 import os
 import time
@@ -7,17 +7,17 @@ from pathlib import Path
 
 from celery import Celery
 
-from ops.stack import jars, neo4j, ports, valkey, workers
-from ops.stack.endpoints import StackInfo, password_file, read_info, state_file
+from ops.stack import jars, neo4j, ports, valkey, worker_process
+from ops.stack.endpoints import Endpoints, password_file, read_endpoints, state_file
 from ops.stack.files import exclusive
-from ops.stack.processes import Mark, last_line, spawn, stop
-from ops.stack.state_file import State, load_state, save_state
+from ops.stack.process import ProcessId, last_line, spawn, stop
+from ops.stack.state import StackState, load_state, save_state
 from pipeline.errors import SettingError, StackError
 from workers.settings import Settings, variable
 
-__all__ = ["OnProgress", "Stack", "StackInfo"]
+__all__ = ["Endpoints", "OnProgress", "Stack"]
 
-#: Called with what is being done, and how much of how much; a total of 0 is one not known.
+#: Called with the name of a step, the parts done and their total; 0 is an unknown total.
 OnProgress = Callable[[str, int, int], None]
 
 PREFERRED_PORTS = {"redis": 6379, "bolt": 7687, "http": 7474}
@@ -27,12 +27,12 @@ NEO4J_READY_SECONDS = 180
 WORKERS_READY_SECONDS = 120
 VALKEY_STOP_SECONDS = 30
 NEO4J_STOP_SECONDS = 60
-#: What a worker has under way is in Redis and starts again; so it need not be waited for.
+#: Short, because work in flight is in Redis and starts again.
 WORKERS_STOP_SECONDS = 30
 
 
 class Stack:
-    """The stack whose home is `settings.home`; any number of objects and processes may stand for it."""
+    """The stack in `settings.home`. A lock file makes it safe to use from several processes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -41,18 +41,19 @@ class Stack:
         self._state_file = state_file(self.home)
         self._lock = self.home / "stack.lock"
 
-    def info(self) -> StackInfo | None:
-        """Where the stack is, or None unless both servers run."""
-        return read_info(self.home)
+    def endpoints(self) -> Endpoints | None:
+        """Return the endpoints of the stack, or None unless both servers run."""
+        return read_endpoints(self.home)
 
-    def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> StackInfo:
-        """Start what does not run yet and bring the number of workers to `workers`; all of it works on return.
+    def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> Endpoints:
+        """Start missing servers and adjust the number of workers. Wait until all are ready.
 
-        With None that is at least one a core, and all those that run already. A worker that runs but takes no work is replaced.
+        With `workers=None`, run at least one worker per core and keep those that run. A worker that takes no work is
+        replaced.
 
         Raises:
             SettingError: the settings name other servers.
-            StackError: something cannot be installed or does not start; what this call started is stopped again.
+            StackError: a server cannot be installed or does not start. Processes started by this call are stopped.
         """
         for name in ("neo4j_uri", "neo4j_password", "redis_url"):
             if getattr(self.settings, name) is not None:
@@ -72,22 +73,22 @@ class Stack:
             except BaseException:
                 self._stop(state, keep=before)
                 raise
-            return StackInfo.of(self.home, state)
+            return Endpoints.from_state(self.home, state)
 
     def idle_workers(self) -> list[int]:
-        """The numbers of workers that run and have given up their queues, or do not answer; of a stack that runs."""
+        """Return the numbers of running workers that take no work. The stack must run."""
         return self._idle_workers(load_state(self._state_file))
 
-    def _idle_workers(self, state: State) -> list[int]:
-        names = {workers.node_name(self.home, number): number for number in state.workers}
+    def _idle_workers(self, state: StackState) -> list[int]:
+        names = {worker_process.node_name(self.home, number): number for number in state.workers}
         if not names:
             return []
-        with Celery(broker=StackInfo.of(self.home, state).redis_url, set_as_current=False) as app:
-            taking = workers.taking_work(app, names, workers.PATIENCE_SECONDS)
-        return sorted(number for name, number in names.items() if name not in taking)
+        with Celery(broker=Endpoints.from_state(self.home, state).redis_url, set_as_current=False) as app:
+            active = worker_process.active_workers(app, names, worker_process.PATIENCE_SECONDS)
+        return sorted(number for name, number in names.items() if name not in active)
 
     def down(self) -> None:
-        """Stop everything that runs: workers, Valkey, Neo4j, in this order. The data stays."""
+        """Stop workers, Valkey and Neo4j, in this order. Keep the data."""
         if not self._state_file.exists():
             return
         with exclusive(self._lock):
@@ -104,14 +105,14 @@ class Stack:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _start_servers(self, state: State, on_progress: OnProgress) -> None:
+    def _start_servers(self, state: StackState, on_progress: OnProgress) -> None:
         class_path: list[Path] = []
         if "neo4j" not in state.servers:
             locked = jars.read_lock()
             class_path = jars.install(
                 self.settings.cache, locked, lambda done, total: on_progress("Neo4j's jars", done, total)
             )
-        # One that runs may have been started a moment ago by a call that was killed: it is awaited as well.
+        # A running server may not be ready yet: a killed call may have started it.
         on_progress("Valkey", 0, 1)
         if "valkey" not in state.servers:
             self._start_valkey(state)
@@ -123,16 +124,16 @@ class Stack:
         self._await_neo4j(state)
         on_progress("Neo4j", 1, 1)
 
-    def _start_valkey(self, state: State) -> None:
+    def _start_valkey(self, state: StackState) -> None:
         port = self._choose_port(state, "redis")
         command = valkey.command(self.home / "valkey", port, self.settings.redis_megabytes)
         self._spawn_server(state, "valkey", command, dict(os.environ))
 
-    def _await_valkey(self, state: State) -> None:
+    def _await_valkey(self, state: StackState) -> None:
         port = state.ports["redis"]
         self._wait("valkey", state.servers["valkey"], VALKEY_READY_SECONDS, lambda: valkey.is_ready(port))
 
-    def _start_neo4j(self, state: State, class_path: Sequence[Path]) -> None:
+    def _start_neo4j(self, state: StackState, class_path: Sequence[Path]) -> None:
         data = self.home / "neo4j"
         bolt, http = self._choose_port(state, "bolt"), self._choose_port(state, "http")
         neo4j.configure(
@@ -142,24 +143,26 @@ class Stack:
         command = neo4j.command(data, self.settings.neo4j_heap_megabytes)
         self._spawn_server(state, "neo4j", command, neo4j.environment(data, class_path))
 
-    def _await_neo4j(self, state: State) -> None:
+    def _await_neo4j(self, state: StackState) -> None:
         bolt, http = state.ports["bolt"], state.ports["http"]
         password = self.password_file.read_text(encoding="utf-8").strip()
-        mark = state.servers["neo4j"]
-        self._wait("neo4j", mark, NEO4J_READY_SECONDS, lambda: neo4j.is_ready(bolt, http, password))
+        process = state.servers["neo4j"]
+        self._wait("neo4j", process, NEO4J_READY_SECONDS, lambda: neo4j.is_ready(bolt, http, password))
 
-    def _choose_port(self, state: State, name: str) -> int:
+    def _choose_port(self, state: StackState, name: str) -> int:
         state.ports[name] = ports.choose(state.ports.get(name), PREFERRED_PORTS[name])
         return state.ports[name]
 
-    def _spawn_server(self, state: State, name: str, command: list[str], environment: dict[str, str]) -> None:
-        def record(mark: Mark) -> None:
-            state.servers[name] = mark
+    def _spawn_server(
+        self, state: StackState, name: str, command: list[str], environment: dict[str, str]
+    ) -> None:
+        def record(process: ProcessId) -> None:
+            state.servers[name] = process
             save_state(self._state_file, state)
 
         spawn(command, log=self._log(name), environment=environment, record=record)
 
-    def _adjust_workers(self, state: State, wanted: int | None, on_progress: OnProgress) -> None:
+    def _adjust_workers(self, state: StackState, wanted: int | None, on_progress: OnProgress) -> None:
         if wanted is None:
             wanted = max(os.cpu_count() or 1, len(state.workers))
         surplus = sorted(state.workers)[wanted:]
@@ -172,31 +175,31 @@ class Stack:
         if not missing:
             return
         on_progress("workers", len(state.workers), wanted)
-        settings = StackInfo.of(self.home, state).connect(self.settings)
+        settings = Endpoints.from_state(self.home, state).connect(self.settings)
         for number in missing:
             self._spawn_worker(state, settings, number)
         self._await_workers(state, settings, missing, lambda ready: on_progress("workers", ready, wanted))
 
-    def _spawn_worker(self, state: State, settings: Settings, number: int) -> None:
-        def record(mark: Mark) -> None:
-            state.workers[number] = mark
+    def _spawn_worker(self, state: StackState, settings: Settings, number: int) -> None:
+        def record(process: ProcessId) -> None:
+            state.workers[number] = process
             save_state(self._state_file, state)
 
         spawn(
-            workers.command(settings, workers.node_name(self.home, number)),
+            worker_process.command(settings, worker_process.node_name(self.home, number)),
             log=self._log(f"worker{number}"),
-            environment=workers.environment(settings, self.password_file),
+            environment=worker_process.environment(settings, self.password_file),
             record=record,
         )
 
     def _await_workers(
-        self, state: State, settings: Settings, numbers: list[int], on_ready: Callable[[int], None]
+        self, state: StackState, settings: Settings, numbers: list[int], on_ready: Callable[[int], None]
     ) -> None:
-        names = {workers.node_name(self.home, number): number for number in numbers}
+        names = {worker_process.node_name(self.home, number): number for number in numbers}
         deadline = time.monotonic() + WORKERS_READY_SECONDS
         with Celery(broker=settings.redis_url, set_as_current=False) as app:
             while names:
-                for name in workers.taking_work(app, names.keys()):
+                for name in worker_process.active_workers(app, names.keys()):
                     names.pop(name, None)
                 for number in names.values():
                     self._check(f"worker{number}", state.workers[number], deadline)
@@ -204,34 +207,36 @@ class Stack:
                 if names:
                     time.sleep(0.1)
 
-    def _wait(self, name: str, mark: Mark, seconds: float, ready: Callable[[], bool]) -> None:
+    def _wait(self, name: str, process: ProcessId, seconds: float, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
-            self._check(name, mark, deadline)
+            self._check(name, process, deadline)
             time.sleep(0.1)
 
-    def _check(self, name: str, mark: Mark, deadline: float) -> None:
+    def _check(self, name: str, process: ProcessId, deadline: float) -> None:
         log = self._log(name)
-        if not mark.is_alive():
+        if not process.is_alive():
             raise StackError(f"{name} ended while it started: {last_line(log)} (log: {log})")
         if time.monotonic() > deadline:
             raise StackError(f"{name} does not answer: {last_line(log)} (log: {log})")
 
-    def _stop_workers(self, state: State, numbers: Sequence[int]) -> None:
+    def _stop_workers(self, state: StackState, numbers: Sequence[int]) -> None:
         stop([state.workers[number] for number in numbers], timeout_seconds=WORKERS_STOP_SECONDS)
         for number in numbers:
             del state.workers[number]
         save_state(self._state_file, state)
 
-    def _stop(self, state: State, keep: Sequence[Mark]) -> None:
-        self._stop_workers(state, [number for number, mark in state.workers.items() if mark not in keep])
+    def _stop(self, state: StackState, keep: Sequence[ProcessId]) -> None:
+        self._stop_workers(
+            state, [number for number, process in state.workers.items() if process not in keep]
+        )
         for name, seconds in (("valkey", VALKEY_STOP_SECONDS), ("neo4j", NEO4J_STOP_SECONDS)):
-            mark = state.servers.get(name)
-            if mark is not None and mark not in keep:
-                stop([mark], timeout_seconds=seconds)
+            process = state.servers.get(name)
+            if process is not None and process not in keep:
+                stop([process], timeout_seconds=seconds)
                 del state.servers[name]
                 save_state(self._state_file, state)
 
 
 def _show_nothing(what: str, done: int, total: int) -> None:
-    """The progress of a caller that asked for none."""
+    """Ignore progress."""

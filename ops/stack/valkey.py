@@ -1,4 +1,4 @@
-"""The embedded Valkey: Redis's protocol, on the loopback address, every write in its append-only file."""
+"""The embedded Valkey: on the loopback address, with an append-only file."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from pipeline.errors import StackError
 
 
 def command(data: Path, port: int, megabytes: int) -> list[str]:
-    """The command line of a server with its data in the folder `data`.
+    """Return the command line of the server. `data` is its folder, `megabytes` its `maxmemory`.
 
     Raises:
-        StackError: the package brings no binary for this machine.
+        StackError: the package has no binary for this machine.
     """
     try:
         binary = get_binary_path()
@@ -26,7 +26,7 @@ def command(data: Path, port: int, megabytes: int) -> list[str]:
         "port": port,
         "dir": data,
         "maxmemory": f"{megabytes}mb",
-        # What is in flight must neither vanish with the process nor make room for what comes next.
+        # Batches in flight must survive a crash and must not be evicted.
         "maxmemory-policy": "noeviction",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -37,7 +37,7 @@ def command(data: Path, port: int, megabytes: int) -> list[str]:
 
 
 def is_ready(port: int) -> bool:
-    """Whether the server answers, with its data loaded."""
+    """Return True once the server has loaded its data and answers."""
     client = Redis(host=LOOPBACK, port=port, socket_timeout=5, socket_connect_timeout=5)
     try:
         return bool(client.ping())

@@ -138,9 +138,9 @@ class Product:
 def without_workers(stack: Stack) -> None:
     """Neither workers nor what killed ones had taken: others would be given it when the visibility timeout has passed."""
     stack.up(workers=0)
-    info = stack.info()
-    assert info is not None
-    with connect_redis(info.connect(stack.settings)) as redis:
+    endpoints = stack.endpoints()
+    assert endpoints is not None
+    with connect_redis(endpoints.connect(stack.settings)) as redis:
         redis.flushall()
 
 

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
-from ops.stack import workers as worker
+from ops.stack import worker_process
 from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
@@ -233,15 +233,19 @@ def test_status_tells_what_runs_and_what_is_in_the_graph(product: Product, sampl
 
 def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
     """The servers of the tests as if they were not those of an embedded stack."""
-    info = product.stack.info()
-    assert info is not None
-    own = {"redis_url": info.redis_url, "neo4j_uri": info.neo4j_uri, "neo4j_password": info.password()}
+    endpoints = product.stack.endpoints()
+    assert endpoints is not None
+    own = {
+        "redis_url": endpoints.redis_url,
+        "neo4j_uri": endpoints.neo4j_uri,
+        "neo4j_password": endpoints.password(),
+    }
     return {"home": home, **own, **settings}
 
 
 def test_status_tells_which_workers_serve_ones_own_servers(product: Product, tmp_path: Path) -> None:
     told = product.run("status", **servers_of_ones_own(product, tmp_path)).stdout
-    names = sorted(worker.node_name(product.stack.home, number) for number in (1, 2))
+    names = sorted(worker_process.node_name(product.stack.home, number) for number in (1, 2))
     assert told.splitlines()[:3] == ["2 workers take work", *(f"  {name}" for name in names)]
     assert "stack" not in told
 

@@ -17,10 +17,10 @@ from celery import Celery
 from neo4j import GraphDatabase
 from redis import Redis
 
-from ops.stack import workers as worker
+from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK
-from ops.stack.stack import Stack, StackInfo
-from ops.stack.state_file import load_state
+from ops.stack.stack import Endpoints, Stack
+from ops.stack.state import load_state
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType, Rejected
 from tests.conftest import choose_ports
@@ -43,7 +43,7 @@ SET_ASIDE = Rejected(8, "mismatched tag", b"<label>\xff</label>")
 
 def processes(stack: Stack) -> list[psutil.Process]:
     state = load_state(stack.home / "stack.json")
-    return [psutil.Process(mark.pid) for mark in (*state.servers.values(), *state.workers.values())]
+    return [psutil.Process(process.pid) for process in (*state.servers.values(), *state.workers.values())]
 
 
 def left_over(home: Path) -> list[str]:
@@ -70,8 +70,8 @@ def own_stack(home: Path) -> Iterator[Stack]:
         stack.down()
 
 
-def up_twice_at_once(stack: Stack) -> StackInfo:
-    found: list[StackInfo] = []
+def up_twice_at_once(stack: Stack) -> Endpoints:
+    found: list[Endpoints] = []
     threads = [threading.Thread(target=lambda: found.append(stack.up(workers=0))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -81,24 +81,28 @@ def up_twice_at_once(stack: Stack) -> StackInfo:
     return found[0]
 
 
-def remember(info: StackInfo) -> None:
-    with Redis.from_url(info.redis_url) as redis:
+def remember(endpoints: Endpoints) -> None:
+    with Redis.from_url(endpoints.redis_url) as redis:
         redis.set("kept", "yes")
         Quarantine(redis, limit_bytes=10_000).add(RecordType.LABELS, "labels.xml", [SET_ASIDE], "run")
         redis.waitaof(1, 0, 5000)
-    with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
+    with GraphDatabase.driver(
+        endpoints.neo4j_uri, auth=(endpoints.neo4j_user, endpoints.password())
+    ) as driver:
         driver.execute_query("CREATE (:Kept)")
 
 
-def recalls(info: StackInfo) -> bool:
-    with Redis.from_url(info.redis_url) as redis:
+def recalls(endpoints: Endpoints) -> bool:
+    with Redis.from_url(endpoints.redis_url) as redis:
         entries = [(entry.reason, entry.raw) for entry in Quarantine(redis, limit_bytes=10_000)]
         kept = redis.get("kept") == b"yes" and entries == [(SET_ASIDE.reason, SET_ASIDE.raw)]
-    with GraphDatabase.driver(info.neo4j_uri, auth=(info.neo4j_user, info.password())) as driver:
+    with GraphDatabase.driver(
+        endpoints.neo4j_uri, auth=(endpoints.neo4j_user, endpoints.password())
+    ) as driver:
         return kept and len(driver.execute_query("MATCH (n:Kept) RETURN n").records) == 1
 
 
-def test_up_again_changes_nothing(stack: Stack, servers: StackInfo) -> None:
+def test_up_again_changes_nothing(stack: Stack, servers: Endpoints) -> None:
     remembered = (stack.home / "stack.json").read_bytes()
     before = processes(stack)
     assert stack.up(workers=0) == servers
@@ -106,7 +110,7 @@ def test_up_again_changes_nothing(stack: Stack, servers: StackInfo) -> None:
     assert processes(stack) == before
 
 
-def test_info_is_what_a_script_is_told(stack: Stack, servers: StackInfo) -> None:
+def test_info_is_what_a_script_is_told(stack: Stack, servers: Endpoints) -> None:
     told = servers.to_json()
     assert told["neo4j"]["uri"].startswith(f"bolt://{LOOPBACK}:")
     assert told["neo4j"]["password_file"] == str(stack.home / "neo4j.password")
@@ -115,7 +119,7 @@ def test_info_is_what_a_script_is_told(stack: Stack, servers: StackInfo) -> None
     assert told["workers"] == 0
 
 
-def test_the_password_is_the_owners_only_and_on_no_command_line(stack: Stack, servers: StackInfo) -> None:
+def test_the_password_is_the_owners_only_and_on_no_command_line(stack: Stack, servers: Endpoints) -> None:
     assert stat.S_IMODE(servers.password_file.stat().st_mode) == 0o600
     assert stat.S_IMODE((stack.home / "stack.json").stat().st_mode) == 0o600
     assert len(servers.password()) >= 32
@@ -131,7 +135,7 @@ def test_only_the_loopback_address_listens(stack: Stack) -> None:
     assert len(open_to) >= 1
 
 
-def test_valkey_keeps_what_it_is_given(servers: StackInfo) -> None:
+def test_valkey_keeps_what_it_is_given(servers: Endpoints) -> None:
     with Redis.from_url(servers.redis_url) as redis:
         options = redis.config_get("*")
     assert options["appendonly"] == "yes"
@@ -140,67 +144,67 @@ def test_valkey_keeps_what_it_is_given(servers: StackInfo) -> None:
 
 
 def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
-    servers: StackInfo, tmp_path: Path
+    servers: Endpoints, tmp_path: Path
 ) -> None:
     choose_ports(tmp_path / "second home")
     with own_stack(tmp_path / "second home") as second:
-        info = up_twice_at_once(second)
-        assert {info.neo4j_uri, info.redis_url, info.browser}.isdisjoint(
+        endpoints = up_twice_at_once(second)
+        assert {endpoints.neo4j_uri, endpoints.redis_url, endpoints.browser}.isdisjoint(
             {servers.neo4j_uri, servers.redis_url, servers.browser}
         )
         assert len(left_over(second.home)) == 2
-        remember(info)
+        remember(endpoints)
 
         second.down()
         assert left_over(second.home) == []
-        assert second.info() is None
+        assert second.endpoints() is None
         second.down()
 
-        assert second.up(workers=0) == info
-        assert recalls(info)
+        assert second.up(workers=0) == endpoints
+        assert recalls(endpoints)
 
         state = load_state(second.home / "stack.json")
         valkey, neo4j = (psutil.Process(state.servers[name].pid) for name in ("valkey", "neo4j"))
         valkey.kill()
         valkey.wait(10)
-        assert second.info() is None
-        assert second.up(workers=0) == info
+        assert second.endpoints() is None
+        assert second.up(workers=0) == endpoints
         assert neo4j in processes(second)
-        assert recalls(info)
+        assert recalls(endpoints)
     assert left_over(second.home) == []
 
 
-def takes_work(info: StackInfo, name: str, *, within: float = 30.0) -> bool:
-    with Celery(broker=info.redis_url, set_as_current=False) as app:
-        return name in worker.taking_work(app, [name], within)
+def takes_work(endpoints: Endpoints, name: str, *, within: float = 30.0) -> bool:
+    with Celery(broker=endpoints.redis_url, set_as_current=False) as app:
+        return name in worker_process.active_workers(app, [name], within)
 
 
-def test_the_number_of_workers_follows_each_up(stack: Stack, servers: StackInfo) -> None:
-    names = [worker.node_name(stack.home, number) for number in (1, 2)]
+def test_the_number_of_workers_follows_each_up(stack: Stack, servers: Endpoints) -> None:
+    names = [worker_process.node_name(stack.home, number) for number in (1, 2)]
     try:
-        info = stack.up(workers=2)
-        assert info.workers == 2
-        assert all(takes_work(info, name) for name in names)
+        endpoints = stack.up(workers=2)
+        assert endpoints.workers == 2
+        assert all(takes_work(endpoints, name) for name in names)
         for process in processes(stack):
             assert servers.password() not in " ".join(process.environ().values())
 
         assert stack.up(workers=1).workers == 1
-        assert takes_work(info, names[0])
-        assert not takes_work(info, names[1], within=1.0)
+        assert takes_work(endpoints, names[0])
+        assert not takes_work(endpoints, names[1], within=1.0)
 
         kept = processes(stack)[-1]
         kept.kill()
         kept.wait(10)
         assert stack.up(workers=1).workers == 1
-        assert takes_work(info, names[0])
-        assert not takes_work(info, names[1], within=1.0)
+        assert takes_work(endpoints, names[0])
+        assert not takes_work(endpoints, names[1], within=1.0)
     finally:
         assert stack.up(workers=0) == servers
     assert len(left_over(stack.home)) == 2
 
 
 def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_work(
-    stack: Stack, servers: StackInfo
+    stack: Stack, servers: Endpoints
 ) -> None:
     try:
         many = (os.cpu_count() or 1) + 1
@@ -209,7 +213,7 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
         with Celery(broker=servers.redis_url, set_as_current=False) as app:
             for queue in QUEUES:
                 app.control.cancel_consumer(
-                    queue, destination=[worker.node_name(stack.home, many)], reply=True
+                    queue, destination=[worker_process.node_name(stack.home, many)], reply=True
                 )
         assert stack.idle_workers() == [many]
         assert stack.up().workers == many
@@ -227,8 +231,8 @@ def test_up_awaits_or_replaces_workers_that_a_call_that_was_killed_has_started(s
                 assert starter.poll() is None
                 time.sleep(0.01)
             starter.kill()
-        info = stack.up(workers=1)
-        assert takes_work(info, worker.node_name(stack.home, 1))
+        endpoints = stack.up(workers=1)
+        assert takes_work(endpoints, worker_process.node_name(stack.home, 1))
     finally:
         stack.up(workers=0)
 
@@ -250,7 +254,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
         broken.write_text("not a manifest\n")
         with pytest.raises(StackError, match=r"^valkey ended while it started: .*\(log: .*valkey\.log\)$"):
             stack.up(workers=0)
-        assert stack.info() is None
+        assert stack.endpoints() is None
         assert left_over(tmp_path) == []
 
 
@@ -282,4 +286,4 @@ def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
         starter.send_signal(signal.SIGINT)
         assert starter.wait(300) != 0
         assert left_over(tmp_path) == []
-        assert stack.info() is None
+        assert stack.endpoints() is None

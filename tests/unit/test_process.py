@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from ops.stack.files import write_private
-from ops.stack.processes import Mark, last_line, spawn, stop
-from ops.stack.state_file import State, load_state, save_state
+from ops.stack.process import ProcessId, last_line, spawn, stop
+from ops.stack.state import StackState, load_state, save_state
 from pipeline.errors import StackError
 
 STUBBORN = """
@@ -24,13 +24,13 @@ time.sleep(600)
 """
 
 
-def start(tmp_path: Path, code: str) -> Mark:
-    marks: list[Mark] = []
-    mark = spawn(
-        [sys.executable, "-c", code], log=tmp_path / "it.log", environment=os.environ, record=marks.append
+def start(tmp_path: Path, code: str) -> ProcessId:
+    processes: list[ProcessId] = []
+    process = spawn(
+        [sys.executable, "-c", code], log=tmp_path / "it.log", environment=os.environ, record=processes.append
     )
-    assert marks == [mark]
-    return mark
+    assert processes == [process]
+    return process
 
 
 def wait_for_log(log: Path) -> str:
@@ -42,28 +42,28 @@ def wait_for_log(log: Path) -> str:
 
 
 def test_a_process_is_apart_from_us_and_ends_on_request(tmp_path: Path) -> None:
-    mark = start(tmp_path, "import time; time.sleep(600)")
-    assert mark.is_alive()
-    assert os.getsid(mark.pid) == mark.pid
-    stop([mark], timeout_seconds=60)
-    assert not psutil.pid_exists(mark.pid)
+    process = start(tmp_path, "import time; time.sleep(600)")
+    assert process.is_alive()
+    assert os.getsid(process.pid) == process.pid
+    stop([process], timeout_seconds=60)
+    assert not psutil.pid_exists(process.pid)
 
 
 def test_another_process_with_the_same_pid_is_not_ours(tmp_path: Path) -> None:
-    mark = start(tmp_path, "import time; time.sleep(600)")
-    reused = replace(mark, started=mark.started - 3600)
+    process = start(tmp_path, "import time; time.sleep(600)")
+    reused = replace(process, started=process.started - 3600)
     assert not reused.is_alive()
     stop([reused], timeout_seconds=60)
-    assert mark.is_alive()
-    stop([mark], timeout_seconds=60)
+    assert process.is_alive()
+    stop([process], timeout_seconds=60)
 
 
 def test_a_process_that_ended_is_not_alive_and_not_a_zombie(tmp_path: Path) -> None:
-    mark = start(tmp_path, "pass")
+    process = start(tmp_path, "pass")
     deadline = time.monotonic() + 60
-    while mark.is_alive():
+    while process.is_alive():
         assert time.monotonic() < deadline
-    assert not psutil.pid_exists(mark.pid)
+    assert not psutil.pid_exists(process.pid)
 
 
 def is_running(pid: int) -> bool:
@@ -74,10 +74,10 @@ def is_running(pid: int) -> bool:
 
 
 def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
-    mark = start(tmp_path, STUBBORN)
+    process = start(tmp_path, STUBBORN)
     child = int(wait_for_log(tmp_path / "it.log"))
-    stop([mark], timeout_seconds=0.2)
-    assert not mark.is_alive()
+    stop([process], timeout_seconds=0.2)
+    assert not process.is_alive()
     deadline = time.monotonic() + 60
     while is_running(child):
         assert time.monotonic() < deadline
@@ -85,20 +85,20 @@ def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) ->
 
 def test_a_new_start_keeps_the_last_log(tmp_path: Path) -> None:
     for word in ("first", "second"):
-        mark = start(tmp_path, f"print('{word}', flush=True); import time; time.sleep(600)")
+        process = start(tmp_path, f"print('{word}', flush=True); import time; time.sleep(600)")
         wait_for_log(tmp_path / "it.log")
-        stop([mark], timeout_seconds=60)
+        stop([process], timeout_seconds=60)
     assert (tmp_path / "it.log").read_text() == "second\n"
     assert (tmp_path / "it.log.old").read_text() == "first\n"
 
 
 def test_a_started_process_can_be_interrupted(tmp_path: Path) -> None:
     held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    mark = start(tmp_path, "import time; time.sleep(600)")
+    process = start(tmp_path, "import time; time.sleep(600)")
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == held
-    os.kill(mark.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     deadline = time.monotonic() + 60
-    while mark.is_alive():
+    while process.is_alive():
         assert time.monotonic() < deadline
 
 
@@ -112,7 +112,7 @@ def test_a_command_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     [
         ("starting\nERROR the port is taken\nbye\n\n", "ERROR the port is taken"),
         ("starting\nbye\n\n", "bye"),
-        ("", "it wrote nothing"),
+        ("", "the log is empty"),
     ],
 )
 def test_the_last_line_is_the_one_that_tells(tmp_path: Path, log: str, line: str) -> None:
@@ -121,19 +121,21 @@ def test_the_last_line_is_the_one_that_tells(tmp_path: Path, log: str, line: str
 
 
 def test_the_last_line_of_no_log() -> None:
-    assert last_line(Path("/no/such")) == "it wrote nothing"
+    assert last_line(Path("/no/such")) == "the log is empty"
 
 
 def test_the_state_forgets_what_does_not_run(tmp_path: Path) -> None:
-    mark = start(tmp_path, "import time; time.sleep(600)")
-    gone = replace(mark, started=mark.started - 3600)
+    process = start(tmp_path, "import time; time.sleep(600)")
+    gone = replace(process, started=process.started - 3600)
     save_state(
         tmp_path / "stack.json",
-        State(ports={"bolt": 1}, servers={"valkey": mark, "neo4j": gone}, workers={1: gone, 2: mark}),
+        StackState(
+            ports={"bolt": 1}, servers={"valkey": process, "neo4j": gone}, workers={1: gone, 2: process}
+        ),
     )
     state = load_state(tmp_path / "stack.json")
-    assert (state.ports, state.servers, state.workers) == ({"bolt": 1}, {"valkey": mark}, {2: mark})
-    stop([mark], timeout_seconds=60)
+    assert (state.ports, state.servers, state.workers) == ({"bolt": 1}, {"valkey": process}, {2: process})
+    stop([process], timeout_seconds=60)
 
 
 def test_a_state_that_is_not_ours_is_refused(tmp_path: Path) -> None:

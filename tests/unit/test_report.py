@@ -16,7 +16,7 @@ from rich.console import Console
 import ops
 from ops.cli import _Commands, main
 from ops.commands.console import counted, one_line, plain_console
-from ops.commands.context import Session
+from ops.commands.context import Context
 from ops.commands.dumps import NoDumpsError, find_dumps
 from ops.commands.load import end_with_problems, warn
 from ops.commands.report import as_json, print_reports
@@ -175,21 +175,21 @@ def test_hints_name_the_home_that_was_named(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)  # the tests' own, no setting
     monkeypatch.setattr("sys.argv", ["graphinator"])
     home = tmp_path / "a home"
-    session = Session(load_settings(home=home))
-    assert session.command("up") == f"graphinator --home '{home}' up"
+    context = Context(load_settings(home=home))
+    assert context.command("up") == f"graphinator --home '{home}' up"
     console = plain_console()
     console.file = io.StringIO()
-    print_status(console, {"stack": None}, session.command)
-    print_status(console, {"stack": None, "workers": ["worker1@a"]}, session.command)
+    print_status(console, {"stack": None}, context.command)
+    print_status(console, {"stack": None, "workers": ["worker1@a"]}, context.command)
     assert console.file.getvalue().splitlines() == [
         f"the embedded stack is not running: `graphinator --home '{home}' up` starts it",
         "1 worker takes work",
         "  worker1@a",
     ]
     monkeypatch.setenv("GRAPHINATOR_HOME", str(home))
-    assert session.command("up") == "graphinator up"
+    assert context.command("up") == "graphinator up"
     monkeypatch.setenv("GRAPHINATOR_HOME", "~nouser/x")
-    assert session.command("up") == f"graphinator --home '{home}' up"
+    assert context.command("up") == f"graphinator --home '{home}' up"
 
 
 @pytest.mark.parametrize("arguments", [[], ["quarantine"]])

@@ -11,11 +11,10 @@ from typing import Any
 
 import psutil
 
-from ops.stack import neo4j
-from ops.stack import workers as worker
-from ops.stack.processes import Mark, spawn
+from ops.stack import neo4j, worker_process
+from ops.stack.process import ProcessId, spawn
 from ops.stack.stack import Stack
-from ops.stack.state_file import load_state, save_state
+from ops.stack.state import load_state, save_state
 from tests.acceptance.conftest import Product
 from workers.state.runs import LOCK, Run, Runs, State
 from workers.upstream.quarantine import Quarantine
@@ -50,7 +49,7 @@ def server(product: Product, name: str) -> psutil.Process:
 def workers(product: Product) -> list[psutil.Process]:
     """The worker processes."""
     state = load_state(product.stack.home / "stack.json")
-    return [psutil.Process(mark.pid) for mark in state.workers.values()]
+    return [psutil.Process(process.pid) for process in state.workers.values()]
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -72,8 +71,8 @@ def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
     with (product.stack.home / "neo4j" / "conf" / "neo4j.conf").open("a", encoding="utf-8") as configuration:
         configuration.writelines(f"{line}\n" for line in lines)
 
-    def record(mark: Mark) -> None:
-        state.servers[name] = mark
+    def record(process: ProcessId) -> None:
+        state.servers[name] = process
         save_state(path, state)
 
     spawn(command, log=product.stack.home / "logs" / "neo4j.log", environment=environment, record=record)
@@ -97,13 +96,13 @@ def logs(product: Product) -> str:
 def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker that ends at that moment, which answers already."""
     stack = product.stack
-    info = stack.info()
-    assert info is not None
-    settings = info.connect(stack.settings)
-    name = worker.node_name(stack.home, 99)
-    command = [part for part in worker.command(settings, name) if part != "-P"]
+    endpoints = stack.endpoints()
+    assert endpoints is not None
+    settings = endpoints.connect(stack.settings)
+    name = worker_process.node_name(stack.home, 99)
+    command = [part for part in worker_process.command(settings, name) if part != "-P"]
     command[command.index("workers.app")] = "tests.acceptance.faults.crashing"
-    environment = worker.environment(settings, info.password_file)
+    environment = worker_process.environment(settings, endpoints.password_file)
     with (stack.home / "logs" / "crashing.log").open("ab") as log:
         process = subprocess.Popen(
             command,

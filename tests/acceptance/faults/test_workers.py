@@ -11,7 +11,7 @@ import psutil
 import pytest
 from celery import Celery
 
-from ops.stack import workers as worker
+from ops.stack import worker_process
 from ops.stack.stack import Stack
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.crashing import CRASHES, MOMENTS
@@ -177,11 +177,11 @@ def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_nam
 
 
 def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, settings: Settings) -> None:
-    deaf, other = (worker.node_name(product.stack.home, number) for number in (1, 2))
+    deaf, other = (worker_process.node_name(product.stack.home, number) for number in (1, 2))
 
     def is_healthy(name: str) -> bool:
-        check = [sys.executable, "-m", "ops.stack.workers", name]
-        environment = worker.environment(settings, product.stack.password_file)
+        check = [sys.executable, "-m", "ops.stack.worker_process", name]
+        environment = worker_process.environment(settings, product.stack.password_file)
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
     def idle_workers() -> list[int]:
@@ -207,11 +207,11 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
 
 
 def test_a_worker_with_a_wrong_password_says_so_at_once(product: Product, settings: Settings) -> None:
-    name = worker.node_name(product.stack.home, 98)
-    environment = worker.environment(settings, product.stack.password_file)
+    name = worker_process.node_name(product.stack.home, 98)
+    environment = worker_process.environment(settings, product.stack.password_file)
     del environment["GRAPHINATOR_NEO4J_PASSWORD_FILE"]
     outcome = subprocess.run(
-        worker.command(settings, name),
+        worker_process.command(settings, name),
         env={**environment, "GRAPHINATOR_NEO4J_PASSWORD": "wrong"},
         capture_output=True,
         text=True,

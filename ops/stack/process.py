@@ -1,7 +1,4 @@
-"""A server as a process of its own: started apart from us, recognised later, stopped whole.
-
-A process is known by its pid *and* the time it started: a pid alone may by now belong to someone else.
-"""
+"""Background processes: start, recognise later, stop."""
 
 import os
 import signal
@@ -15,23 +12,24 @@ import psutil
 
 from pipeline.errors import StackError
 
-#: The clock of the machine may be set while a process runs, which moves the start times that are reported.
+#: Tolerance for start times, which move when the system clock is set.
 CLOCK_STEP_SECONDS = 5.0
 
-#: A killed process is gone at once unless the kernel is busy for it.
+#: A killed process ends at once unless the kernel is busy.
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What recognises a process: its pid, and when it started in seconds since the epoch."""
+class ProcessId:
+    """A pid with its start time, because the system reuses pids."""
 
     pid: int
+    #: In seconds since the epoch.
     started: float
 
     def find(self) -> psutil.Process | None:
-        """The process if it still runs. One that ended and was not yet waited for does not."""
+        """Return the process if it still runs. A zombie counts as ended."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) > CLOCK_STEP_SECONDS:
@@ -45,16 +43,17 @@ class Mark:
         return None
 
     def is_alive(self) -> bool:
-        """Whether the process still runs."""
+        """Return True while the process runs."""
         return self.find() is not None
 
 
 def spawn(
-    command: list[str], *, log: Path, environment: Mapping[str, str], record: Callable[[Mark], None]
-) -> Mark:
-    """Start a process in a session of its own, its output in `log`; the log of its last run becomes `….old`.
+    command: list[str], *, log: Path, environment: Mapping[str, str], record: Callable[[ProcessId], None]
+) -> ProcessId:
+    """Start a process in a new session and append its output to `log`.
 
-    `record` is called with the mark before a Ctrl-C can come between the two.
+    An existing log is renamed to `….old`. `record` is called with the new process while SIGINT and SIGTERM are blocked,
+    so that an interrupt cannot lose the process.
 
     Raises:
         StackError: the command cannot be started.
@@ -64,7 +63,7 @@ def spawn(
     write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        # Not subprocess.Popen: its object warns when it is dropped while the process lives, and these outlive us.
+        # Not subprocess.Popen: it warns about a process that outlives its object, and these outlive us.
         try:
             pid = os.posix_spawn(
                 command[0],
@@ -80,46 +79,46 @@ def spawn(
             )
         except OSError as error:
             raise StackError(f"cannot start {command[0]}: {error.strerror}") from error
-        mark = Mark(pid, psutil.Process(pid).create_time())
-        record(mark)
+        process = ProcessId(pid, psutil.Process(pid).create_time())
+        record(process)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    return mark
+    return process
 
 
-def stop(marks: Iterable[Mark], *, timeout_seconds: float) -> None:
-    """End processes: SIGTERM to each, SIGKILL to the sessions of those that still run after the time.
+def stop(processes: Iterable[ProcessId], *, timeout_seconds: float) -> None:
+    """Send SIGTERM to each process and, after the timeout, SIGKILL to its session.
 
     Raises:
-        StackError: one outlives even that.
+        StackError: a process survives.
     """
-    left = _signal(marks, signal.SIGTERM, timeout_seconds)
+    left = _signal(processes, signal.SIGTERM, timeout_seconds)
     left = _signal(left, signal.SIGKILL, KILL_SECONDS)
     if left:
         raise StackError(f"process {left[0].pid} cannot be ended")
 
 
 def last_line(log: Path) -> str:
-    """The line of a log that most likely says why its process ended: the last error, else the last line."""
+    """Return the last line of a log that mentions an error, else its last line."""
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
-        return "it wrote nothing"
-    lines = [line for line in lines if line] or ["it wrote nothing"]
-    telling = [
+        return "the log is empty"
+    lines = [line for line in lines if line] or ["the log is empty"]
+    errors = [
         line for line in lines if any(word in line for word in ("ERROR", "Error", "FATAL", "Caused by"))
     ]
-    return (telling or lines)[-1][:300]
+    return (errors or lines)[-1][:300]
 
 
-def _signal(marks: Iterable[Mark], number: signal.Signals, wait_seconds: float) -> list[Mark]:
-    """Signal those that run, and wait; those that still run then."""
-    left = [mark for mark in marks if mark.is_alive()]
-    for mark in left:
-        # It may have ended since the look, which is what is wanted.
+def _signal(processes: Iterable[ProcessId], number: signal.Signals, wait_seconds: float) -> list[ProcessId]:
+    """Signal the processes, wait for their end, and return the survivors."""
+    left = [process for process in processes if process.is_alive()]
+    for process in left:
+        # It may have ended in between.
         with suppress(ProcessLookupError):
-            os.killpg(mark.pid, number) if number == signal.SIGKILL else os.kill(mark.pid, number)
+            os.killpg(process.pid, number) if number == signal.SIGKILL else os.kill(process.pid, number)
     deadline = time.monotonic() + wait_seconds
-    while (left := [mark for mark in left if mark.is_alive()]) and time.monotonic() < deadline:
+    while (left := [process for process in left if process.is_alive()]) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     return left

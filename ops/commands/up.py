@@ -6,8 +6,8 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ops.commands.console import counted, plain_console
-from ops.commands.context import Session
-from ops.stack.endpoints import StackInfo
+from ops.commands.context import Context
+from ops.stack.endpoints import Endpoints
 from ops.stack.stack import Stack
 
 
@@ -19,27 +19,31 @@ from ops.stack.stack import Stack
 )
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
 @click.pass_obj
-def up(session: Session, workers: int | None, as_json_: bool) -> None:
+def up(context: Context, workers: int | None, as_json_: bool) -> None:
     """Start the embedded stack: Valkey, Neo4j, workers. Harmless when it runs."""
-    info = start_stack(session, workers)
+    endpoints = start_stack(context, workers)
     if as_json_:
-        click.echo(json.dumps(info.to_json()))
+        click.echo(json.dumps(endpoints.to_json()))
     else:
         console = plain_console()
-        console.print(f"Neo4j  {info.neo4j_uri}  user {info.neo4j_user}  password in {info.password_file}")
-        console.print(f"       {info.browser}")
-        console.print(f"Redis  {info.redis_url}")
-        console.print(f"{counted(info.workers, 'worker')}; stop everything with `{session.command('down')}`")
+        console.print(
+            f"Neo4j  {endpoints.neo4j_uri}  user {endpoints.neo4j_user}  password in {endpoints.password_file}"
+        )
+        console.print(f"       {endpoints.browser}")
+        console.print(f"Redis  {endpoints.redis_url}")
+        console.print(
+            f"{counted(endpoints.workers, 'worker')}; stop everything with `{context.command('down')}`"
+        )
 
 
 @click.command()
 @click.pass_obj
-def down(session: Session) -> None:
+def down(context: Context) -> None:
     """Stop the embedded stack; its data stays."""
-    Stack(session.settings).down()
+    Stack(context.settings).down()
 
 
-def start_stack(session: Session, workers: int | None = None) -> StackInfo:
+def start_stack(context: Context, workers: int | None = None) -> Endpoints:
     """Start the stack, with as many workers, or as the settings ask for, showing what is being done."""
     console = plain_console(stderr=True)
     with Progress(
@@ -57,4 +61,4 @@ def start_stack(session: Session, workers: int | None = None) -> StackInfo:
                 tasks[what] = bars.add_task(f"starting {what}")
             bars.update(tasks[what], completed=done, total=total or None)
 
-        return Stack(session.settings).up(session.settings.workers if workers is None else workers, show)
+        return Stack(context.settings).up(context.settings.workers if workers is None else workers, show)

@@ -1,8 +1,8 @@
-"""One worker of the embedded stack: its command line, its environment, and whether it takes work.
+"""One worker of the embedded stack: command line, environment, health check.
 
-    python -m ops.stack.workers NODE
+    python -m ops.stack.worker_process NODE
 
-exits with 0 if the worker of that Celery node name takes work, with 1 if not: the health check of a container.
+exits with 0 if the worker with that Celery node name takes work, else with 1. docker-compose uses it as health check.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from pipeline.errors import GraphinatorError
 from workers.app import QUEUES, app
 from workers.settings import PREFIX, SECRETS, Settings, variable
 
-#: How long a worker that is busy may take to answer.
+#: Time in which even a busy worker answers.
 PATIENCE_SECONDS = 5.0
 
 
 def node_name(home: Path, number: int) -> str:
-    """The Celery node name of worker `number` of a home, unique among all homes of a machine."""
+    """Return the Celery node name of a worker, unique on this machine."""
     return f"worker{number}@{hashlib.sha256(bytes(home)).hexdigest()[:8]}"
 
 
 def command(settings: Settings, name: str) -> list[str]:
-    """The command line of a worker: threads pool, all three queues."""
+    """Return the command line of a worker: threads pool, all queues."""
     return [
         sys.executable,
-        "-P",  # the folder it is started in holds no code of ours
+        "-P",  # do not import from the current folder
         "-m",
         "celery",
         "-A",
@@ -50,7 +50,7 @@ def command(settings: Settings, name: str) -> list[str]:
 
 
 def environment(settings: Settings, password_file: Path) -> dict[str, str]:
-    """The environment that gives a worker these very settings, the password by its file."""
+    """Return the environment with these settings. The password is passed as a file."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     own = {
         variable(name): str(value) for name, value in settings if value is not None and name not in SECRETS
@@ -60,8 +60,11 @@ def environment(settings: Settings, password_file: Path) -> dict[str, str]:
     return {**inherited, **own}
 
 
-def taking_work(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:
-    """Which of these workers, or of all, take messages from a queue, and say so within that time."""
+def active_workers(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:
+    """Return the node names of workers that consume our queues.
+
+    `names` limits the question to some workers. A worker that does not answer within `seconds` is left out.
+    """
     destination = None if names is None else list(names)
     limit = None if names is None else len(names)
     inspect = app.control.inspect(destination=destination, timeout=seconds, limit=limit)
@@ -75,13 +78,13 @@ def taking_work(app: Celery, names: Collection[str] | None = None, seconds: floa
 @click.command()
 @click.argument("node")
 def main(node: str) -> None:
-    """Tell by the exit code whether the worker of that Celery node name takes work."""
+    """Exit with 0 if the worker with that node name takes work, else with 1."""
     try:
-        is_healthy = node in taking_work(app, [node], PATIENCE_SECONDS)
+        is_healthy = node in active_workers(app, [node], PATIENCE_SECONDS)
     except GraphinatorError as error:
         sys.exit(f"Error: {error}")
     if not is_healthy:
-        sys.exit(f"{node} has given up its queues, or does not answer within {PATIENCE_SECONDS:g} s")
+        sys.exit(f"{node} takes no work, or does not answer within {PATIENCE_SECONDS:g} s")
 
 
 if __name__ == "__main__":
