@@ -15,6 +15,7 @@ class Moment(StrEnum):
     RUN = "run"  # a statement arrives
     RECORDS = "records"  # a statement's records were delivered, its summary is not
     COMMIT = "commit"  # a transaction asks for its commit
+    COMMITTED = "committed"  # the commit is done, its answer is not there
 
 
 def server_error(code: str, message: str) -> Neo4jError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from weakref import WeakSet
@@ -113,7 +114,9 @@ class FakeServer:
     """
 
     def __init__(self, answers: Mapping[str, Answer] | None = None, *, strict: bool = True) -> None:
-        self._answers = {text.strip(): answer for text, answer in (answers or {}).items()}
+        self._answers: list[tuple[re.Pattern[str], Answer]] = []
+        for text, answer in (answers or {}).items():
+            self.answer(text, answer)
         #: Whether a result that nobody read to its end is an error. Neo4j discards it in silence; we read everything.
         self.strict = strict
         self._faults: list[Fault] = []
@@ -125,13 +128,14 @@ class FakeServer:
 
     # -- what a test sets up and looks at
 
-    def answer(self, text: str, answer: Answer) -> None:
-        """Register what the statement `text` is answered with, white space around it aside."""
-        self._answers[text.strip()] = answer
+    def answer(self, statement: str | re.Pattern[str], answer: Answer | Sequence[dict[str, Any]]) -> None:
+        """Script the answer to a statement: its rows, or a function that makes them.
 
-    def answers(self, text: str) -> Answer:
-        """What the statement `text` is answered with now."""
-        return self._answers[text.strip()]
+        The statement is a text, white space around it aside, or a pattern of whole texts. The latest answer counts.
+        """
+        pattern = re.compile(re.escape(statement.strip())) if isinstance(statement, str) else statement
+        function = answer if callable(answer) else lambda _store, _parameters: answer
+        self._answers.insert(0, (pattern, function))
 
     def fail(
         self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
@@ -214,7 +218,7 @@ class FakeServer:
         self.check_connected(work)
         work.statements.append(statement)
         await self.moment(Moment.RUN)
-        answer = self._answers.get(statement.text)
+        answer = next((each for pattern, each in self._answers if pattern.fullmatch(statement.text)), None)
         if answer is None:
             raise server_error(
                 "Neo.ClientError.Statement.SyntaxError", f"no answer is registered for: {statement.text!r}"

@@ -32,13 +32,17 @@ async def world(server: Neo4jServer | None, realistic_async_driver: FakeAsyncDri
     async with fake_world(realistic_async_driver) if server is None else real_world(server) as world:
         await (create_schema if server is None else have_schema)(world.driver)
         world.watched.seen.clear()
+        world.watched.attempts.clear()
         yield world
 
 
-@pytest_asyncio.fixture(params=["fake"])
-async def fake(realistic_async_driver: FakeAsyncDriver) -> AsyncIterator[World]:
-    """The fake only, for faults at a certain moment."""
-    async with fake_world(realistic_async_driver) as world:
+@pytest_asyncio.fixture
+async def real(neo4j_server: Neo4jServer) -> AsyncIterator[World]:
+    """The real Neo4j only, empty, behind a driver that is watched."""
+    async with real_world(neo4j_server) as world:
+        await have_schema(world.driver)
+        world.watched.seen.clear()
+        world.watched.attempts.clear()
         yield world
 
 

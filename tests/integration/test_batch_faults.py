@@ -1,7 +1,7 @@
-"""What batch code does when statements fail, the server hangs or a record is refused."""
+"""Batch code on the real Neo4j, where statements fail, the server hangs or a record is refused."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,7 +9,8 @@ import neo4j
 import pytest
 
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
-from pipeline.graph.driver import ATTEMPTS, Driver
+from pipeline.graph.cypher import statement
+from pipeline.graph.driver import ATTEMPTS, VERIFIED_FOR_SECONDS, Driver
 from pipeline.graph.finish import finish
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.schema import check_schema, create_schema
@@ -19,35 +20,34 @@ from pipeline.graph.verify import Verification
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import Chunk, RecordType, Row
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
-from tests.fakes.server import FakeServer, Store, Work
 from tests.integration.rows import release
-from tests.integration.world import ROWS, WRITE_RELEASES, Watched, World, refusing
+from tests.integration.world import ROWS, Attempt, Watched, World
 from workers import writes
 from workers.batch_size import LEAST_RECORDS, MOST_RECORDS, BatchSize
 from workers.state.lease import Claim, ClaimLost
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
-@pytest.mark.parametrize("make_error", [deadlock, connection_lost])
-@pytest.mark.parametrize("statement_number", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("statement_number", "make_error"),
+    [(1, deadlock), (2, connection_lost), (3, deadlock), (4, connection_lost)],
+)
 async def test_a_passing_error_at_any_statement_is_repeated_and_leaves_no_trace(
-    fake: World, record_type: RecordType, make_error: Callable[[], Exception], statement_number: int
+    real: World, record_type: RecordType, make_error: Callable[[], Exception], statement_number: int
 ) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(make_error, occurrence=statement_number, times=2)
-    assert await write_records(fake.driver, record_type, ROWS[record_type]) == Written(
+    real.watched.fail(make_error, occurrence=statement_number, times=2)
+    assert await write_records(real.driver, record_type, ROWS[record_type]) == Written(
         created=len(ROWS[record_type])
     )
-    assert [work.state for work in fake.fake.transactions if work.statements].count("committed") == 1
+    assert [attempt.committed for attempt in real.watched.attempts].count(True) == 1
 
 
-async def test_an_unconfirmed_commit_is_the_callers_to_repeat(fake: World) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(commit_unconfirmed, at=Moment.COMMIT)
+async def test_an_unconfirmed_commit_is_the_callers_to_repeat(real: World) -> None:
+    real.watched.fail(commit_unconfirmed, at=Moment.COMMITTED)
     rows = ROWS[RecordType.MASTERS]
     with pytest.raises(GraphUnavailable):
-        await write_records(fake.driver, RecordType.MASTERS, rows)
-    assert await write_records(fake.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
+        await write_records(real.driver, RecordType.MASTERS, rows)
+    assert await write_records(real.driver, RecordType.MASTERS, rows) == Written(unchanged=len(rows))
 
 
 async def past_its_deadline(hangs: asyncio.Event, work: Awaitable[object]) -> None:
@@ -65,23 +65,21 @@ async def past_its_deadline(hangs: asyncio.Event, work: Awaitable[object]) -> No
             watching.cancel()
 
 
-@pytest.mark.parametrize("moment", list(Moment))
-async def test_a_deadline_ends_a_wait_at_any_moment(fake: World, moment: Moment) -> None:
-    assert fake.fake is not None
-    await node_counts(fake.driver)  # connected, and found to answer
-    hangs = fake.fake.hang(at=moment)
+@pytest.mark.parametrize("moment", [Moment.RUN, Moment.COMMIT])
+async def test_a_deadline_ends_a_wait_at_any_moment(real: World, moment: Moment) -> None:
+    await node_counts(real.driver)  # connected, and found to answer
+    hangs = real.watched.hang(at=moment)
     with pytest.raises(TimeoutError):
-        await past_its_deadline(hangs, write_records(fake.driver, RecordType.LABELS, ROWS[RecordType.LABELS]))
-    assert fake.fake.open_sessions == 0
-    assert not any((await node_counts(fake.driver)).values())
+        await past_its_deadline(hangs, write_records(real.driver, RecordType.LABELS, ROWS[RecordType.LABELS]))
+    assert real.watched.seen[-2:] == ["entered", "left"]
+    assert not any((await node_counts(real.driver)).values())
 
 
-async def test_the_loser_of_a_race_looks_again(fake: World) -> None:
-    assert fake.fake is not None
+async def test_the_loser_of_a_race_looks_again(real: World) -> None:
     constraint = "Neo.ClientError.Schema.ConstraintValidationFailed"
-    fake.fake.fail(lambda: server_error(constraint, "already exists"), occurrence=3)
+    real.watched.fail(lambda: server_error(constraint, "already exists"), occurrence=3)
     rows = ROWS[RecordType.MASTERS]
-    assert await write_records(fake.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
+    assert await write_records(real.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
 
 
 class FixedClaim:
@@ -95,7 +93,7 @@ class FixedClaim:
 
 
 async def write_claimed(
-    world: World,
+    real: World,
     rows: list[Row],
     *,
     holds: bool = True,
@@ -103,143 +101,142 @@ async def write_claimed(
     size: BatchSize | None = None,
 ) -> list[tuple[Row, str]]:
     claim = cast("Claim", FixedClaim(holds=holds))
-    return await writes.write(world.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
+    return await writes.write(real.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
-async def test_the_task_writes_records_of_every_type(world: World, record_type: RecordType) -> None:
+async def test_the_task_writes_records_of_every_type(real: World, record_type: RecordType) -> None:
     rows = ROWS[record_type]
-    assert await write_claimed(world, rows, record_type=record_type) == []
+    assert await write_claimed(real, rows, record_type=record_type) == []
     ids = [row["id"] for row in rows]
-    assert sorted(await fingerprints(world.driver, record_type, ids)) == sorted(ids)
+    assert sorted(await fingerprints(real.driver, record_type, ids)) == sorted(ids)
 
 
-async def test_the_task_removes_records(world: World) -> None:
+async def test_the_task_removes_records(real: World) -> None:
     rows = ROWS[RecordType.LABELS]
-    await write_claimed(world, rows, record_type=RecordType.LABELS)
+    await write_claimed(real, rows, record_type=RecordType.LABELS)
     claim = cast("Claim", FixedClaim())
     ids = [row["id"] for row in rows]
     removed = await writes.remove(
-        world.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize(), keep_counts=False
+        real.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize(), keep_counts=False
     )
     assert removed == len(rows)
-    assert await fingerprints(world.driver, RecordType.LABELS, ids) == {}
+    assert await fingerprints(real.driver, RecordType.LABELS, ids) == {}
 
 
-async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(world: World) -> None:
-    if world.fake is not None:
-        world.fake.answer(WRITE_RELEASES, refusing("title"))
+async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(real: World) -> None:
     rows = [release(number, title={} if number == 5 else "fine") for number in range(1, 9)]
-    assert await write_claimed(world, []) == []
-    refused = await write_claimed(world, rows)
+    assert await write_claimed(real, []) == []
+    refused = await write_claimed(real, rows)
     assert [row["id"] for row, _ in refused] == [5]
     assert "Property values" in refused[0][1]
-    assert sorted(await fingerprints(world.driver, RecordType.RELEASES, range(1, 9))) == [1, 2, 3, 4, 6, 7, 8]
+    assert sorted(await fingerprints(real.driver, RecordType.RELEASES, range(1, 9))) == [1, 2, 3, 4, 6, 7, 8]
 
 
-async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(world: World) -> None:
-    if world.fake is not None:
-        world.fake.answer(WRITE_RELEASES, refusing("title"))
+async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(real: World) -> None:
     rows = [release(number, title={} if number in (4, 5) else "fine") for number in range(1, 9)]
-    assert sorted(row["id"] for row, _ in await write_claimed(world, rows)) == [4, 5]
-    assert len(await write_claimed(world, [rows[3], rows[4]])) == 2
+    assert sorted(row["id"] for row, _ in await write_claimed(real, rows)) == [4, 5]
+    assert len(await write_claimed(real, [rows[3], rows[4]])) == 2
 
 
 async def test_a_graph_that_refuses_too_many_records_is_an_error(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    real: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writes, "MOST_REFUSED", 2)
-    if world.fake is not None:
-        world.fake.answer(WRITE_RELEASES, refusing("title"))
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
-        await write_claimed(world, [release(number, title={}) for number in (1, 2, 3)])
+        await write_claimed(real, [release(number, title={}) for number in (1, 2, 3)])
 
 
-async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(fake: World) -> None:
-    def refuse(*_: object) -> list[Row]:
-        raise server_error("Neo.ClientError.Security.Forbidden", "no privilege")
+async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(real: World) -> None:
+    def forbid(text: str, _: object) -> Exception | None:
+        return (
+            server_error("Neo.ClientError.Security.Forbidden", "no privilege")
+            if writes_releases(text)
+            else None
+        )
 
-    assert fake.fake is not None
-    fake.fake.answer(WRITE_RELEASES, refuse)
+    real.watched.refuse(forbid)
     with pytest.raises(GraphRejected, match="no privilege"):
-        await write_claimed(fake, [release(1), release(2)])
+        await write_claimed(real, [release(1), release(2)])
 
 
-def writes_releases(work: Work) -> bool:
-    return any(each.text.strip() == WRITE_RELEASES.strip() for each in work.statements)
+def writes_releases(text: str) -> bool:
+    return text == statement("write_records", label="Release").strip()
+
+
+def tries(world: World) -> list[Attempt]:
+    """The attempts that came to write releases."""
+    return [
+        each for each in world.watched.attempts if any(writes_releases(text) for text, _ in each.statements)
+    ]
 
 
 def out_of_memory() -> Exception:
     return server_error("Neo.TransientError.General.MemoryPoolOutOfMemoryError", "the pool is exhausted")
 
 
-def at_most(rows: int, fake: FakeServer) -> None:
+def at_most(rows: int, world: World) -> None:
     """Have the server out of memory for a transaction with more releases."""
-    write = fake.answers(WRITE_RELEASES)
 
-    def answer(store: Store, parameters: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        if len(parameters["batch"]["records"]) > rows:
-            raise out_of_memory()
-        return write(store, parameters)
+    def refuse(text: str, parameters: dict[str, Any]) -> Exception | None:
+        if writes_releases(text) and len(parameters["batch"]["records"]) > rows:
+            return out_of_memory()
+        return None
 
-    fake.answer(WRITE_RELEASES, answer)
+    world.watched.refuse(refuse)
 
 
-async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(fake: World) -> None:
-    assert fake.fake is not None
-    at_most(20, fake.fake)
+async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(real: World) -> None:
+    at_most(20, real)
     size = BatchSize()
     rows = [release(number) for number in range(1, 101)]
-    assert await write_claimed(fake, rows, size=size) == []
+    assert await write_claimed(real, rows, size=size) == []
     ids = [row["id"] for row in rows]
-    assert sorted(await fingerprints(fake.driver, RecordType.RELEASES, ids)) == ids
+    assert sorted(await fingerprints(real.driver, RecordType.RELEASES, ids)) == ids
     assert LEAST_RECORDS <= size.records < 100
 
 
-async def test_parts_grow_again_as_they_go_through(fake: World) -> None:
+async def test_parts_grow_again_as_they_go_through(real: World) -> None:
     size = BatchSize()
     size.records = LEAST_RECORDS
     for number in range(1, 200, 10):
-        await write_claimed(fake, [release(number)], size=size)
+        await write_claimed(real, [release(number)], size=size)
     assert size.records > 2 * LEAST_RECORDS
     size.records = MOST_RECORDS
-    await write_claimed(fake, [release(1000)], size=size)
+    await write_claimed(real, [release(1000)], size=size)
     assert size.records == MOST_RECORDS
 
 
-async def test_where_even_a_few_records_are_too_much_the_batch_waits(fake: World) -> None:
-    assert fake.fake is not None
-    at_most(3, fake.fake)
+async def test_where_even_a_few_records_are_too_much_the_batch_waits(real: World) -> None:
+    at_most(3, real)
     with pytest.raises(GraphOverloaded, match="the pool is exhausted"):
-        await write_claimed(fake, [release(number) for number in range(1, 30)])
+        await write_claimed(real, [release(number) for number in range(1, 30)])
     # Of 29, of 14 and of 10 records: what is too much is not tried once more as it is.
-    assert sum(writes_releases(work) for work in fake.fake.transactions) == 3
+    assert len(tries(real)) == 3
 
 
-async def test_what_is_too_much_only_at_its_commit_is_not_tried_as_it_is_either(fake: World) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(out_of_memory, at=Moment.COMMIT, occurrence=2)  # the schema was asked for before
+async def test_what_is_too_much_only_at_its_commit_is_not_tried_as_it_is_either(real: World) -> None:
+    real.watched.fail(out_of_memory, at=Moment.COMMIT, occurrence=2)  # the first is that of check_schema
     rows = [release(number) for number in range(1, 101)]
     size = BatchSize()
-    assert await write_claimed(fake, rows, size=size) == []
-    written = [work for work in fake.fake.transactions if writes_releases(work)]
-    assert [work.state for work in written].count("committed") == len(written) - 1 >= 2
+    assert await write_claimed(real, rows, size=size) == []
+    committed = [attempt.committed for attempt in tries(real)]
+    assert committed.count(True) == len(committed) - 1 >= 2
     assert size.records < len(rows)
 
 
-async def test_deadlocks_without_end_are_taken_for_too_much(fake: World) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(deadlock, times=100)
+async def test_deadlocks_without_end_are_taken_for_too_much(real: World) -> None:
+    real.watched.fail(deadlock, times=100)
     with pytest.raises(GraphOverloaded):
-        await write_records(fake.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS])
-    assert sum(bool(work.statements) for work in fake.fake.transactions) == ATTEMPTS
+        await write_records(real.driver, RecordType.MASTERS, ROWS[RecordType.MASTERS])
+    assert len(real.watched.attempts) == ATTEMPTS
 
 
-async def test_a_batch_whose_claim_has_ended_is_not_written(world: World) -> None:
+async def test_a_batch_whose_claim_has_ended_is_not_written(real: World) -> None:
     with pytest.raises(ClaimLost):
-        await write_claimed(world, ROWS[RecordType.RELEASES], holds=False)
-    assert not any((await node_counts(world.driver)).values())
-    assert await write_claimed(world, ROWS[RecordType.RELEASES]) == []
+        await write_claimed(real, ROWS[RecordType.RELEASES], holds=False)
+    assert not any((await node_counts(real.driver)).values())
+    assert await write_claimed(real, ROWS[RecordType.RELEASES]) == []
 
 
 CHUNK = Chunk(RecordType.LABELS, [0], [3], [b"<label><id>3</id></label>"])
@@ -261,39 +258,37 @@ OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 async def test_a_cancellation_leaves_every_operation(
-    fake: World, operation: Callable[[Driver], Awaitable[object]]
+    real: World, operation: Callable[[Driver], Awaitable[object]]
 ) -> None:
-    assert fake.fake is not None
-    hangs = fake.fake.hang()
+    hangs = real.watched.hang()
     with pytest.raises(TimeoutError):
-        await past_its_deadline(hangs, operation(fake.driver))
-    assert fake.fake.open_sessions == 0
+        await past_its_deadline(hangs, operation(real.driver))
+    assert real.watched.seen.count("entered") == real.watched.seen.count("left") == 1
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 async def test_an_error_leaves_every_operation_and_no_session_open(
-    fake: World, operation: Callable[[Driver], Awaitable[object]]
+    real: World, operation: Callable[[Driver], Awaitable[object]]
 ) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(lambda: server_error("Neo.ClientError.Statement.TypeError", "refused"))
+    real.watched.fail(lambda: server_error("Neo.ClientError.Statement.TypeError", "refused"))
     with pytest.raises(GraphRejected, match="refused"):
-        await operation(fake.driver)
-    assert fake.watched.seen in (["entered", "left"], ["entered", "run", "left"])
+        await operation(real.driver)
+    assert real.watched.seen in (["entered", "left"], ["entered", "run", "left"])
 
 
-async def test_a_session_waits_until_the_server_answers(fake: World) -> None:
-    assert fake.fake is not None
-    fake.fake.fail(connection_lost, at=Moment.CONNECT, times=2)
-    assert not any((await node_counts(fake.driver)).values())
-    assert [work.state for work in fake.fake.transactions].count("committed") == 7
+async def test_a_session_waits_until_the_server_answers(real: World) -> None:
+    real.driver._asked_at = -VERIFIED_FOR_SECONDS
+    real.watched.fail(connection_lost, at=Moment.CONNECT, times=2)
+    assert not any((await node_counts(real.driver)).values())
+    assert real.watched.moments.count(Moment.CONNECT) == 3
 
 
-async def test_a_server_that_never_answers_is_unavailable_after_a_while(fake: World) -> None:
-    assert fake.fake is not None
-    fake.driver._connection_timeout_seconds = 0.2
-    await fake.fake.refuse()
+async def test_a_server_that_never_answers_is_unavailable_after_a_while(real: World) -> None:
+    real.driver._asked_at = -VERIFIED_FOR_SECONDS
+    real.driver._connection_timeout_seconds = 0.2
+    real.watched.fail(connection_lost, at=Moment.CONNECT, times=1000)
     with pytest.raises(GraphUnavailable, match="did not answer") as raised:
-        await node_counts(fake.driver)
+        await node_counts(real.driver)
     assert isinstance(raised.value.__cause__, GraphUnavailable)
 
 
@@ -309,10 +304,11 @@ class SlowToConnect(Watched):
         await self.go_on.wait()
 
 
-async def test_a_cancelled_wait_for_the_server_ends_when_its_attempt_has_ended(fake: World) -> None:
-    slow = SlowToConnect(fake.watched.driver)
-    fake.driver._driver = cast("neo4j.AsyncDriver", slow)
-    waiting = asyncio.create_task(node_counts(fake.driver))
+async def test_a_cancelled_wait_for_the_server_ends_when_its_attempt_has_ended(real: World) -> None:
+    real.driver._asked_at = -VERIFIED_FOR_SECONDS
+    slow = SlowToConnect(real.watched.driver)
+    real.driver._driver = cast("neo4j.AsyncDriver", slow)
+    waiting = asyncio.create_task(node_counts(real.driver))
     await slow.reached.wait()
     waiting.cancel()
     for _ in range(10):

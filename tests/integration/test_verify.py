@@ -1,4 +1,4 @@
-"""A dump is compared with the graph, and every kind of difference is counted; on the fake and on the real Neo4j."""
+"""A dump is compared with the graph, and every kind of difference is counted."""
 
 from collections.abc import Sequence
 
@@ -42,12 +42,12 @@ def some(record_type: RecordType, seed: int) -> Chunk:
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
-async def test_what_was_loaded_does_not_differ(world: World, record_type: RecordType) -> None:
+async def test_what_was_loaded_does_not_differ(real: World, record_type: RecordType) -> None:
     chunk = some(record_type, 1)
-    await write(world.driver, chunk)
-    assert await compare(world.driver, chunk) == Differences(7)
+    await write(real.driver, chunk)
+    assert await compare(real.driver, chunk) == Differences(7)
     older = some(record_type, 2)
-    assert await compare(world.driver, older, chunk) == Differences(7)
+    assert await compare(real.driver, older, chunk) == Differences(7)
 
 
 LABELS = [
@@ -57,53 +57,51 @@ LABELS = [
 ]
 
 
-async def test_each_kind_of_difference_of_labels_is_counted(world: World) -> None:
+async def test_each_kind_of_difference_of_labels_is_counted(real: World) -> None:
     whole = chunk_of(RecordType.LABELS, LABELS)
-    assert await compare(world.driver, whole) == Differences(3, missing=3, relationships_missing=2)
-    await write(world.driver, whole)
-    assert not (await compare(world.driver, whole)).any
-    assert await compare(world.driver, chunk_of(RecordType.LABELS, LABELS[:2])) == Differences(
+    assert await compare(real.driver, whole) == Differences(3, missing=3, relationships_missing=2)
+    await write(real.driver, whole)
+    assert not (await compare(real.driver, whole)).any
+    assert await compare(real.driver, chunk_of(RecordType.LABELS, LABELS[:2])) == Differences(
         2, extra=1, relationships_extra=1
     )
-    assert await compare(world.driver, chunk_of(RecordType.LABELS, LABELS[:2]), partial=True) == Differences(
-        2
-    )
+    assert await compare(real.driver, chunk_of(RecordType.LABELS, LABELS[:2]), partial=True) == Differences(2)
     changed = [LABELS[0].replace(b"One", b"Uno"), LABELS[1], LABELS[2].replace(b"'1'", b"'2'")]
-    assert await compare(world.driver, chunk_of(RecordType.LABELS, changed)) == Differences(
+    assert await compare(real.driver, chunk_of(RecordType.LABELS, changed)) == Differences(
         3, changed=2, relationships_missing=1, relationships_extra=1
     )
-    await remove_records(world.driver, RecordType.LABELS, [3])
-    assert await compare(world.driver, whole) == Differences(3, missing=1, relationships_missing=1)
+    await remove_records(real.driver, RecordType.LABELS, [3])
+    assert await compare(real.driver, whole) == Differences(3, missing=1, relationships_missing=1)
 
 
-async def test_relationships_of_a_record_alone_are_compared_with_all_that_they_say(world: World) -> None:
+async def test_relationships_of_a_record_alone_are_compared_with_all_that_they_say(real: World) -> None:
     release = (
         b"<release id='1'><labels><label id='1' name='L' catno='A'/></labels><extraartists>"
         b"<artist><id>2</id><name>Ann</name><role>Producer</role></artist></extraartists></release>"
     )
-    await write(world.driver, chunk_of(RecordType.RELEASES, [release]))
+    await write(real.driver, chunk_of(RecordType.RELEASES, [release]))
     other = release.replace(b"'A'", b"'B'").replace(b"Producer", b"Design")
-    assert await compare(world.driver, chunk_of(RecordType.RELEASES, [other])) == Differences(
+    assert await compare(real.driver, chunk_of(RecordType.RELEASES, [other])) == Differences(
         1, changed=1, relationships_missing=2, relationships_extra=2
     )
 
 
-async def test_a_malformed_record_of_the_dump_is_neither_missing_nor_extra(world: World) -> None:
-    await write(world.driver, chunk_of(RecordType.LABELS, LABELS))
+async def test_a_malformed_record_of_the_dump_is_neither_missing_nor_extra(real: World) -> None:
+    await write(real.driver, chunk_of(RecordType.LABELS, LABELS))
     broken = Chunk(RecordType.LABELS, [0] * 3, [1, 2, 3], [*LABELS[:2], b"<label><id>3</id>"])
-    assert await compare(world.driver, broken) == Differences(3, relationships_extra=1)
+    assert await compare(real.driver, broken) == Differences(3, relationships_extra=1)
 
 
-async def test_what_was_set_aside_while_reading_is_neither_missing_nor_extra(world: World) -> None:
-    await write(world.driver, chunk_of(RecordType.LABELS, LABELS))
+async def test_what_was_set_aside_while_reading_is_neither_missing_nor_extra(real: World) -> None:
+    await write(real.driver, chunk_of(RecordType.LABELS, LABELS))
     aside = [Rejected(0, "longer than 30 bytes", LABELS[0][:30]), Rejected(0, "no end", LABELS[2][:-8])]
     broken = Chunk(RecordType.LABELS, [0], [2], [LABELS[1]], aside)
-    assert await compare(world.driver, broken) == Differences(3, relationships_extra=1)
+    assert await compare(real.driver, broken) == Differences(3, relationships_extra=1)
 
 
 async def test_a_dump_of_another_graph_is_not_compared_to_its_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    real: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "MOST_DIFFERENT", 2)
     with pytest.raises(TooDifferent, match="more than 2 labels differ"):
-        await compare(world.driver, chunk_of(RecordType.LABELS, LABELS))
+        await compare(real.driver, chunk_of(RecordType.LABELS, LABELS))

@@ -1,21 +1,25 @@
-"""The product over the verified fake or the real Neo4j, and what it does with its driver, watched."""
+"""The product over the fake or the real driver: its use of the driver is watched, and faults are injected."""
 
+import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Self, cast
 
 import neo4j
 
-from pipeline.graph.cypher import statement
+from pipeline.graph import cypher
 from pipeline.graph.driver import Driver
+from pipeline.graph.schema import UNIQUE_KEYS
+from pipeline.graph.summary import node_counts
 from pipeline.model import RecordType, Row
 from tests.conftest import Neo4jServer, empty_graph
 from tests.fakes.driver import FakeAsyncDriver, as_driver
-from tests.fakes.faults import server_error
-from tests.fakes.graph import answer_for_product, answers_for_product
-from tests.fakes.server import Answer, FakeServer, Store
+from tests.fakes.faults import Fault, Moment
+from tests.fakes.server import FakeServer
 from tests.integration.rows import artist, credit, label, master, release
 
 ROWS: dict[RecordType, list[Row]] = {
@@ -27,80 +31,177 @@ ROWS: dict[RecordType, list[Row]] = {
         release(21, artists=[2], genres=["Jazz"], credits_=[credit("Ann", "Producer", 2)]),
     ],
 }
-WRITE_RELEASES = statement("write_records", label="Release")
+
+#: The real server's answers over an empty graph, for statements whose answer is one row.
+NOTHING_STORED: dict[str, list[dict[str, Any]]] = {
+    "count_ends": [{"counts": []}],
+    "count_nodes": [{"number": 0}],
+    "count_relationships": [{"number": 0}],
+    "fingerprints": [{"ids": [], "fingerprints": []}],
+    "fingerprints_range": [{"ids": [], "fingerprints": []}],
+    "stored_records": [{"records": []}],
+    "unique_keys": [{"keys": sorted(UNIQUE_KEYS)}],
+    "withdraw_shared": [{"lost": []}],
+}
 
 
-class WatchedSession:
-    """A session that notes how it is used and passes everything on."""
+@dataclass
+class Attempt:
+    """One call of a transaction function: the statements it sent, and whether they were committed."""
 
-    def __init__(self, session: neo4j.AsyncSession, seen: list[str], given: list[object]) -> None:
-        self._session = session
-        self._seen = seen
-        self._given = given
-
-    async def __aenter__(self) -> Self:
-        self._seen.append("entered")
-        await self._session.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._seen.append("left")
-        await self._session.__aexit__(*error)  # type: ignore[no-untyped-call]  # the driver's own, untyped
-
-    async def run(self, *arguments: Any, **parameters: Any) -> neo4j.AsyncResult:
-        self._seen.append("run")
-        return await self._session.run(*arguments, **parameters)
-
-    async def execute_read(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        return await self._session.execute_read(self._watched(function), *arguments)
-
-    async def execute_write(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        return await self._session.execute_write(self._watched(function), *arguments)
-
-    def _watched(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        @functools.wraps(function)
-        def call(*arguments: Any) -> Awaitable[Any]:
-            given = function(*arguments)
-            self._given.append(given)
-            return given
-
-        return call
+    statements: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    committed: bool = False
 
 
 @dataclass
 class Watched:
-    """An `AsyncDriver`, fake or real, whose sessions are watched."""
+    """An `AsyncDriver`, fake or real: notes how its sessions are used, and strikes with planned faults."""
 
     driver: neo4j.AsyncDriver
     #: What was done to sessions, in order.
     seen: list[str] = field(default_factory=list)
     #: What the transaction functions gave when they were called.
     given: list[object] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    _faults: list[Fault] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
+    _refusals: list[Callable[[str, dict[str, Any]], Exception | None]] = field(default_factory=list)
 
-    def session(self, **config: Any) -> WatchedSession:
-        return WatchedSession(self.driver.session(**config), self.seen, self.given)
+    # -- the faults of a test
+
+    def fail(
+        self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
+    ) -> None:
+        """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
+        self._faults.append(Fault(at, self.moments.count(at) + occurrence, times, error))
+
+    def hang(self, *, at: Moment = Moment.RUN) -> asyncio.Event:
+        """Plan a wait without end at the next such moment; the event is set when it begins."""
+        self._faults.append(Fault(at, self.moments.count(at) + 1, 1, None))
+        return self._faults[-1].struck
+
+    def refuse(self, error_for: Callable[[str, dict[str, Any]], Exception | None]) -> None:
+        """Raise what the function returns for a statement and its parameters, unless it returns None."""
+        self._refusals.append(error_for)
+
+    async def moment(self, moment: Moment) -> None:
+        self.moments.append(moment)
+        for fault in [fault for fault in self._faults if fault.moment is moment]:
+            await fault.strike(self.moments.count(moment))
+
+    async def arrive(self, text: str, parameters: dict[str, Any]) -> None:
+        """Let the faults strike that are planned for a statement."""
+        await self.moment(Moment.RUN)
+        for error in filter(None, [error_for(text, parameters) for error_for in self._refusals]):
+            raise error
+
+    # -- the driver
+
+    def session(self, **config: Any) -> "WatchedSession":
+        return WatchedSession(self.driver.session(**config), self)
 
     async def verify_connectivity(self) -> None:
+        await self.moment(Moment.CONNECT)
         await self.driver.verify_connectivity()
 
     async def close(self) -> None:
         await self.driver.close()
 
 
+class WatchedSession:
+    """A session that notes how it is used and passes everything on."""
+
+    def __init__(self, session: neo4j.AsyncSession, watched: Watched) -> None:
+        self._session = session
+        self._watched = watched
+
+    async def __aenter__(self) -> Self:
+        self._watched.seen.append("entered")
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._watched.seen.append("left")
+        await self._session.__aexit__(*error)  # type: ignore[no-untyped-call]  # the driver's own, untyped
+
+    async def run(self, text: str, *arguments: Any, **parameters: Any) -> neo4j.AsyncResult:
+        self._watched.seen.append("run")
+        await self._watched.arrive(text, parameters)
+        return await self._session.run(text, *arguments, **parameters)
+
+    async def execute_read(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        return await self._execute(self._session.execute_read, function, arguments)
+
+    async def execute_write(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        return await self._execute(self._session.execute_write, function, arguments)
+
+    async def _execute(
+        self, execute: Any, function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]
+    ) -> Any:
+        watched = self._watched
+
+        @functools.wraps(function)
+        async def attempt(tx: Any, *arguments: Any) -> Any:
+            watched.attempts.append(Attempt())
+            given = function(WatchedTransaction(tx, watched), *arguments)
+            watched.given.append(given)
+            value = await given
+            await watched.moment(Moment.COMMIT)
+            return value
+
+        value = await execute(attempt, *arguments)
+        watched.attempts[-1].committed = True
+        await watched.moment(Moment.COMMITTED)
+        return value
+
+
+@dataclass(frozen=True)
+class WatchedTransaction:
+    """A managed transaction that notes its statements."""
+
+    _tx: Any
+    _watched: Watched
+
+    async def run(self, text: str, parameters: dict[str, Any] | None = None, **more: Any) -> Any:
+        given = {**(parameters or {}), **more}
+        self._watched.attempts[-1].statements.append((text.strip(), given))
+        await self._watched.arrive(text.strip(), given)
+        return await self._tx.run(text, given)
+
+
 @dataclass(frozen=True)
 class World:
-    """The product's driver over a fake or a real one, an empty graph with its schema behind it."""
+    """The product's driver over the fake or the real one; the real graph is empty and has its schema."""
 
     driver: Driver
     watched: Watched
     #: None where the server is real.
     fake: FakeServer | None
 
+    def answer(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Script the fake's answer to a statement of the product; the real server needs no script."""
+        if self.fake is not None:
+            self.fake.answer(pattern(name), rows)
+
+    async def is_empty(self) -> bool:
+        """Return True while nothing was committed: to the real graph, or at all by writers of the fake."""
+        if self.fake is None:
+            return not any((await node_counts(self.driver)).values())
+        return not any(attempt.committed for attempt in self.watched.attempts)
+
+
+def pattern(name: str) -> re.Pattern[str]:
+    """The texts of a statement of the product, for any label and type."""
+    text = resources.files(cypher).joinpath(f"{name}.cypher").read_text(encoding="utf-8").strip()
+    return re.compile(re.sub(r"@(\w+|\\\{\w+\\\})", ".*", re.escape(text)), re.DOTALL)
+
 
 @asynccontextmanager
 async def fake_world(fake: FakeAsyncDriver) -> AsyncIterator[World]:
-    """The product over the fake, whose server answers the product's statements."""
-    answer_for_product(fake.server)
+    """The product over the fake; its statements find nothing stored until a test scripts their answers."""
+    fake.server.answer(re.compile(".*", re.DOTALL), [])
+    for name, rows in NOTHING_STORED.items():
+        fake.server.answer(pattern(name), rows)
     async with Driver("bolt://127.0.0.1:9", "neo4j", "no password") as driver:
         await driver._driver.close()  # it has not connected yet, and will not
         driver._driver = as_driver(fake)
@@ -119,15 +220,3 @@ def watch(driver: Driver) -> Watched:
     watched = Watched(driver._driver)
     driver._driver = cast("neo4j.AsyncDriver", watched)
     return watched
-
-
-def refusing(title: str) -> Answer:
-    """Neo4j's answer to the statement that writes releases: it takes no map as a property."""
-    write = answers_for_product()[WRITE_RELEASES]
-
-    def answer(store: Store, parameters: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        if any(isinstance(properties[title], dict) for properties in parameters["batch"]["records"]):
-            raise server_error("Neo.ClientError.Statement.TypeError", "Property values can only be primitive")
-        return write(store, parameters)
-
-    return answer
