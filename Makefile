@@ -8,7 +8,7 @@ BATCH_COVERAGE = $(BIN)/coverage report --include=$(BATCH_CODE) --fail-under=95
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help install demo test lint chaos mutants bench lock clean
+.PHONY: help install demo test lint chaos mutants bench lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/python -m ops.stack.jars
+
+docs: $(STAMP) ## write the generated parts of the documentation again
+	@$(BIN)/python -m tests.checks.docs
 
 clean: ## remove .venv and what tools leave behind; the stack's data stays
 	@rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov dist

@@ -30,7 +30,7 @@ EPILOG = "\n".join(
         "Exit codes:",
         *(f"  {code.value:<4} {code.meaning}" for code in ExitCode),
         "",
-        "Every setting is an environment variable GRAPHINATOR_…; the README lists them.",
+        "Every setting is an environment variable GRAPHINATOR_…; docs/reference/settings.md lists them.",
     ]
 )
 

@@ -1,6 +1,6 @@
 """Every setting, read from the environment once, in one place.
 
-`load_settings()` is the way to get them; `python -m workers.settings` prints the table that the README shows.
+`load_settings()` is the way to get them; `python -m workers.settings` prints the table of docs/reference/settings.md.
 """
 
 import os

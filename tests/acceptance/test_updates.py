@@ -180,7 +180,7 @@ def test_what_was_handed_over_is_settled_though_its_worker_has_ended_before(
     assert product.graph_differences([dump]) == []
 
 
-@pytest.mark.parametrize("page", ["docs/upstream-tasks.md"])
+@pytest.mark.parametrize("page", ["docs/howto/upstream-tasks.md"])
 def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]

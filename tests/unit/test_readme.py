@@ -1,42 +1,27 @@
-"""The README, the glossary and the diagram say what the code says."""
+"""The documentation agrees with the code."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from pkgutil import resolve_name
 
-import click
 import pytest
 
-from ops.cli import main
 from ops.commands.demo import QUERY
-from ops.exit_codes import exit_code_table
 from pipeline.graph.cypher import statements
 from pipeline.graph.summary import NODE_LABELS, RELATIONSHIP_TYPES
+from tests.checks.docs import ROOT, pages, render
 from workers.app import QUEUES
-from workers.settings import settings_table
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-DIAGRAM = (ROOT / "docs" / "images" / "how-it-works.svg").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = pages()
+PATH = re.compile(r"`((?:pipeline|workers|ops|tests|docs)/[\w./-]+)`")
 
 
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for each in command.list_commands(context):
-            sub = command.get_command(context, each)
-            assert sub is not None
-            yield from _commands(sub, f"{name} {each}")
-    else:
-        yield name, command
+def _text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def _table(heading: str) -> str:
-    """The table of the README whose first column has this heading."""
-    return README.partition(f"| {heading} |")[2].partition("\n\n")[0]
+def _table(text: str, heading: str) -> str:
+    """The table whose first column has this heading."""
+    return text.partition(f"| {heading} |")[2].partition("\n\n")[0]
 
 
 def _anchors(page: Path) -> set[str]:
@@ -45,62 +30,45 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_settings_are_those_of_the_code() -> None:
-    shown = re.search(r"<!-- settings: .+? -->\n(.*?)\n<!-- /settings -->", README, re.DOTALL)
-    assert shown is not None
-    assert shown[1] == settings_table(), "paste what `python -m workers.settings` prints"
-
-
-@pytest.mark.parametrize(("name", "command"), [*_commands(main, "graphinator")])
-def test_every_command_is_named_with_its_options(name: str, command: click.Command) -> None:
-    rows = [row for row in _table("command").splitlines() if row.startswith((f"| `{name}`", f"| `{name} "))]
-    assert len(rows) == 1
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    # --yes, of a confirmation, is click's own.
-    missing = [option.opts[0] for option in options if not option.prompt and option.opts[0] not in rows[0]]
-    assert missing == []
-
-
-def test_no_command_is_named_that_does_not_exist() -> None:
-    named = set(re.findall(r"`(graphinator [a-z ]+[a-z])\b", _table("command")))
-    assert named == {name for name, _ in _commands(main, "graphinator")}
-
-
-def test_the_table_of_exit_codes_is_that_of_the_command() -> None:
-    assert exit_code_table() in README
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_generated_parts_are_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == render(text), "run `make docs`"
 
 
 def test_labels_and_relationship_types_are_those_of_the_graph() -> None:
-    assert set(re.findall(r"`([A-Z]\w+)`", _table("node"))) == set(NODE_LABELS)
-    assert set(re.findall(r"\[:(\w+)\]", _table("relationship"))) == set(RELATIONSHIP_TYPES)
+    page = _text("docs/reference/graph.md")
+    assert set(re.findall(r"`([A-Z]\w+)`", _table(page, "node"))) == set(NODE_LABELS)
+    assert set(re.findall(r"\[:(\w+)\]", _table(page, "relationship"))) == set(RELATIONSHIP_TYPES)
 
 
 def test_full_text_indexes_are_those_of_the_schema() -> None:
     made = {name for text in statements("schema") for name in re.findall(r"FULLTEXT INDEX (\w+)", text)}
-    assert set(re.findall(r"\b\w+_text\b", README)) == made
+    assert set(re.findall(r"\b\w+_text\b", _text("docs/reference/graph.md"))) == made
 
 
 def test_the_query_in_the_picture_is_the_demos() -> None:
-    assert QUERY in README
+    assert QUERY in _text("README.md")
 
 
 def test_a_worker_started_by_hand_serves_the_queues_of_the_stacks_workers() -> None:
-    assert f"-Q {','.join(QUEUES)} " in README
+    assert f"-Q {','.join(QUEUES)} " in _text("docs/howto/several-machines.md")
 
 
-def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:`|\$ )make ([a-z]+)", README)) <= targets
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_make_targets_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", _text("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|\$ )make ([a-z]+)", _text(page))) <= targets
 
 
-def test_the_folders_that_it_explains_exist() -> None:
-    folders = re.findall(r"^\| `([\w/]+)/` \|", README, re.MULTILINE)
-    assert folders
-    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_it_names_exist(page: Path) -> None:
+    named = PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_tests_that_faults_names_exist_and_every_test_of_a_fault_is_named() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    named = set(re.findall(r"`(test_\w+)`", _text("docs/reference/faults.md")))
     texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     tests = {name for text in texts.values() for name in re.findall(r"def (test_\w+)\(", text)}
     folder = ROOT / "tests" / "acceptance" / "faults"
@@ -123,18 +91,3 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in _anchors(target)):
             lost.append(link)
     assert lost == []
-
-
-def test_the_diagram_names_modules_that_exist() -> None:
-    named: list[str] = []
-    for line in re.findall(r'class="file"[^>]*>([^<]*/[^<]*)<', DIAGRAM):
-        first, *others = line.split(" · ")
-        folder = Path(first).parent
-        named += [first, *(other if "/" in other else str(folder / other) for other in others)]
-    assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:pipeline|workers|ops)\.[\w.]+)`", GLOSSARY))))
-def test_the_glossary_names_things_that_exist(name: str) -> None:
-    assert resolve_name(name) is not None
