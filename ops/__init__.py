@@ -1,3 +1,3 @@
-"""What a person runs: the command, the embedded stack, the bench."""
+"""The command `graphinator`, the embedded stack, the benchmark."""
 
 __version__ = "0.1.0"

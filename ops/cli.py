@@ -11,35 +11,28 @@ from ops.commands.context import Context
 from ops.exit_codes import ExitCode, describe, failure_of
 from workers.settings import load_settings
 
-#: Where each command is; it is imported when it is called, so that a load does not carry what only `up` needs.
+#: Modules by command. A command is imported when it is called, so that `load` does not carry what only `up` needs.
 COMMANDS = {
     "demo": "ops.commands.demo",
     "up": "ops.commands.up",
     "load": "ops.commands.load",
     "resume": "ops.commands.resume",
-    "finish": "ops.commands.finish",
+    "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
     "quarantine": "ops.commands.quarantine",
     "down": "ops.commands.up",
 }
 
-EPILOG = "\n".join(
-    [
-        "\b",
-        "Exit codes:",
-        *(f"  {code.value:<4} {code.meaning}" for code in ExitCode),
-        "",
-        "Every setting is an environment variable GRAPHINATOR_…; docs/reference/settings.md lists them.",
-    ]
-)
+_CODES = ", ".join(f"{code.value} {code.name.lower()}" for code in ExitCode)
+EPILOG = f"Exit codes: {_CODES}. See docs/reference for details and settings."
 
 
 class _Commands(click.Group):
-    """A group in which errors that a user can cause end with one line and their exit code."""
+    """Prints errors as one line and exits with their code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        """The commands in the order in which one meets them."""
+        """List the commands in the order of their use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
@@ -69,20 +62,12 @@ class _Commands(click.Group):
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the embedded stack: its data, logs, password.  [env: GRAPHINATOR_HOME]",
+    help="Folder of the stack.  [env: GRAPHINATOR_HOME]",
 )
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
-    """Load Discogs dumps into Neo4j, and keep that graph exactly up to date.
+    """Load Discogs dumps into Neo4j and keep the graph up to date.
 
-    \b
-    graphinator demo                 see it work: a stack, 4,000 records, the result
-    graphinator up                   start Valkey, Neo4j and workers on this machine
-    graphinator load ~/dumps         load every dump in a folder; repeat it each month
-    graphinator resume               go on with a load that was interrupted
-    graphinator verify ~/dumps       compare the graph with the dumps
-    graphinator quarantine list      the records that could not be loaded, and why
-    graphinator status               what runs, what is in flight, what is in the graph
-    graphinator down                 stop everything; the data stays
+    Start with `graphinator demo`. Settings are environment variables.
     """
     ctx.obj = Context(load_settings(home=home))

@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
         return member
 
     DONE = 0, "done"
-    DIFFERENT = (
+    FAILED = (
         1,
         (
             "`verify` found a difference, or the question of `purge` was answered with no; "
@@ -67,7 +67,7 @@ class Failure:
 
 #: By class of error. The nearest base class counts.
 FAILURES: dict[type[BaseException], Failure] = {
-    GraphinatorError: Failure(ExitCode.DIFFERENT),
+    GraphinatorError: Failure(ExitCode.FAILED),
     SettingError: Failure(ExitCode.USAGE),
     ServerNotSet: Failure(ExitCode.USAGE, "start the stack with `graphinator up`, or set the variable"),
     DumpError: Failure(ExitCode.DUMP),

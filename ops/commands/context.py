@@ -1,4 +1,4 @@
-"""What a command works with: the settings, the stack of its home, the servers that both point to."""
+"""The context of a command: its settings, servers and Celery app."""
 
 import shlex
 import shutil
@@ -15,18 +15,18 @@ from workers.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Context:
-    """One call of the command."""
+    """The context of one command; click passes it as `obj`."""
 
     settings: Settings
 
     def connected(self) -> Settings:
-        """The settings, with the servers of the running stack where they name none of their own."""
+        """Return the settings with the addresses of the running stack filled in."""
         endpoints = read_endpoints(self.settings.home)
         return self.settings if endpoints is None else endpoints.connect(self.settings)
 
     @contextmanager
     def app(self) -> Iterator[GraphinatorApp]:
-        """The Celery app, pointed at the servers; its connections are closed afterwards."""
+        """Configure the Celery app for the servers; close its connections at the end."""
         app.settings = self.connected()
         try:
             yield app
@@ -34,14 +34,14 @@ class Context:
             app.close()
 
     def program(self) -> str:
-        """Return how a user calls graphinator for the same home."""
+        """Return the command line of graphinator for this home."""
         program = sys.argv[0] if shutil.which("graphinator") is None else "graphinator"
         try:
             is_default = self.settings.home == load_settings().home
-        except SettingError:  # there is no default one
+        except SettingError:  # without HOME there is no default
             is_default = False
         return shlex.join([program, *([] if is_default else ["--home", str(self.settings.home)])])
 
     def command(self, command: str) -> str:
-        """Return how a user calls a command for the same home."""
+        """Return the command line of a command for this home, for hints."""
         return f"{self.program()} {command}"

@@ -1,4 +1,4 @@
-"""`graphinator demo`: what a newcomer sees first."""
+"""`graphinator demo`."""
 
 import asyncio
 from pathlib import Path
@@ -9,8 +9,7 @@ from rich.console import Console
 from ops.commands.console import plain_console
 from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
-from ops.commands.load import end_with_problems, run_load
-from ops.commands.report import print_reports
+from ops.commands.load import end_with_problems, print_reports, run_load
 from ops.commands.status import print_counts
 from ops.commands.up import start_stack
 from ops.stack.endpoints import Endpoints
@@ -23,31 +22,29 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 QUERY = "MATCH path = (:Person)-[:CREDITED_ON]->(r:Release)-[:BY|ON|IS]->() WHERE r.id <= 5 RETURN path"
 
 
-@click.command(short_help="See it work: a stack, 4,000 records, the result.")
+@click.command(short_help="Start a stack and load 4,000 sample records.")
 @click.pass_obj
 def demo(context: Context) -> None:
-    """Start the stack, load 4,000 real records of all four types, and show the graph."""
+    """Start the stack, load 4,000 sample records and show the graph."""
     console = plain_console()
     endpoints = start_stack(context)
     reports = list(run_load(context, find_dumps([SAMPLE])))
-    print_reports(console, reports, context.command)
-    end_with_problems(reports, context.program())
+    print_reports(console, reports, context)
+    end_with_problems(reports, context)
     asyncio.run(show(console, context, endpoints))
 
 
 async def show(console: Console, context: Context, endpoints: Endpoints) -> None:
-    """Print what is now in the graph, where to look at it, and how to stop it."""
+    """Print the size of the graph and the next steps."""
     async with open_driver(context.connected()) as driver:
         console.rule("the graph")
         print_counts(console, await node_counts(driver), await relationship_counts(driver))
         for fact in await highlights(driver):
             console.print(f"• {fact.sentence}")
-    console.rule("look at it")
+    console.rule("next steps")
     console.print(f"Neo4j Browser   {endpoints.browser}")
     console.print(
         f"connect to      {endpoints.neo4j_uri}, user {endpoints.neo4j_user}, password: cat {endpoints.password_file}"
     )
     console.print(f"paste there     {QUERY}")
-    console.print(
-        f"stop it         {context.command('down')}   (the data stays; run this again and all is recognised)"
-    )
+    console.print(f"stop it         {context.command('down')}   (the data stays)")

@@ -1,4 +1,4 @@
-"""Which dumps a user means by files and folders."""
+"""Find dumps in files and folders."""
 
 import os
 from collections.abc import Sequence
@@ -12,28 +12,31 @@ _ORDER = list(RecordType)
 
 
 class NoDumpsError(DumpError):
-    """A folder holds no file that could be a dump."""
+    """A folder without .xml or .xml.gz files."""
 
 
 def find_dumps(paths: Sequence[Path]) -> list[Path]:
-    """The dumps that `paths` name: artists first, then labels, masters, releases; else in the order given.
+    """Return the dumps in load order: artists, labels, masters, releases.
 
-    A folder stands for its `.xml` and `.xml.gz` files by name, so that the newest month comes last. Each is
-    opened, and its record type read from its content: a file that is not a dump, or whose path is no text, is refused (DumpError),
-    and so is a folder without any (NoDumpsError), before anything is loaded.
+    Within a type the order of `paths` stays. A folder stands for its `.xml` and `.xml.gz` files in the order of their
+    names, so that the newest month comes last. Each file is opened to read its record type.
+
+    Raises:
+        DumpError: a file is not a dump, or its path is not UTF-8.
+        NoDumpsError: a folder holds no dump.
     """
     found: list[tuple[int, Path]] = []
     for path in paths:
         for file in _files(path):
-            _refuse_illegible(file.absolute())
+            _check_path(file.absolute())
             with open_dump(file) as dump:
                 found.append((_ORDER.index(dump.record_type), file))
     found.sort(key=lambda entry: entry[0])
     return [file for _, file in found]
 
 
-def _refuse_illegible(path: Path) -> None:
-    """A run is listed with its path, and a record that is set aside."""
+def _check_path(path: Path) -> None:
+    """Raise DumpError for a path that JSON cannot hold."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

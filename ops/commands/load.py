@@ -1,52 +1,55 @@
-"""`graphinator load`."""
+"""`graphinator load`, and the report at the end of a load."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from ops.commands.console import plain_console
+from ops.commands.console import counted, plain_console, print_table
 from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
 from ops.commands.progress import LoadProgress
-from ops.commands.report import as_json, print_reports
 from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError
+from pipeline.model import RecordType
 from workers.app import connect_redis
 from workers.celery_redis.check import dangers
 from workers.loader import FULL, Contents, Report
 from workers.loader import load as load_dumps
+from workers.state.runs import Tally
 
 
-@click.command(short_help="Load dumps: files, or folders of them.")
+@click.command(short_help="Load dumps into the graph.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--json", "as_json_", is_flag=True, help="End with one line of JSON for scripts.")
-@click.option("--partial", is_flag=True, help="The files hold only some records of their types: remove none.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the report as one line of JSON.")
+@click.option("--partial", is_flag=True, help="The files hold some records of their types: remove none.")
 @click.option(
     "--allow-vanish",
     is_flag=True,
-    help="Remove records that a dump lacks even if they are more than 5 % of their type.",
+    help="Remove records missing from a dump even if they exceed 5 % of their type.",
 )
 @click.pass_obj
 def load(
     context: Context, paths: tuple[Path, ...], as_json_: bool, partial: bool, allow_vanish: bool
 ) -> None:
-    """Load dumps: files, or folders of .xml and .xml.gz files.
+    """Load dumps: .xml or .xml.gz files, or folders of them.
 
-    The record type is read from the content. What the graph holds already is recognised and left alone,
-    so an interrupted load is simply repeated. Records that cannot be read are quarantined, never lost:
-    see `graphinator quarantine`.
+    The content of a file determines its record type. Files of a folder are loaded in the order of their names, so that
+    the newest month comes last. Unchanged records are skipped. To continue an interrupted load, run the same command or
+    `graphinator resume`.
 
-    A file is taken as complete: records of its type that are in the graph but not in the file are removed. Use
-    --partial for a file that holds only some. Of a folder all files are loaded, several months in the order of
-    their names.
+    A dump is complete by default: records of its type that it lacks are removed from the graph. Use --partial for a file
+    with only some records.
+
+    A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """
     contents = Contents(partial=partial, allow_vanish=allow_vanish)
     reports: list[Report] = []
     try:
-        # One by one: the reports before an error are told too.
+        # One by one: an error must not lose the reports before it.
         for report in run_load(context, find_dumps(paths), contents):
             reports.append(report)  # noqa: PERF402 - extend does not promise to keep them
     except BaseException:
@@ -56,33 +59,72 @@ def load(
     if as_json_:
         click.echo(as_json(reports))
     else:
-        print_reports(plain_console(), reports, context.command)
-    end_with_problems(reports, context.program())
+        print_reports(plain_console(), reports, context)
+    end_with_problems(reports, context)
 
 
 def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
-    """Load the dumps, showing progress; gives a report as each one ends."""
+    """Load dumps with a progress display. Yield the report of each dump."""
     console = plain_console(stderr=True)
-    warn(console, dangers(connect_redis(context.connected())))
+    print_warnings(console, dangers(connect_redis(context.connected())))
     with context.app() as app, LoadProgress(console) as progress:
         for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
             progress.ended(report)
             yield report
 
 
-def warn(console: Console, warnings: Sequence[str]) -> None:
-    """Print warnings, one a line."""
+def print_warnings(console: Console, warnings: Sequence[str]) -> None:
+    """Print warnings, one per line."""
     for warning in warnings:
         console.print(Text.assemble(("Warning:", "bold yellow"), f" {warning}"))
 
 
-def end_with_problems(reports: Sequence[Report], program: str = "graphinator") -> None:
-    """Print the problems of loads, if any, and end the command with the exit code of the first one."""
+def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
+    """Return the reports as one line of JSON, with sums by record type.
+
+    Format: `{<record type>: {read, unchanged, created, changed, quarantined, vanished, seconds}, …, complete}`, always with
+    all four record types. `complete` is False for a load that ended before its last report.
+    """
+    types: dict[str, dict[str, float]] = {
+        record_type.value: {"read": 0, **Tally().as_dict(), "vanished": 0, "seconds": 0.0}
+        for record_type in RecordType
+    }
+    for report in reports:
+        counts = types[report.record_type.value]
+        counts["read"] += report.read
+        for name, number in report.tally.as_dict().items():
+            counts[name] += number
+        counts["vanished"] += report.vanished
+        counts["seconds"] = round(counts["seconds"] + report.seconds, 3)
+        complete = complete and report.complete
+    return json.dumps({**types, "complete": complete})
+
+
+def print_reports(console: Console, reports: Sequence[Report], context: Context) -> None:
+    """Print a table of the loaded dumps, and a hint to quarantined records."""
+    headings = ("records", "read", "unchanged", "created", "changed", "vanished", "quarantined", "per second")
+    rows = []
+    for report in reports:
+        tally = report.tally
+        rate = round(tally.read / max(report.seconds, 1e-3))
+        numbers = (
+            report.read, tally.unchanged, tally.created, tally.changed, report.vanished, tally.quarantined, rate
+        )  # fmt: skip
+        rows.append(((report.record_type.value,), numbers))
+    print_table(console, headings, rows)
+    quarantined = sum(report.tally.quarantined for report in reports)
+    if quarantined:
+        listing = context.command("quarantine list")
+        console.print(f"{counted(quarantined, 'record')} quarantined: `{listing}` shows the reasons")
+
+
+def end_with_problems(reports: Sequence[Report], context: Context) -> None:
+    """Print the problems of loads and exit with the first one's code."""
     found = [(report.path.name, problem) for report in reports for problem in report.problems]
     for name, problem in found:
-        # An error of a dump names it.
+        # A DumpError names its file already.
         place = "" if isinstance(problem, DumpError) else f"{name}: "
-        click.echo(f"Error: {place}{describe(problem, program)}", err=True)
+        click.echo(f"Error: {place}{describe(problem, context.program())}", err=True)
     if found:
         failure = failure_of(found[0][1]) or FAILURES[GraphinatorError]
         click.get_current_context().exit(failure.code)

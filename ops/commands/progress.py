@@ -1,31 +1,42 @@
-"""What a person sees while a load runs."""
+"""Progress of a load: bars on a terminal, lines elsewhere."""
 
 import datetime
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ops.commands.console import counted
 from workers import loader
 from workers.sender import NO_WORKER
 
-#: How often a line is printed where there is no terminal to draw on.
+#: Interval between two lines where there is no terminal.
 LINE_SECONDS = 5.0
 
 
+class _Bars(Progress):
+    """Two lines per dump, so that 80 columns are enough: a bar, then the numbers."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield a bar and a line for each dump."""
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            yield Text(f"  {task.fields['state']}")
+
+
 class LoadProgress:
-    """A bar a dump on a terminal, a line now and then elsewhere; `show` is what the loader calls."""
+    """Shows the progress of loads; the loader calls `show`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
+        self._bars = _Bars(
+            TextColumn("{task.description:8}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
@@ -44,7 +55,7 @@ class LoadProgress:
         self._bars.stop()
 
     def show(self, progress: loader.Progress) -> None:
-        """Show where the load of one dump stands."""
+        """Show the progress of one dump."""
         state = describe(progress)
         if not self._console.is_terminal:
             if time.monotonic() - self._line_at >= LINE_SECONDS:
@@ -54,18 +65,18 @@ class LoadProgress:
         name = str(progress.path)
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(
-                progress.record_type.value, total=progress.size_bytes, state=""
+                progress.record_type.value, total=progress.size_bytes, state=state
             )
         self._bars.update(self._tasks[name], completed=progress.consumed_bytes, state=state)
 
     def wait(self, reason: str) -> None:
-        """Say once what is awaited while no dump is being loaded."""
+        """Print the reason of a wait outside the load of a dump, once."""
         if reason != self._waiting_for:
             self._waiting_for = reason
             self._console.print(describe_wait(reason))
 
     def ended(self, report: loader.Report) -> None:
-        """Show how the load of one dump ended."""
+        """Show the result of one dump."""
         if str(report.path) in self._tasks:
             rate = report.tally.read / max(report.seconds, 1e-3)
             state = (
@@ -77,7 +88,7 @@ class LoadProgress:
 
 
 def describe(progress: loader.Progress) -> str:
-    """One line: records done, of how many if the dump is read, rate, what is in flight, what was quarantined."""
+    """Describe the records done, the rate, the batches in flight and the quarantined records."""
     tally = progress.tally
     read_whole = progress.consumed_bytes >= progress.size_bytes
     done = counted(progress.read if read_whole else tally.read, "record")
@@ -99,7 +110,7 @@ def describe_wait(reason: str) -> str:
 
 
 def describe_bytes(progress: loader.Progress) -> str:
-    """How much of the file is read, and how long the rest of it takes at that rate."""
+    """Describe the part of the file that is read, and the time left."""
     consumed = progress.consumed_bytes
     percent = f"{100 * consumed // max(1, progress.size_bytes)} %"
     if not 0 < consumed < progress.size_bytes:

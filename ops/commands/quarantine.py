@@ -1,4 +1,4 @@
-"""`graphinator quarantine`: the records that could not be loaded."""
+"""`graphinator quarantine`."""
 
 import datetime
 import json
@@ -18,21 +18,23 @@ from workers.upstream.replay import IN_GRAPH
 from workers.upstream.replay import replay as replay_entries
 
 
-@click.group(short_help="The records that could not be loaded: list, export, replay.")
+@click.group(short_help="List, export or replay records that could not be loaded.")
 def quarantine() -> None:
-    """Look at the records that could not be loaded: each with its reason and its raw text.
+    """List, export or replay records that could not be loaded.
 
-    Such a record is not in the graph, except for an earlier version of it that was loaded before: that one
-    stays. Mend the dump, or wait for the next month's, and load again; or, where the fault was not the record's,
-    replay it.
+    An earlier version of such a record stays in the graph. Load a corrected dump, or use `replay` if the record itself is
+    correct, for example after an upgrade.
     """
 
 
-@quarantine.command("list", short_help="List the records, one a line.")
+@quarantine.command("list", short_help="List the records, one per line.")
 @click.pass_obj
 def list_entries(context: Context) -> None:
-    """List the records, one a line: id of the entry, record type and id, how often it was quarantined, where it was, why."""
-    # Without the raw texts, which need not fit in memory.
+    """List the records, one per line.
+
+    The columns are: entry, record type, record id, number of times quarantined, file and byte position, reason.
+    """
+    # Without the raw texts, which may not fit in memory.
     lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(context))
     for _, _, line in lines:
         click.echo(line)
@@ -40,14 +42,14 @@ def list_entries(context: Context) -> None:
         click.echo("nothing is quarantined")
 
 
-@quarantine.command(short_help="Show one record with its raw text.")
+@quarantine.command(short_help="Show one record and its raw text.")
 @click.argument("entry")
 @click.pass_obj
 def show(context: Context, entry: str) -> None:
-    """Show one record: where it was, why it was quarantined, its raw text."""
+    """Show one record: origin and reason, then its raw text on standard output."""
     found = _get(context, _open(context), entry)
     place = f", byte {found.position:,}" if found.position >= 0 else ""
-    number = "without a legible id" if found.record_id is None else f"{found.record_id}"
+    number = "without a readable id" if found.record_id is None else f"{found.record_id}"
     times = f"quarantined {counted(found.attempts, 'time')}, first at {_utc(found.at)}, last by {found.run}"
     click.echo(f"{found.record_type.element} {number}, from {one_line(found.source)}{place}", err=True)
     click.echo(times, err=True)
@@ -55,27 +57,27 @@ def show(context: Context, entry: str) -> None:
     sys.stdout.buffer.write(found.raw + b"\n")
 
 
-@quarantine.command(short_help="Write all records to a file, as JSON.")
+@quarantine.command(short_help="Write all records as JSON lines.")
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @click.pass_obj
 def export(context: Context, file: IO[str]) -> None:
-    """Write all records to FILE (default: standard output), one JSON object a line, in no order."""
+    """Write all records to FILE, one JSON object per line, unordered. Default: standard output."""
     for line in _lines(_open(context)):
         click.echo(line, file=file)
 
 
-@quarantine.command(short_help="Hand records over again, these or all.")
+@quarantine.command(short_help="Submit records again: the given ones or all.")
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
-@click.option("--overwrite", is_flag=True, help="Also replace records that are already in the graph.")
+@click.option("--overwrite", is_flag=True, help="Also replace records that are in the graph.")
 @click.pass_obj
 def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
-    """Hand records over again, these or all, as upstream tasks do: workers write them within seconds.
+    """Submit records again, the given ones or all. Workers write them within seconds.
 
-    It helps where the fault was not the record's: where another version of graphinator reads it, or Neo4j takes it now. What
-    is still refused stays, with the newest reason. An entry leaves the quarantine when its record is written.
+    Use it if the record was not at fault: a newer graphinator can read it, or Neo4j accepts it now. A written record leaves
+    the quarantine; a refused one stays with the new reason.
 
-    The age of a quarantined record is unknown. So one that the graph has by now, in any version, is left alone unless
-    --overwrite is given, and so are several versions of one record, of which one must be named.
+    A quarantined record may be older than the graph. Records that are in the graph are skipped without --overwrite. Of
+    several versions of one record, name the one to replay.
     """
     _check(context, _open(context), entries)
     with context.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
@@ -90,17 +92,17 @@ def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     )
 
 
-@quarantine.command(short_help="Forget records, these or all.")
+@quarantine.command(short_help="Delete records: the given ones or all.")
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def purge(context: Context, entries: tuple[str, ...], yes: bool) -> None:
-    """Forget records, these or all, after export or once they are mended."""
+    """Delete records from the quarantine, the given ones or all."""
     opened = _open(context)
     _check(context, opened, entries)
     if not yes:
-        what = counted(len(set(entries)), "quarantined record") if entries else "every quarantined record"
-        click.confirm(f"Forget {what}?", abort=True)
+        what = counted(len(set(entries)), "quarantined record") if entries else "all quarantined records"
+        click.confirm(f"Delete {what}?", abort=True)
     purged = opened.purge(set(entries) if entries else None)
     click.echo(f"{counted(purged, 'record')} purged")
 
@@ -114,12 +116,12 @@ def _get(context: Context, opened: Quarantine, entry: str) -> Entry:
     found = opened.get(entry)
     if found is None:
         listing = context.command("quarantine list")
-        raise click.BadParameter(f"there is no entry {entry}; `{listing}` shows them all")
+        raise click.BadParameter(f"no entry {entry}; `{listing}` shows all entries")
     return found
 
 
 def _check(context: Context, opened: Quarantine, entries: Sequence[str]) -> None:
-    """Refuse a wrong name before anything is done."""
+    """Refuse an unknown entry before the first one is processed."""
     for entry in entries:
         _get(context, opened, entry)
 
@@ -150,7 +152,7 @@ def _lines(entries: Iterable[Entry]) -> Iterator[str]:
                 "run": entry.run,
                 "attempts": entry.attempts,
                 "at": _utc(entry.at),
-                # The text may be of any bytes, which JSON cannot hold; what is not UTF-8 is escaped.
+                # JSON holds text only, so bytes that are not UTF-8 are escaped.
                 "raw": entry.raw.decode("utf-8", "backslashreplace"),
             },
             ensure_ascii=False,

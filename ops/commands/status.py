@@ -1,16 +1,14 @@
-"""`graphinator status`: what runs, what is in flight, what is in the graph."""
+"""`graphinator status`."""
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from ops.commands.console import counted, one_line, plain_console
+from ops.commands.console import counted, one_line, plain_console, print_table
 from ops.commands.context import Context
 from ops.stack.endpoints import read_endpoints
 from ops.stack.stack import Stack
@@ -22,38 +20,37 @@ from workers.state.in_flight import Batches
 from workers.state.runs import Run, Runs, State
 from workers.worker import open_driver
 
-#: Runs that a person is shown; `--json` has them all.
+#: Newest runs in the text; `--json` has all.
 SHOWN_RUNS = 12
-#: Who asks for the status does not want to wait for Neo4j, but to be told that it is away.
+#: Short, because a Neo4j that is away is part of the status.
 NEO4J_SECONDS = 3.0
 
 
-@click.command()
-@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
+@click.command(short_help="Show workers, loads and the size of the graph.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the status as JSON.")
 @click.pass_obj
 def status(context: Context, as_json_: bool) -> None:
-    """Show what runs, what is in flight, and what is in the graph."""
+    """Show workers, loads, batches in flight and the size of the graph."""
     found = read_status(context)
     problem: GraphError | None = None
     try:
         found |= read_graph(context)
     except GraphError as error:
-        problem = error  # when the rest is told
+        problem = error  # raised after the rest is printed
     if as_json_:
         click.echo(json.dumps(found))
     else:
-        print_status(plain_console(), found, context.command)
+        print_status(plain_console(), found, context)
     if problem is not None:
         raise problem
 
 
 def read_status(context: Context) -> dict[str, Any]:
-    """One object: `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined`.
+    """Return `stack`, `workers`, `runs`, `batches_in_flight` and `quarantined`.
 
-    `stack` is None, or as of `up --json`, with `idle_workers`: the numbers of those that have given up their queues, or do not answer.
-    `workers` is there only where the settings name other servers: the names of all that take work.
-
-    Where nothing runs and the settings name no servers, all but `stack` is left out.
+    `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers that
+    take no work. `workers` lists the names of active workers; it is present only if the settings name other servers.
+    Without any servers only `stack` is present.
     """
     endpoints = read_endpoints(context.settings.home)
     settings = context.connected()
@@ -74,7 +71,7 @@ def read_status(context: Context) -> dict[str, Any]:
 
 
 def read_graph(context: Context) -> dict[str, Any]:
-    """One object: `nodes`, `relationships`; an empty one where the settings name no Neo4j and none runs."""
+    """Return `nodes` and `relationships`, or an empty object without a Neo4j."""
     if context.connected().neo4j_uri is None:
         return {}
     nodes, relationships = asyncio.run(_counts(context))
@@ -82,7 +79,7 @@ def read_graph(context: Context) -> dict[str, Any]:
 
 
 def described(run: Run, pending: set[str]) -> dict[str, Any]:
-    """One run as it is printed; `pending` are the batches in flight."""
+    """Return one run as JSON; `pending` are the batches in flight."""
     ending = run.ending
     return {
         "run": run.name,
@@ -100,7 +97,7 @@ def described(run: Run, pending: set[str]) -> dict[str, Any]:
 
 def _problems(run: Run) -> list[str]:
     if run.not_kept:
-        return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks got lost"]
+        return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks are lost"]
     return [] if run.ending is None else run.ending.problems
 
 
@@ -109,8 +106,8 @@ async def _counts(context: Context) -> tuple[dict[str, int], dict[str, int]]:
         return await node_counts(driver), await relationship_counts(driver)
 
 
-def print_status(console: Console, status: dict[str, Any], command: Callable[[str], str]) -> None:
-    """The status as a person reads it; `command` says how a user calls another command."""
+def print_status(console: Console, status: dict[str, Any], context: Context) -> None:
+    """Print the status as text."""
     stack = status["stack"]
     if "workers" in status:
         workers = status["workers"]
@@ -118,17 +115,17 @@ def print_status(console: Console, status: dict[str, Any], command: Callable[[st
         for name in workers:
             console.print(f"  {name}")
     elif stack is None:
-        console.print(f"the embedded stack is not running: `{command('up')}` starts it")
+        console.print(f"the stack is not running: `{context.command('up')}` starts it")
     else:
         neo4j = stack["neo4j"]
         console.print(f"{counted(stack['workers'], 'worker')}, Neo4j at {neo4j['uri']} ({neo4j['browser']})")
         for number in stack["idle_workers"]:
             log = Path(stack["home"]) / "logs" / f"worker{number}.log"
             console.print(
-                f"worker {number} has given up its queues, or does not answer: `{command('up')}` replaces it, {log} may say why"
+                f"worker {number} takes no work: `{context.command('up')}` replaces it; its log: {log}"
             )
     if status.get("runs"):
-        print_runs(console, status["runs"], command)
+        print_runs(console, status["runs"], context)
     if "batches_in_flight" in status:
         console.print(
             f"{counted(status['batches_in_flight'], 'batch')} in flight, "
@@ -138,32 +135,27 @@ def print_status(console: Console, status: dict[str, Any], command: Callable[[st
         print_counts(console, status["nodes"], status["relationships"])
 
 
-def print_runs(console: Console, runs: list[dict[str, Any]], command: Callable[[str], str]) -> None:
-    """The newest runs, one a line, and what is to be done where one did not end well."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("load")
-    table.add_column("state")
-    for heading in ("read", "unchanged", "written", "vanished", "quarantined", "in flight"):
-        table.add_column(heading, justify="right")
+def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -> None:
+    """Print the newest runs and their problems."""
+    headings = ("load", "state", "read", "unchanged", "written", "vanished", "quarantined", "in flight")
+    rows = []
     for run in runs[-SHOWN_RUNS:]:
         numbers = (
             run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
             run["batches_in_flight"],
         )  # fmt: skip
         name = "from upstream tasks" if run["path"] is None else Path(run["path"]).name
-        table.add_row(
-            one_line(f"{run['record_type']}: {name}"), run["state"], *(f"{number:,}" for number in numbers)
-        )
-    console.print(table)
+        rows.append(((one_line(f"{run['record_type']}: {name}"), run["state"]), numbers))
+    print_table(console, headings, rows)
     for run in runs[-SHOWN_RUNS:]:
         for problem in run["problems"]:
             console.print(one_line(f"{run['run']}: {problem}"), markup=False)
     if any(run["state"] == State.STALLED for run in runs):
-        console.print(f"`{command('resume')}` finishes what has stalled")
+        console.print(f"`{context.command('resume')}` continues stalled loads")
 
 
 def print_counts(console: Console, nodes: dict[str, int], relationships: dict[str, int]) -> None:
-    """Nodes and relationships by label and type."""
+    """Print the numbers of nodes by label and of relationships by type."""
     for title, counts in (("nodes", nodes), ("relationships", relationships)):
         parts = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
         console.print(f"{title}: {parts or 'none'}")

@@ -11,16 +11,19 @@ from ops.stack.endpoints import Endpoints
 from ops.stack.stack import Stack
 
 
-@click.command()
+@click.command(short_help="Start the stack: Valkey, Neo4j and workers.")
 @click.option(
     "--workers",
     type=click.IntRange(0, 256),
-    help="Worker processes.  [default: GRAPHINATOR_WORKERS; else at least one a core, and those that run]",
+    help="Number of worker processes.  [default: GRAPHINATOR_WORKERS, else one per core]",
 )
-@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object for scripts.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the addresses as JSON.")
 @click.pass_obj
 def up(context: Context, workers: int | None, as_json_: bool) -> None:
-    """Start the embedded stack: Valkey, Neo4j, workers. Harmless when it runs."""
+    """Start the embedded stack: Valkey, Neo4j and workers.
+
+    A running stack stays up; only missing parts are started.
+    """
     endpoints = start_stack(context, workers)
     if as_json_:
         click.echo(json.dumps(endpoints.to_json()))
@@ -36,15 +39,15 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
         )
 
 
-@click.command()
+@click.command(short_help="Stop the stack. The data stays.")
 @click.pass_obj
 def down(context: Context) -> None:
-    """Stop the embedded stack; its data stays."""
+    """Stop the embedded stack. The data stays."""
     Stack(context.settings).down()
 
 
 def start_stack(context: Context, workers: int | None = None) -> Endpoints:
-    """Start the stack, with as many workers, or as the settings ask for, showing what is being done."""
+    """Start the stack with a progress display. `workers` overrides the setting."""
     console = plain_console(stderr=True)
     with Progress(
         TextColumn("{task.description}", markup=False),

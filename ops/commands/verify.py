@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from ops.commands.console import counted, plain_console
+from ops.commands.console import counted, plain_console, print_table
 from ops.commands.context import Context
 from ops.commands.dumps import find_dumps
 from ops.exit_codes import ExitCode
@@ -24,13 +23,15 @@ LINE_RECORDS = 50_000
 
 @click.command(short_help="Compare dumps with the graph.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--partial", is_flag=True, help="The files hold some records of their types, not all.")
+@click.option(
+    "--partial", is_flag=True, help="The files hold some records of their types: report none as extra."
+)
 @click.pass_context
 def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
-    """Compare dumps with the graph, record by record and relationship by relationship.
+    """Compare every record and relationship of dumps with the graph.
 
-    Of several dumps of one type the last one is compared. What follows from the records (SAME_AS, PART_OF, the statistics)
-    is not: `graphinator finish --full` works it out anew. Ends with exit code 1 if anything differs.
+    With several dumps of one type, only the last one is compared. SAME_AS, PART_OF and the statistics are not compared:
+    `graphinator finish --full` rebuilds them. The exit code is 1 if there is a difference.
     """
     context: Context = ctx.obj
     dumps: dict[RecordType, Path] = {}
@@ -51,7 +52,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
             runner.run(driver.close())
     print_differences(plain_console(), found)
     if any(differences.any for differences in found.values()):
-        ctx.exit(ExitCode.DIFFERENT)
+        ctx.exit(ExitCode.FAILED)
 
 
 def _verify(
@@ -64,29 +65,28 @@ def _verify(
 
 
 def chunks_of(dump: Dump, settings: Settings, notes: Console) -> Iterator[Chunk]:
-    """The chunks of a dump as a load has them, telling now and then how far it is read."""
-    read = told = 0
+    """Yield the chunks of a dump as a load does, and print progress lines."""
+    read = printed = 0
     for chunk in dump.chunks(settings.chunk_records, settings.chunk_bytes):
         yield chunk
         read += len(chunk.ids)
-        if read - told >= LINE_RECORDS:
-            told = read
+        if read - printed >= LINE_RECORDS:
+            printed = read
             percent = 100 * dump.consumed // max(1, dump.size)
             notes.print(f"{dump.path.name}: {percent} %, {counted(read, 'record')}")
 
 
 def print_differences(console: Console, found: dict[RecordType, Differences]) -> None:
-    """A table, one line a record type."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("records")
-    headings = ("compared", "missing", "changed", "extra", "relationships missing", "relationships extra")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    """Print the differences, one line per record type, and the result."""
+    headings = (
+        "records", "compared", "missing", "changed", "extra", "relationships missing", "relationships extra"
+    )  # fmt: skip
+    rows = []
     for record_type, each in found.items():
         numbers = (
             each.records, each.missing, each.changed, each.extra, each.relationships_missing, each.relationships_extra,
         )  # fmt: skip
-        table.add_row(record_type.value, *(f"{number:,}" for number in numbers))
-    console.print(table)
+        rows.append(((record_type.value,), numbers))
+    print_table(console, headings, rows)
     same = not any(each.any for each in found.values())
-    console.print("the graph is what the dumps say" if same else "the graph differs from the dumps")
+    console.print("the graph matches the dumps" if same else "the graph differs from the dumps")

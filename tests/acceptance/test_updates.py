@@ -87,7 +87,7 @@ def test_verify_tells_what_differs(product: Product, tmp_path: Path) -> None:
     first, _ = months(tmp_path)
     product.load(*first)
     same = product.run("verify", *first)
-    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "the graph is what the dumps say")
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "the graph matches the dumps")
     differs = product.run("verify", tmp_path / "b")
     assert differs.returncode == 1
     assert differs.stdout.splitlines()[-1] == "the graph differs from the dumps"

@@ -1,0 +1,290 @@
+"""The commands, without servers: reports, progress, tables, errors as one line, names as they are."""
+
+import errno
+import io
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+import redis.exceptions
+from click.testing import CliRunner
+from kombu.exceptions import OperationalError
+from rich.console import Console
+
+import ops
+from ops.cli import _Commands, main
+from ops.commands.console import one_line, plain_console, print_table
+from ops.commands.context import Context
+from ops.commands.dumps import NoDumpsError, find_dumps
+from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
+from ops.commands.progress import LoadProgress, describe, describe_bytes
+from ops.commands.quarantine import _lines
+from ops.commands.status import print_status
+from ops.exit_codes import FAILURES, ExitCode, Failure
+from ops.exit_codes import describe as describe_error
+from pipeline.errors import DumpError, GraphinatorError
+from pipeline.model import RecordType
+from workers.loader import Progress, Report, WouldVanish
+from workers.sender import NO_WORKER
+from workers.settings import ServerNotSet, Settings, load_settings, variable
+from workers.state.runs import Tally
+from workers.upstream.quarantine import Entry
+
+ROOT = Path(__file__).parents[2]
+HALF_WAY = Progress(
+    RecordType.LABELS, Path("x[red].xml"), 10, Tally(created=1), 1, 250, 1000, seconds=20.0, waiting_for=""
+)
+
+
+@pytest.fixture
+def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Context:
+    """The context of a command whose home has white space and brackets in its name."""
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)  # the tests' own, no setting
+    monkeypatch.setattr("sys.argv", ["graphinator"])
+    return Context(load_settings(home=tmp_path / "a [red] home"))
+
+
+def printed(width: int | None = None) -> Console:
+    """Return a console that prints to a string, as a terminal of some width or as a pipe."""
+    console = plain_console()
+    console.file = io.StringIO()
+    if width is not None:
+        console._force_terminal, console._width = True, width
+    return console
+
+
+def text_of(console: Console) -> str:
+    """Return the output of a console without terminal codes."""
+    assert isinstance(console.file, io.StringIO)
+    return re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
+
+
+def report(*problems: GraphinatorError, quarantined: int = 0) -> Report:
+    tally = Tally(created=3, quarantined=quarantined)
+    return Report(RecordType.LABELS, Path("a[red]b.xml"), 3, tally, 2, 0.5, [*problems])
+
+
+def test_json_holds_all_four_record_types() -> None:
+    result = json.loads(as_json([report(), report()]))
+    assert list(result) == ["artists", "labels", "masters", "releases", "complete"]
+    assert set(result["artists"].values()) == {0}
+    labels = result["labels"]
+    assert (labels["read"], labels["created"], labels["vanished"], labels["seconds"]) == (6, 6, 4, 1.0)
+    assert result["complete"] is True
+
+
+def test_json_of_a_load_that_did_not_end_is_incomplete() -> None:
+    assert json.loads(as_json([report()], complete=False))["complete"] is False
+    assert json.loads(as_json([report(DumpError("x", 1, "y")), report()]))["complete"] is False
+
+
+def test_brackets_in_names_and_paths_are_printed_as_they_are(context: Context) -> None:
+    console = printed()
+    print_reports(console, [report(quarantined=1)], context)
+    print_warnings(console, ["[bold] :on:"])
+    assert text_of(console).splitlines()[-2:] == [
+        f"1 record quarantined: `{context.command('quarantine list')}` shows the reasons",
+        "Warning: [bold] :on:",
+    ]
+    assert "a [red] home" in context.program()
+
+
+HEADINGS = ("load", "state", "read", "quarantined")
+ROWS = [(("artists: \u97f3.xml", "finished"), (18_488_888, 0)), (("labels: x.xml", "failed"), (7, 1_000))]
+
+
+def test_a_table_is_aligned() -> None:
+    wide, pipe = printed(80), printed()
+    print_table(wide, HEADINGS, ROWS)
+    print_table(pipe, HEADINGS, ROWS)
+    assert text_of(wide) == text_of(pipe)
+    assert text_of(pipe).splitlines() == [
+        "load             state           read  quarantined",
+        "artists: \u97f3.xml  finished  18,488,888            0",
+        "labels: x.xml    failed             7        1,000",
+    ]
+
+
+def test_a_table_wider_than_the_terminal_becomes_blocks() -> None:
+    narrow = printed(40)
+    print_table(narrow, HEADINGS, ROWS)
+    assert text_of(narrow).splitlines()[:4] == [
+        "artists: \u97f3.xml  finished",
+        "  read         18,488,888",
+        "  quarantined           0",
+        "labels: x.xml  failed",
+    ]
+
+
+def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> None:
+    @click.command()
+    def command() -> None:
+        end_with_problems([report()], context)
+        end_with_problems(
+            [report(WouldVanish("too many")), report(DumpError("[b].xml", 1, "no dump"))], context
+        )
+
+    ended = CliRunner().invoke(command)
+    first, second = ended.stderr.splitlines()
+    assert first.startswith("Error: a[red]b.xml: too many; load a complete dump with --allow-vanish")
+    assert second == "Error: [b].xml: no dump (at byte 1 of the XML)"
+    assert (ended.stdout, ended.exit_code) == ("", ExitCode.VANISHED)
+
+
+def test_white_space_and_control_characters_become_one_space() -> None:
+    assert one_line(" a\n\tb\x1b[2Jc\u2028d\x00 ") == "a b [2Jc d"
+
+
+def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoDumpsError, match=r"the folder holds no \.xml or \.xml\.gz file$"):
+        find_dumps([tmp_path])
+
+
+def test_a_path_that_is_not_utf8_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(DumpError) as raised:
+        find_dumps([tmp_path / "caf\udce9.xml"])
+    assert str(raised.value) == f"{tmp_path}/caf\ufffd.xml: the path is not UTF-8"
+
+
+def _ending_with(error: BaseException) -> click.Group:
+    @click.group(cls=_Commands)
+    def group() -> None:
+        raise error
+
+    return group
+
+
+def _kombus(cause: Exception) -> OperationalError:
+    error = OperationalError("no")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "exit_code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied\n", 4),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device\n", 4),
+        (click.FileError("/a/b", "Is a directory"), "Could not open file '/a/b': Is a directory\n", 4),
+        (redis.exceptions.ResponseError("no"), "Redis refuses: no\n", 8),
+        (redis.exceptions.OutOfMemoryError("used memory > 'maxmemory'"), "Redis is full (", 8),
+        (redis.exceptions.ResponseError("used memory > 'maxmemory'"), "Redis is full (", 8),
+        (redis.exceptions.AuthenticationError("WRONGPASS"), "Redis refuses the login (WRONGPASS); check ", 8),
+        (
+            _kombus(redis.exceptions.AuthenticationError("WRONGPASS")),
+            "Redis refuses the login (no); check ",
+            8,
+        ),
+        (_kombus(redis.exceptions.ConnectionError("gone")), "Redis does not answer (no); ", 8),
+        (redis.exceptions.TimeoutError("t"), "Redis does not answer (t); ", 8),
+        (KeyboardInterrupt(), "interrupted; ", 130),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(error: BaseException, line: str, exit_code: int) -> None:
+    ended = CliRunner().invoke(_ending_with(error), ["demo"])
+    assert ended.exit_code == exit_code
+    assert ended.stderr.startswith(f"Error: {line}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    ended = CliRunner().invoke(_ending_with(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))), ["demo"])
+    assert (ended.output, ended.exit_code) == ("", 1)
+
+
+def test_a_bug_is_not_hidden() -> None:
+    ended = CliRunner().invoke(_ending_with(ZeroDivisionError()), ["demo"])
+    assert isinstance(ended.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("failure", [*FAILURES.values()], ids=[kind.__name__ for kind in FAILURES])
+def test_hints_name_commands_options_and_settings_that_exist(failure: Failure) -> None:
+    settings = {variable(name) for name in Settings.model_fields}
+    assert set(re.findall(r"GRAPHINATOR_\w+", failure.hint)) <= settings
+    load = main.get_command(click.Context(main), "load")
+    assert load is not None
+    options = {option for each in load.params for option in each.opts}
+    assert set(re.findall(r"--[a-z-]+", failure.hint)) <= options
+    for command in re.findall(r"`graphinator ([a-z ]+)`", failure.hint):
+        assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0
+
+
+def test_hints_name_the_home_that_was_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
+) -> None:
+    home = tmp_path / "a [red] home"
+    assert context.command("up") == f"graphinator --home '{home}' up"
+    console = printed()
+    print_status(console, {"stack": None}, context)
+    assert text_of(console) == f"the stack is not running: `graphinator --home '{home}' up` starts it\n"
+    assert f"`graphinator --home '{home}' up`" in describe_error(ServerNotSet("X"), context.program())
+    monkeypatch.setenv("GRAPHINATOR_HOME", str(home))
+    assert context.command("up") == "graphinator up"
+    monkeypatch.setenv("GRAPHINATOR_HOME", "~nouser/x")
+    assert context.command("up") == f"graphinator --home '{home}' up"
+
+
+@pytest.mark.parametrize("arguments", [[], ["quarantine"]])
+def test_help_fits_a_screen_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    lines = CliRunner().invoke(main, [*arguments, "--help"], terminal_width=80).output.splitlines()
+    assert "Commands:" in lines
+    assert len(lines) <= 24
+    assert not any(line.endswith("...") for line in lines[1:])
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert f'\nversion = "{ops.__version__}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert ops.__version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_an_exported_entry_is_one_line_of_json() -> None:
+    entry = Entry(RecordType.LABELS, None, "labels.xml", -1, "a\nb", b"<label>\xff\n</label>", "run", 2, 0.0)
+    (line,) = _lines([entry])
+    exported = json.loads(line)
+    assert exported["raw"] == "<label>\\xff\n</label>"
+    assert (exported["record_id"], exported["run"], exported["attempts"], exported["at"]) == (
+        None, "run", 2, "1970-01-01T00:00:00+00:00",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("consumed", "text"), [(0, "0 %"), (250, "25 %, 0:01:00 left"), (1000, "100 %")])
+def test_the_time_left_follows_from_the_bytes_read(consumed: int, text: str) -> None:
+    assert describe_bytes(replace(HALF_WAY, consumed_bytes=consumed)) == text
+
+
+def test_a_wait_for_a_worker_names_the_command_that_helps() -> None:
+    read = replace(HALF_WAY, consumed_bytes=1000, tally=Tally(quarantined=4), waiting_for=NO_WORKER)
+    assert describe(read).startswith(
+        "4 of 10 records, 0/s, 1 batch in flight, 4 quarantined, waiting for a worker"
+    )
+    assert "`graphinator up`" in describe(read)
+
+
+def test_off_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = plain_console(stderr=True)
+    console.file = io.StringIO()
+    monkeypatch.setattr("ops.commands.progress.LINE_SECONDS", 0.0)
+    with LoadProgress(console) as progress:
+        progress.show(HALF_WAY)
+        progress.wait("[a]")
+        progress.wait("[a]")
+        progress.ended(Report(RecordType.LABELS, HALF_WAY.path, 10, Tally(created=10), 0, 1.0, []))
+    assert console.file.getvalue().splitlines() == [
+        "x[red].xml: 25 %, 0:01:00 left, 1 record, 0/s, 1 batch in flight, 0 quarantined",
+        "waiting for [a]",
+    ]
+
+
+def test_a_bar_and_its_numbers_fit_80_columns() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    full = Tally(created=18_488_888, quarantined=1_000)
+    with LoadProgress(console) as progress:
+        progress.show(replace(HALF_WAY, read=18_488_888, tally=full))
+    shown = text_of(console)
+    assert "18,489,888 records, 924,494/s, 1 batch in flight, 1,000 quarantined" in shown
+    assert "\u2026" not in shown
