@@ -25,7 +25,7 @@ COMMANDS = {
 }
 
 _CODES = ", ".join(f"{code.value} {code.name.lower()}" for code in ExitCode)
-EPILOG = f"Exit codes: {_CODES}. See docs/reference for details and settings."
+EPILOG = f"Exit codes: {_CODES}. Details: docs/reference."
 
 
 class _Commands(click.Group):
@@ -68,6 +68,6 @@ class _Commands(click.Group):
 def main(ctx: click.Context, home: Path | None) -> None:
     """Load Discogs dumps into Neo4j and keep the graph up to date.
 
-    Start with `graphinator demo`. Settings are environment variables.
+    Start with `graphinator demo`.
     """
     ctx.obj = Context(load_settings(home=home))
