@@ -1,4 +1,4 @@
-"""Records that were set aside, on the real Valkey."""
+"""The quarantine, on the real Valkey."""
 
 import pytest
 from redis import Redis
@@ -6,7 +6,15 @@ from redis import Redis
 from pipeline.model import RecordType, Rejected
 from pipeline.records import fingerprint
 from workers.state.in_flight import Batches, Meta
-from workers.upstream.quarantine import BYTES, KEY, Quarantine
+from workers.state.keys import PREFIX
+from workers.upstream.quarantine import (
+    ENTRIES,
+    PAGE_ENTRIES,
+    REMEMBERED_RUNS,
+    TOTAL_BYTES,
+    Quarantine,
+    entry_id,
+)
 
 BAD = Rejected(120, "mismatched tag", b"<label><id>7</id>\xff\x00</label>")
 
@@ -17,9 +25,11 @@ def quarantine(redis: Redis) -> Quarantine:
 
 
 def counted_bytes(redis: Redis) -> int:
-    """The bytes that are counted, which are those that are there."""
-    counted = int(redis.get(BYTES) or 0)
-    assert counted == sum(map(len, redis.hvals(KEY)))
+    """The total, which is the sum over the entries."""
+    counted = int(redis.get(TOTAL_BYTES) or 0)
+    entries = [key for key in redis.scan_iter(PREFIX + "quarantine:entry:*") if redis.type(key) == b"hash"]
+    assert len(entries) == redis.zcard(ENTRIES)
+    assert counted == sum(int(redis.hget(key, "bytes") or 0) for key in entries)
     return counted
 
 
@@ -49,12 +59,14 @@ def test_an_entry_is_kept_whole_until_it_is_purged(quarantine: Quarantine, redis
         (b"<label><id>five</id></label>", None),
     ],
 )
-def test_the_id_is_told_where_it_is_legible(quarantine: Quarantine, raw: bytes, number: int | None) -> None:
+def test_an_entry_has_the_record_id_if_it_is_legible(
+    quarantine: Quarantine, raw: bytes, number: int | None
+) -> None:
     quarantine.add(RecordType.LABELS, "ingest", [Rejected(-1, "bad", raw)], "run")
     assert [entry.record_id for entry in quarantine] == [number]
 
 
-def test_the_same_record_is_one_entry_that_counts_the_runs_that_set_it_aside(
+def test_the_same_record_is_one_entry_that_counts_the_runs_that_quarantined_it(
     quarantine: Quarantine, redis: Redis
 ) -> None:
     for run in ("one", "one", "two", "one", "two", "three"):
@@ -63,11 +75,15 @@ def test_the_same_record_is_one_entry_that_counts_the_runs_that_set_it_aside(
         counted_bytes(redis)
     (entry,) = quarantine
     assert (entry.run, entry.attempts, entry.reason) == ("three", 3, "why three refuses it " * 5)
+    for number in range(REMEMBERED_RUNS - 1):
+        quarantine.add(RecordType.LABELS, "labels.xml", [BAD], f"more-{number}")
+    quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "three")
+    assert [each.attempts for each in quarantine] == [3 + REMEMBERED_RUNS - 1]
     quarantine.add(RecordType.ARTISTS, "artists.xml", [BAD], "one")
     assert len(quarantine) == 2
 
 
-def test_the_time_is_that_of_the_first_time_and_the_place_that_of_the_last_dump(
+def test_an_entry_keeps_its_first_time_and_the_place_in_the_last_dump(
     quarantine: Quarantine,
 ) -> None:
     quarantine.add(RecordType.LABELS, "a.xml", [BAD], "one")
@@ -79,7 +95,7 @@ def test_the_time_is_that_of_the_first_time_and_the_place_that_of_the_last_dump(
     assert entry.at == first.at
 
 
-def test_an_entry_is_found_whatever_the_version_of_the_mapping(
+def test_a_new_version_of_the_mapping_keeps_the_ids_of_entries(
     quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "one")
@@ -103,14 +119,14 @@ def test_some_entries_are_purged_and_the_others_stay(quarantine: Quarantine, red
     assert counted_bytes(redis) == 0
 
 
-def test_beyond_its_space_records_are_counted_and_not_kept(redis: Redis) -> None:
-    quarantine = Quarantine(redis, limit_bytes=1200)
+def test_a_full_quarantine_drops_new_records_and_counts_old_ones(redis: Redis) -> None:
+    quarantine = Quarantine(redis, limit_bytes=10 * 1100)
     records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(50)]
     dropped = quarantine.add(RecordType.LABELS, "labels.xml", records, "one")
-    assert 0 < dropped < 50
+    assert 5 < dropped < 50
     assert len(quarantine) == 50 - dropped
-    assert counted_bytes(redis) <= 1200
-    # What is there counts up all the same; there is only no space for a longer reason.
+    assert counted_bytes(redis) <= 10 * 1100
+    # Old entries are counted; only the longer reason has no space.
     longer = [
         Rejected(index, "".join(map(chr, range(32, 900))), b"<label>%d</label>" % index)
         for index in range(50)
@@ -118,12 +134,12 @@ def test_beyond_its_space_records_are_counted_and_not_kept(redis: Redis) -> None
     assert quarantine.add(RecordType.LABELS, "labels.xml", longer, "two") == dropped
     assert quarantine.add(RecordType.LABELS, "labels.xml", longer, "two") == dropped
     assert {(entry.attempts, entry.reason) for entry in quarantine} == {(2, "bad")}
-    assert counted_bytes(redis) <= 1200
+    assert counted_bytes(redis) <= 10 * 1100
     quarantine.purge()
     assert quarantine.add(RecordType.LABELS, "labels.xml", records[:1], "three") == 0
 
 
-def test_what_a_batch_has_written_is_taken_off_by_the_copy_that_holds_its_claim_and_only_that(
+def test_only_the_holder_of_the_lease_removes_what_its_batch_has_written(
     quarantine: Quarantine, redis: Redis
 ) -> None:
     batches = Batches(redis)
@@ -135,9 +151,27 @@ def test_what_a_batch_has_written_is_taken_off_by_the_copy_that_holds_its_claim_
     with batches.writing("b") as claim:
         assert claim is not None
         redis.delete(claim.key)
-        quarantine.release(claim, "b", ids.values())
+        quarantine.remove_written(claim, "b", ids.values())
         assert len(quarantine) == 3
         redis.set(claim.key, claim.token)
-        quarantine.release(claim, "b", [ids[0], ids[1], "0"])
+        quarantine.remove_written(claim, "b", [ids[0], ids[1], "0"])
     assert {entry.position for entry in quarantine} == {0, 2}
     counted_bytes(redis)
+
+
+def test_entries_of_the_old_format_are_left_alone(quarantine: Quarantine, redis: Redis) -> None:
+    redis.hset("graphinator:quarantine", "0123456789abcdef", b"header and entry")
+    redis.set("graphinator:quarantine:bytes", 1 << 30)
+    assert (len(quarantine), [*quarantine], quarantine.get("0123456789abcdef")) == (0, [], None)
+    assert quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "run") == 0
+    assert quarantine.purge() == 1
+
+
+def test_an_entry_that_is_removed_during_iteration_is_left_out(quarantine: Quarantine) -> None:
+    records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(PAGE_ENTRIES + 2)]
+    quarantine = Quarantine(quarantine._redis, limit_bytes=1 << 20)
+    quarantine.add(RecordType.LABELS, "labels.xml", records, "run")
+    entries = iter(quarantine)
+    next(entries)
+    quarantine.purge([entry_id(RecordType.LABELS, records[-1].raw)])
+    assert [entry.position for entry in entries] == [*range(1, PAGE_ENTRIES + 1)]

@@ -59,4 +59,4 @@ def release(worker: WorkerProcess, batch: str, meta: Meta, claim: Claim) -> None
         chunk = worker.batches.chunk(batch, index)
         if chunk is not None:
             ids = [entry_id(meta.record_type, raw) for raw in chunk.records]
-            worker.quarantine.release(claim, run_of(batch, meta), ids)
+            worker.quarantine.remove_written(claim, run_of(batch, meta), ids)

@@ -1,52 +1,65 @@
-"""From the inbox to batches in flight: what upstream tasks handed over, in the order of its acceptance."""
+"""Send waiting records of the inbox as batches."""
 
 import secrets
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from redis.client import Pipeline
 
-from pipeline.model import Chunk
+from pipeline.model import Chunk, RecordType
 from workers.sender import Sender
 from workers.settings import Settings
 from workers.state.in_flight import Meta
 from workers.state.packing import pack
 from workers.state.runs import UPSTREAM
-from workers.upstream.inbox import Inbox, Taken, Waiting
+from workers.upstream.inbox import Inbox, Waiting
 
 
-def flush(sender: Sender, settings: Settings, *, everything: bool) -> None:
-    """Send what waits in the inbox as batches: all of it, or of each type if it is enough or old enough.
+def is_due(inbox: Inbox, settings: Settings) -> bool:
+    """Return True if enough records of a type wait, or one has waited for long enough."""
+    return any(_is_due(waiting, settings) for waiting in inbox.waiting().values())
 
-    The caller holds the lock. Each batch is one chunk, in which the last version of a record counts.
+
+def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
+    """Send the waiting records of the types that are due, or of all, in the order of acceptance.
+
+    The caller holds the load lock. Records that are accepted meanwhile stay in the inbox.
     """
     inbox = sender.inbox
     for record_type, waiting in inbox.waiting().items():
         if not everything and not _is_due(waiting, settings):
             continue
-        run = f"{UPSTREAM}-{record_type}"
-        # What is accepted meanwhile waits for the next time.
         left = waiting.records
-        while (
-            left > 0
-            and (taken := inbox.head(record_type, settings.ingest_records, settings.chunk_bytes)).pieces
-        ):
-            ids = [id_ for piece in taken.pieces for id_ in piece.ids]
-            records = [record for piece in taken.pieces for record in piece.records]
-            left -= len(ids)
-            chunk = Chunk(record_type, [-1] * len(ids), ids, records)
-            meta = Meta(record_type, run, UPSTREAM, 1)
-            batch = f"{run}-{secrets.token_hex(8)}"
-            sender.send(batch, meta, [pack(chunk)], set(ids), also=partial(_take, sender, taken))
+        while left > 0:
+            head = inbox.head(record_type, settings.ingest_records, settings.chunk_bytes)
+            if not head.parts:
+                break
+            left -= len(head.ids)
+            send_records(sender, record_type, head.ids, head.records, also=partial(inbox.remove, head=head))
 
 
-def _take(sender: Sender, taken: Taken, pipe: Pipeline) -> None:
-    sender.inbox.take(pipe, taken)
-    sender.steps.unsettle(pipe)
+def send_records(
+    sender: Sender,
+    record_type: RecordType,
+    ids: Sequence[int],
+    records: Sequence[bytes],
+    *,
+    also: Callable[[Pipeline], None] | None = None,
+) -> None:
+    """Send raw records that come from no dump as one batch; of several versions of a record the last one counts.
 
+    `also` adds commands to the transaction that stores the batch.
+    """
+    run = f"{UPSTREAM}-{record_type}"
+    chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records])
 
-def is_due(inbox: Inbox, settings: Settings) -> bool:
-    """Whether the inbox holds enough records of a type, or old ones."""
-    return any(_is_due(waiting, settings) for waiting in inbox.waiting().values())
+    def store(pipe: Pipeline) -> None:
+        sender.steps.unsettle(pipe)
+        if also is not None:
+            also(pipe)
+
+    batch = f"{run}-{secrets.token_hex(8)}"
+    sender.send(batch, Meta(record_type, run, UPSTREAM, 1), [pack(chunk)], set(ids), also=store)
 
 
 def _is_due(waiting: Waiting, settings: Settings) -> bool:

@@ -1,12 +1,12 @@
-"""Records that upstream tasks handed over, until there are enough of them, or they are old enough, for a batch.
+"""The inbox: records of upstream calls that wait to be sent as batches.
 
     graphinator:inbox                  hash: bytes, and of each type `<type>:records`, `<type>:since` (Unix s)
-    graphinator:inbox:<type>           list: one packed piece of a call each, in the order of acceptance
-    graphinator:inbox:<type>:recent    sorted set: record id → when it was accepted (Unix s)
-    graphinator:inbox:call:<task id>   there for a while after a call was accepted
+    graphinator:inbox:<type>           list: packed call parts, in the order of acceptance
+    graphinator:inbox:<type>:recent    sorted set: record id -> time of acceptance (Unix s)
+    graphinator:inbox:call:<task id>   marks an accepted call, for a while
 
-A call is accepted in one atomic step, once, however often its message is delivered. What is taken out goes into a batch in
-flight in the same transaction.
+A call is accepted once, in one atomic step, however often its message is delivered. Records leave the inbox in the
+transaction that stores them as a batch in flight.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,58 +20,27 @@ from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers.state.keys import PREFIX, bytes_of, text_of_all
+from workers.state.lua import script
 from workers.state.packing import pack, unpack
 
 INBOX = PREFIX + "inbox"
-#: Records in one piece, at most: a piece is never split again.
-PIECE_RECORDS = 500
-#: Pieces that are read from Redis at a time.
-PAGE_PIECES = 50
-#: Ids of a type whose acceptance is remembered, at most.
+#: Records in one call part, at most: a part is never split again.
+PART_RECORDS = 500
+#: Call parts read from Redis at a time.
+PAGE_PARTS = 50
+#: Recent ids of a record type that are remembered, at most.
 RECENT_RECORDS = 200_000
-
-#: 1: accepted, 0: it was before, -1: no space; or the ids that another call has brought meanwhile.
-_ADD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local size, records, seconds = 0, tonumber(ARGV[1]), tonumber(ARGV[3])
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local pieces = tonumber(ARGV[5])
-for i = 7, 6 + pieces do size = size + #ARGV[i] end
-local held = tonumber(redis.call('HGET', KEYS[2], 'bytes') or 0)
-if held > 0 and held + size > tonumber(ARGV[2]) then return -1 end
-redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, now - seconds)
-if ARGV[4] ~= '' then
-  local newer, since = {}, tonumber(ARGV[4])
-  for i = 7 + pieces, #ARGV do
-    local at = redis.call('ZSCORE', KEYS[4], ARGV[i])
-    if at and tonumber(at) >= since then table.insert(newer, ARGV[i]) end
-  end
-  if #newer > 0 then return newer end
-end
-for i = 7, 6 + pieces do redis.call('RPUSH', KEYS[3], ARGV[i]) end
-for i = 7 + pieces, #ARGV do redis.call('ZADD', KEYS[4], now, ARGV[i]) end
-redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[6]))
-redis.call('EXPIRE', KEYS[4], seconds)
-if records > 0 then
-  redis.call('HINCRBY', KEYS[2], 'bytes', size)
-  redis.call('HINCRBY', KEYS[2], KEYS[5], records)
-  if tonumber(redis.call('HGET', KEYS[2], KEYS[5])) == records then redis.call('HSET', KEYS[2], KEYS[6], now) end
-end
-redis.call('SET', KEYS[1], 1, 'EX', seconds)
-return 1
-"""
 
 
 class InboxFull(GraphinatorError):
-    """There is no space for more records until some are written."""
+    """The inbox has no space until some of its records are written."""
 
     def is_retryable(self) -> bool:
-        """When some have been written."""
+        """Return True: writing makes space."""
         return True
 
 
-class Piece(msgspec.Struct, frozen=True):
+class CallPart(msgspec.Struct, frozen=True):
     """Some records of one call."""
 
     ids: list[int]
@@ -80,41 +49,41 @@ class Piece(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits of one type: how many records, and for how many seconds the oldest one has."""
+    """The waiting records of one type: their number, and the age of the oldest in seconds."""
 
     records: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Pieces at the head of the list of one type."""
+class Head:
+    """The oldest call parts of one type."""
 
     record_type: RecordType
-    pieces: list[Piece]
-    #: Bytes, as they are packed.
+    parts: list[CallPart]
+    #: Bytes of the packed parts.
     size: int
 
     @property
-    def records(self) -> int:
-        """How many records they hold."""
-        return sum(len(piece.ids) for piece in self.pieces)
+    def ids(self) -> list[int]:
+        """The ids of the records, in the order of acceptance."""
+        return [id_ for part in self.parts for id_ in part.ids]
+
+    @property
+    def records(self) -> list[bytes]:
+        """The raw records, in the order of acceptance."""
+        return [record for part in self.parts for record in part.records]
 
 
 class Inbox:
-    """The inbox, in one Redis, of at most `limit_bytes`."""
+    """The inbox in one Redis, of at most `limit_bytes`."""
 
     def __init__(self, redis: Redis, *, limit_bytes: int, memory_seconds: int) -> None:
-        """`memory_seconds`: how long a message may take to be delivered once more."""
+        """`memory_seconds`: the longest time until a message is redelivered."""
         self._redis = redis
         self._limit_bytes = limit_bytes
         self._memory_seconds = memory_seconds
-        self._add = redis.register_script(_ADD)
-
-    def now(self) -> float:
-        """The time of Redis, in Unix seconds, for `since`."""
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1_000_000)
+        self._add = script(redis, "inbox_add")
 
     def add(
         self,
@@ -123,79 +92,81 @@ class Inbox:
         records: Sequence[Accepted],
         *,
         redelivered: bool = False,
-        since: float | None = None,
-    ) -> set[int]:
-        """Keep the records of a call, unless that was done before; raises InboxFull.
+    ) -> None:
+        """Accept the records of a call, unless it was accepted before.
 
-        Those that another call has brought `since` then, or of a redelivered message at any time, are older than that
-        call's, and left out. Gives the ids of these.
+        A redelivered message leaves out records that any other call has brought lately: these may be newer.
+        Raises InboxFull.
         """
-        if redelivered:
-            since = 0.0
-        left_out: set[int] = set()
         name = f"{INBOX}:{record_type}"
-        keys = [f"{INBOX}:call:{call}", INBOX, name, name + ":recent", *_fields(record_type)]
+        keys = [f"{INBOX}:call:{call}", INBOX, name, name + ":recent"]
+        limits = self._limit_bytes, self._memory_seconds, RECENT_RECORDS
         while True:
-            pieces = [
-                pack(Piece([each.id for each in part], [each.raw for each in part]))
-                for part in _parts(records, PIECE_RECORDS)
-            ]
-            numbers = (
-                len(records), self._limit_bytes, self._memory_seconds, "" if since is None else repr(since), len(pieces), RECENT_RECORDS,
-            )  # fmt: skip
-            answer = self._add(keys=keys, args=[*numbers, *pieces, *(each.id for each in records)])
+            ids = [each.id for each in records]
+            parts = [pack(part) for part in _split(records)]
+            args = [record_type.value, len(ids), *limits, int(redelivered), len(parts), *parts, *ids]
+            answer = self._add(keys=keys, args=args)
             if answer == -1:
                 raise InboxFull("too many records wait to be written: start more workers, or wait")
             if not isinstance(answer, list):
-                return left_out
-            newer = set(map(int, answer))
-            left_out |= newer
-            records = [each for each in records if each.id not in newer]
+                return
+            brought = set(map(int, answer))
+            records = [each for each in records if each.id not in brought]
 
     def waiting(self) -> dict[RecordType, Waiting]:
-        """What waits of each type that there are records of."""
-        fields = self._redis.hgetall(INBOX)
-        stored = dict(zip(text_of_all(fields), fields.values(), strict=True))
+        """Return the types that have waiting records, with their number and age."""
+        stored = self._redis.hgetall(INBOX)
+        fields = dict(zip(text_of_all(stored), stored.values(), strict=True))
         found = {}
         for record_type in RecordType:
-            records, since = (stored.get(field) for field in _fields(record_type))
+            records, since = (fields.get(field) for field in _fields(record_type))
             if records is not None and int(records) > 0:
-                found[record_type] = Waiting(int(records), self.now() - float(since or 0))
+                found[record_type] = Waiting(int(records), self._now() - float(since or 0))
         return found
 
-    def head(self, record_type: RecordType, records: int, limit_bytes: int) -> Taken:
-        """The first pieces of a type, of about so many records and bytes of raw text; they stay until `take`."""
-        pieces: list[Piece] = []
-        size = number = length = 0
-        for blob in self._blobs(record_type):
-            piece = unpack(blob, Piece)
-            number += len(piece.ids)
-            length += sum(map(len, piece.records))
-            if pieces and (number > records or length > limit_bytes):
-                break
-            pieces.append(piece)
-            size += len(blob)
-        return Taken(record_type, pieces, size)
+    def head(self, record_type: RecordType, max_records: int, max_bytes: int) -> Head:
+        """Return the oldest call parts, up to so many records and bytes of raw text, at least one.
 
-    def _blobs(self, record_type: RecordType) -> Iterator[bytes]:
-        """The packed pieces of a type, read a few at a time: a piece may hold one record, or be megabytes long."""
+        They stay in the inbox until `remove`.
+        """
+        parts: list[CallPart] = []
+        size = number = length = 0
+        for blob in self._packed_parts(record_type):
+            part = unpack(blob, CallPart)
+            number += len(part.ids)
+            length += sum(map(len, part.records))
+            if parts and (number > max_records or length > max_bytes):
+                break
+            parts.append(part)
+            size += len(blob)
+        return Head(record_type, parts, size)
+
+    def remove(self, pipe: Pipeline, head: Head) -> None:
+        """Remove these call parts, in the transaction of `pipe`; only the holder of the load lock may."""
+        records, since = _fields(head.record_type)
+        pipe.ltrim(f"{INBOX}:{head.record_type}", len(head.parts), -1)
+        pipe.hincrby(INBOX, "bytes", -head.size)
+        pipe.hincrby(INBOX, records, -len(head.ids))
+        pipe.hset(INBOX, since, str(self._now()))
+
+    def _packed_parts(self, record_type: RecordType) -> Iterator[bytes]:
+        # A few at a time: one part may hold one record or be megabytes long.
         start = 0
-        while page := self._redis.lrange(f"{INBOX}:{record_type}", start, start + PAGE_PIECES - 1):
+        while page := self._redis.lrange(f"{INBOX}:{record_type}", start, start + PAGE_PARTS - 1):
             yield from map(bytes_of, page)
             start += len(page)
 
-    def take(self, pipe: Pipeline, taken: Taken) -> None:
-        """Take these pieces out, in the transaction that puts them elsewhere; by whoever holds the lock only."""
-        records, since = _fields(taken.record_type)
-        pipe.ltrim(f"{INBOX}:{taken.record_type}", len(taken.pieces), -1)
-        pipe.hincrby(INBOX, "bytes", -taken.size)
-        pipe.hincrby(INBOX, records, -taken.records)
-        pipe.hset(INBOX, since, str(self.now()))
+    def _now(self) -> float:
+        # Redis's clock, which all machines share.
+        seconds, microseconds = self._redis.time()
+        return float(seconds + microseconds / 1_000_000)
 
 
 def _fields(record_type: RecordType) -> tuple[str, str]:
     return f"{record_type}:records", f"{record_type}:since"
 
 
-def _parts(records: Sequence[Accepted], size: int) -> list[Sequence[Accepted]]:
-    return [records[start : start + size] for start in range(0, len(records), size)]
+def _split(records: Sequence[Accepted]) -> Iterator[CallPart]:
+    for start in range(0, len(records), PART_RECORDS):
+        some = records[start : start + PART_RECORDS]
+        yield CallPart([each.id for each in some], [each.raw for each in some])

@@ -1,91 +1,59 @@
-"""Records that were set aside: with their reason and raw text, until they are written or somebody purges them.
+"""The quarantine: records that could not be loaded, with reason and raw text.
 
-    graphinator:quarantine         hash: entry id → header and compressed entry
-    graphinator:quarantine:bytes   how many bytes those are
+    graphinator:quarantine:entries             sorted set: entry id -> first time quarantined (Unix s)
+    graphinator:quarantine:entry:<id>          hash: the fields of `Entry`, `raw` compressed, and `bytes`, its size
+    graphinator:quarantine:entry:<id>:runs     list: digests of the last runs that quarantined it
+    graphinator:quarantine:total_bytes         sum of `bytes` of all entries
 
-An entry's id follows from the record's text, so a record that is delivered or loaded again is still one entry. What that
-changes of it is in the header, which Redis itself counts up: 8 digits of attempts, 17 of the time of the first one, and
-the hashes of the last four runs that set it aside, 16 digits each. A header is never longer than another, so there is
-always room for it.
+An entry stays until its record is written or it is purged. Its id is a hash of record type and raw text, so a record
+that is loaded or delivered again is the same entry.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from redis import Redis
+from redis.client import Pipeline
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import legible_id
-from workers.state.keys import PREFIX
+from workers.state.keys import PREFIX, bytes_of, text_of_all
 from workers.state.lease import Claim
+from workers.state.lua import script
 from workers.state.packing import pack, unpack
 
-KEY = PREFIX + "quarantine"
-BYTES = KEY + ":bytes"
+ENTRIES = PREFIX + "quarantine:entries"
+TOTAL_BYTES = PREFIX + "quarantine:total_bytes"
 
-_ATTEMPTS = slice(0, 8)
-_AT = slice(8, 25)
-_HEADER_BYTES = 89
-
-#: Adds an entry, or counts it up unless one of its last runs is this one. Where there is no space, a new one is not kept,
-#: and one that is there keeps what it said before. 1: done, 0: was done before, -1: no space.
-_ADD = """
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-local attempts, at, runs = 0, ARGV[5], string.rep('-', 64)
-if old then
-  attempts, at, runs = tonumber(string.sub(old, 1, 8)), string.sub(old, 9, 25), string.sub(old, 26, 89)
-  if string.find(runs, ARGV[4], 1, true) then return 0 end
-end
-local header = string.format('%08d', attempts + 1) .. at .. ARGV[4] .. string.sub(runs, 1, 48)
-local value = header .. ARGV[2]
-local growth = #value - (old and #old or 0)
-if growth > 0 and tonumber(redis.call('GET', KEYS[2]) or 0) + growth > tonumber(ARGV[3]) then
-  if not old then return -1 end
-  value, growth = header .. string.sub(old, 90), 0
-end
-redis.call('HSET', KEYS[1], ARGV[1], value)
-redis.call('INCRBY', KEYS[2], growth)
-return 1
-"""
-
-#: Takes entries off and gives how many; where a claim is named only while it is held, and where a run is named all but
-#: those that it has set aside.
-_TAKE = """
-if ARGV[1] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-local taken = 0
-for i = 3, #ARGV do
-  local old = redis.call('HGET', KEYS[1], ARGV[i])
-  if old and (ARGV[2] == '' or not string.find(string.sub(old, 26, 89), ARGV[2], 1, true)) then
-    redis.call('HDEL', KEYS[1], ARGV[i])
-    redis.call('DECRBY', KEYS[2], #old)
-    taken = taken + 1
-  end
-end
-return taken
-"""
+#: Runs of an entry that are remembered, so that a redelivered task is not counted twice.
+REMEMBERED_RUNS = 10
+#: Bytes in Redis that an entry takes beside its text, counted as part of its size.
+ENTRY_BYTES = 1000
+#: Entries read from Redis, or removed, at a time.
+PAGE_ENTRIES = 50
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One record that was set aside."""
+    """A quarantined record."""
 
     record_type: RecordType
-    #: Its Discogs id, where that is legible.
+    #: Its Discogs id; None if that is not legible.
     record_id: int | None
     #: The file or caller that it came from.
     source: str
-    #: Where it starts, in bytes of XML from the start of the source; -1 where there is no such place.
+    #: Its start, in bytes of XML from the start of the source; -1 if unknown.
     position: int
-    #: Why it was set aside, the last time.
+    #: The reason of the last run that quarantined it.
     reason: str
     raw: bytes
-    #: The load, call, batch or replay that set it aside, the last time.
+    #: The last load, call, batch or replay that quarantined it.
     run: str
-    #: How many runs have set it aside.
+    #: Number of runs that have quarantined it.
     attempts: int
-    #: When it was first set aside, in Unix seconds.
+    #: Unix seconds of the first time.
     at: float
 
     @property
@@ -95,79 +63,126 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entry_id(record_type: RecordType, raw: bytes) -> str:
-    """The id of the entry of such a record; it is no fingerprint, which changes with the mapping."""
+    """Return the id of a record's entry; it does not depend on the mapping version."""
     digest = xxh3_64(record_type.value.encode())
     digest.update(raw)
     return digest.hexdigest()
 
 
 class Quarantine:
-    """The entries, in one Redis, in at most `limit_bytes` bytes."""
+    """The entries in one Redis, in at most `limit_bytes` bytes."""
 
     def __init__(self, redis: Redis, *, limit_bytes: int) -> None:
         self._redis = redis
         self._limit_bytes = limit_bytes
-        self._add = redis.register_script(_ADD)
-        self._take = redis.register_script(_TAKE)
+        self._add = script(redis, "quarantine_add")
+        self._remove = script(redis, "quarantine_remove")
 
     def add(self, record_type: RecordType, source: str, rejected: Iterable[Rejected], run: str) -> int:
-        """Set the records aside; how many of them there was no space for (they are still counted as rejected).
+        """Quarantine records of one run; return the number of records without space.
 
-        The same record is counted once a run, however often a task of that run is delivered.
+        A record is counted once a run, however often a task of that run is delivered. If the quarantine is full, an
+        entry that is there keeps its place and its older reason.
         """
         dropped = 0
         for record in rejected:
             id_ = entry_id(record_type, record.raw)
             place = source, record.position
-            if record.position < 0 and (before := self.get(id_)) is not None:
-                # A call or a replay says nothing of where the record came from at first.
-                place = before.source, before.position
-            number, now = legible_id(record_type, record.raw), time.time()
-            blob = pack(Entry(record_type, number, *place, record.reason, record.raw, run, 1, now))
-            added = self._add(
-                keys=[KEY, BYTES], args=[id_, blob, self._limit_bytes, _digest(run), f"{now:017.6f}"]
-            )
+            number = legible_id(record_type, record.raw)
+            fields = {
+                "record_type": record_type.value,
+                "record_id": "" if number is None else number,
+                "reason": record.reason,
+                "raw": pack(record.raw),
+                "run": run,
+            }
+            values = [part for item in fields.items() for part in item]
+            limits = self._limit_bytes, time.time(), REMEMBERED_RUNS, ENTRY_BYTES
+            added = self._add(keys=_keys(id_), args=[id_, _digest(run), *limits, *place, *values])
             dropped += int(added) < 0
         return dropped
 
     def __len__(self) -> int:
-        return self._redis.hlen(KEY)
+        return self._redis.zcard(ENTRIES)
 
     def __iter__(self) -> Iterator[Entry]:
-        """All entries, in no order, each once, each read from Redis as it is needed."""
-        seen: set[bytes] = set()
-        for id_, value in self._redis.hscan_iter(KEY, count=50):
-            # Redis may give an entry twice.
-            if id_ not in seen:
-                seen.add(id_)
-                yield _entry(bytes(value))
+        """Yield all entries, the oldest first; only a few are in memory at a time."""
+        for ids in _pages(self._ids()):
+            with self._redis.pipeline(transaction=True) as pipe:
+                for id_ in ids:
+                    _read(pipe, id_)
+                replies = pipe.execute()
+            for fields, at in zip(replies[::2], replies[1::2], strict=True):
+                # It may have been removed meanwhile.
+                if at is not None:
+                    yield _entry(fields, at)
 
     def get(self, id_: str) -> Entry | None:
-        """One entry, or None."""
-        value = self._redis.hget(KEY, id_)
-        return _entry(value) if isinstance(value, bytes) else None
+        """Return one entry, or None."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            _read(pipe, id_)
+            fields, at = pipe.execute()
+        return None if at is None else _entry(fields, at)
 
     def purge(self, ids: Iterable[str] | None = None) -> int:
-        """Forget these entries, or every one; how many there were."""
-        if ids is not None:
-            return int(self._take(keys=[KEY, BYTES], args=["", "", *ids]))
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hlen(KEY)
-            pipe.delete(KEY, BYTES)
-            return int(pipe.execute()[0])
+        """Remove these entries, or all; return the number of removed entries."""
+        return self._remove_all(self._ids() if ids is None else [*ids])
 
-    def release(self, claim: Claim, run: str, ids: Iterable[str]) -> None:
-        """Take off the entries of records that `run` has written: those of `ids` that it has not set aside itself.
+    def remove_written(self, lease: Claim, run: str, ids: Iterable[str]) -> None:
+        """Remove entries of records that `run` has written.
 
-        Does nothing once the claim on the batch has ended: what was set aside since then is none of its records.
+        Keeps those that `run` has quarantined itself. Does nothing if the lease on the batch is lost.
         """
-        self._take(keys=[KEY, BYTES, claim.key], args=[claim.token, _digest(run), *ids])
+        wanted = [*ids]
+        scores = self._redis.zmscore(ENTRIES, wanted) if wanted else []
+        there = [id_ for id_, at in zip(wanted, scores, strict=True) if at is not None]
+        self._remove_all(there, [lease.key], [lease.token, _digest(run)])
+
+    def _ids(self) -> list[str]:
+        return text_of_all(self._redis.zrange(ENTRIES, 0, -1))
+
+    def _remove_all(self, ids: list[str], keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> int:
+        removed = 0
+        for page in _pages(ids):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for id_ in page:
+                    self._remove(keys=[*_keys(id_), *keys], args=[id_, *args], client=pipe)
+                removed += sum(pipe.execute())
+        return removed
+
+
+def _read(pipe: Pipeline, id_: str) -> None:
+    pipe.hgetall(_key(id_))
+    pipe.zscore(ENTRIES, id_)
+
+
+def _entry(fields: dict[Any, Any], at: float) -> Entry:
+    named = dict(zip(text_of_all(fields), map(bytes_of, fields.values()), strict=True))
+    return Entry(
+        record_type=RecordType(named["record_type"].decode()),
+        record_id=int(named["record_id"]) if named["record_id"] else None,
+        source=named["source"].decode(),
+        position=int(named["position"]),
+        reason=named["reason"].decode(),
+        raw=unpack(named["raw"], bytes),
+        run=named["run"].decode(),
+        attempts=int(named["attempts"]),
+        at=at,
+    )
+
+
+def _key(id_: str) -> str:
+    return PREFIX + "quarantine:entry:" + id_
+
+
+def _keys(id_: str) -> list[str]:
+    return [_key(id_), _key(id_) + ":runs", ENTRIES, TOTAL_BYTES]
 
 
 def _digest(run: str) -> str:
     return xxh3_64_hexdigest(run.encode())
 
 
-def _entry(value: bytes) -> Entry:
-    entry = unpack(value[_HEADER_BYTES:], Entry)
-    return replace(entry, attempts=int(value[_ATTEMPTS]), at=float(value[_AT]))
+def _pages(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), PAGE_ENTRIES):
+        yield ids[start : start + PAGE_ENTRIES]

@@ -1,11 +1,11 @@
-"""Records of the quarantine, handed over again.
+"""Load quarantined records again.
 
-They go through the inbox, as the records of any upstream call do. An entry stays where it is until `write_batch` has written
-its record: so nothing is lost whatever ends meanwhile, however full the quarantine is, and a record that Neo4j refuses once
-more finds its own entry and counts it up.
+The age of a quarantined record is unknown: it must not replace a newer version. So a replay holds the load lock, has
+everything written that was accepted before, and asks the graph which records exist. Records that are accepted during the
+replay stay in the inbox and are written after it, so they win.
 
-How old such a record is, nobody knows: it may only fill a gap. So the lock of a load is held, and all that was accepted before
-is written, when the graph is asked which records it has; and what other calls bring from then on is left to them.
+An entry stays in the quarantine until `write_batch` has written its record. A record that Neo4j refuses again finds its
+own entry and is counted there.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
@@ -20,40 +21,42 @@ from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted, Refused, accept_raw
 from workers.app import GraphinatorApp, connect_quarantine, connect_redis
 from workers.sender import Sender
-from workers.upstream.dispatch import flush
-from workers.upstream.inbox import InboxFull
+from workers.upstream.dispatch import dispatch, send_records
 from workers.upstream.quarantine import Entry
 from workers.worker import open_driver
 
-#: Records that the graph is asked for, and that are handed over, at a time.
-TOGETHER = 100
+#: Records in one batch, at most.
+BATCH_RECORDS = 100
 
-IN_GRAPH = "the graph has this record"
-SEVERAL = "another entry is a version of the same record: name the one to replay"
-NEWER = "an upstream task has just handed this record over"
+
+class SkipReason(StrEnum):
+    """The reason why a well-formed record is not replayed."""
+
+    IN_GRAPH = "the graph has this record"
+    SEVERAL_VERSIONS = "another entry is a version of the same record"
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of the entries; those that are neither refused nor left are replayed."""
+class ReplayReport:
+    """The outcome of a replay."""
 
     replayed: int = 0
-    #: What is still no record, and why.
+    #: Entries that are still no records, with the newest reason.
     refused: list[tuple[str, str]] = field(default_factory=list)
-    #: What is a record and was not handed over, and why.
-    left: list[tuple[str, str]] = field(default_factory=list)
+    #: Entries that are records and were not replayed.
+    skipped: list[tuple[str, SkipReason]] = field(default_factory=list)
 
 
 def replay(
     app: GraphinatorApp, ids: Sequence[str], on_wait: Callable[[str], None], *, overwrite: bool
-) -> Outcome:
-    """Hand the records of these entries over, or of all if none is named; raises BusyError while a load runs.
+) -> ReplayReport:
+    """Send the records of these entries, or of all if `ids` is empty, to the workers.
 
-    Records that the graph has in any version are left, unless `overwrite` is True.
+    Skips records that exist in the graph in any version, unless `overwrite` is True. Raises BusyError while a load runs.
     """
     with connect_redis(app.settings) as redis:
         if not connect_quarantine(app.settings, redis):
-            return Outcome()
+            return ReplayReport()
     sender = Sender(app)
     sender.on_wait = on_wait
     with sender.locked(), asyncio.Runner() as runner:
@@ -65,7 +68,7 @@ def replay(
 
 
 class _Replay:
-    """One replay, by whoever holds the lock."""
+    """One replay; the caller holds the load lock."""
 
     def __init__(
         self, app: GraphinatorApp, sender: Sender, runner: asyncio.Runner, driver: Driver, *, overwrite: bool
@@ -77,37 +80,33 @@ class _Replay:
         self._overwrite = overwrite
         self._quarantine = connect_quarantine(app.settings, connect_redis(app.settings))
         self._run = f"replay-{secrets.token_hex(4)}"
-        self._since = sender.inbox.now()
-        self._outcome = Outcome()
+        self._report = ReplayReport()
 
-    def run(self, ids: Sequence[str]) -> Outcome:
-        has_waited = bool(self._sender.inbox.waiting())
-        self._flush()
-        for record_type, entries in self._records(ids).items():
-            single = {id_: named[0] for id_, named in entries.items() if len(named) == 1}
-            self._leave((each for named in entries.values() if len(named) > 1 for each in named), SEVERAL)
-            for part in _parts(list(single), TOGETHER):
-                self._hand_over(record_type, self._missing(record_type, {id_: single[id_] for id_ in part}))
-        if has_waited:
-            self._sender.finish()
-        return self._outcome
-
-    def _flush(self) -> None:
-        flush(self._sender, self._settings, everything=True)
+    def run(self, ids: Sequence[str]) -> ReplayReport:
+        dispatch(self._sender, self._settings, everything=True)
         self._sender.drain("the records of upstream tasks that are being written")
+        for record_type, entries in self._well_formed(ids).items():
+            single = {}
+            for record_id, entry_ids in entries.items():
+                if len(entry_ids) == 1:
+                    single[record_id] = entry_ids[0]
+                else:
+                    self._skip(entry_ids, SkipReason.SEVERAL_VERSIONS)
+            for part in _parts(list(single), BATCH_RECORDS):
+                self._send(record_type, self._missing(record_type, {id_: single[id_] for id_ in part}))
+        return self._report
 
-    def _records(self, ids: Sequence[str]) -> dict[RecordType, dict[int, list[str]]]:
-        """The entries that are records now, by type and id; the others are refused once more."""
+    def _well_formed(self, ids: Sequence[str]) -> dict[RecordType, dict[int, list[str]]]:
+        """Return the entries that are records, by type and record id; count the others up."""
         found: dict[RecordType, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         for entry in self._entries(ids):
-            self._sender.drain()  # renews the lock
-            outcome = accept_raw(entry.record_type, entry.raw, self._settings.record_bytes)
-            if isinstance(outcome, Refused):
-                again = Rejected(entry.position, outcome.reason, entry.raw)
+            record = accept_raw(entry.record_type, entry.raw, self._settings.record_bytes)
+            if isinstance(record, Refused):
+                again = Rejected(entry.position, record.reason, entry.raw)
                 self._quarantine.add(entry.record_type, entry.source, [again], self._run)
-                self._outcome.refused.append((entry.entry_id, outcome.reason))
+                self._report.refused.append((entry.entry_id, record.reason))
             else:
-                found[entry.record_type][outcome.id].append(entry.entry_id)
+                found[entry.record_type][record.id].append(entry.entry_id)
         return found
 
     def _entries(self, ids: Sequence[str]) -> Iterator[Entry]:
@@ -116,45 +115,50 @@ class _Replay:
             return
         for id_ in dict.fromkeys(ids):
             entry = self._quarantine.get(id_)
-            # It may have been written since it was named.
+            # It may have been written or purged meanwhile.
             if entry is not None:
                 yield entry
 
     def _missing(self, record_type: RecordType, entries: dict[int, str]) -> list[str]:
-        """Those entries whose records may be handed over."""
+        """Return the entries whose records the graph lacks, or all with `overwrite`."""
         if self._overwrite:
             return list(entries.values())
         known = self._runner.run(fingerprints(self._driver, record_type, list(entries)))
-        self._leave((id_ for record_id, id_ in entries.items() if record_id in known), IN_GRAPH)
+        self._skip((id_ for record_id, id_ in entries.items() if record_id in known), SkipReason.IN_GRAPH)
         return [id_ for record_id, id_ in entries.items() if record_id not in known]
 
-    def _hand_over(self, record_type: RecordType, ids: Iterable[str]) -> None:
-        for id_ in ids:
-            self._sender.drain()
+    def _send(self, record_type: RecordType, entry_ids: Iterable[str]) -> None:
+        for batch in self._batches(record_type, entry_ids):
+            records = [record for _, record in batch]
+            send_records(
+                self._sender, record_type, [each.id for each in records], [each.raw for each in records]
+            )
+            self._report.replayed += len(batch)
+            # A dictionary is written as another text, so `write_batch` does not find its entry.
+            self._quarantine.purge(entry.entry_id for entry, record in batch if entry.raw != record.raw)
+
+    def _batches(
+        self, record_type: RecordType, entry_ids: Iterable[str]
+    ) -> Iterator[list[tuple[Entry, Accepted]]]:
+        batch: list[tuple[Entry, Accepted]] = []
+        size = 0
+        for id_ in entry_ids:
             entry = self._quarantine.get(id_)
-            outcome = (
+            record = (
                 None if entry is None else accept_raw(record_type, entry.raw, self._settings.record_bytes)
             )
-            if entry is None or not isinstance(outcome, Accepted):
+            if entry is None or not isinstance(record, Accepted):
                 continue  # purged meanwhile
-            if self._add(record_type, outcome, f"{self._run}-{id_}"):
-                self._leave([id_], NEWER)
-                continue
-            self._outcome.replayed += 1
-            if outcome.raw != entry.raw:
-                # It is written as another text, which would not be known as this entry's.
-                self._quarantine.purge([id_])
+            if batch and size + len(record.raw) > self._settings.chunk_bytes:
+                yield batch
+                batch, size = [], 0
+            batch.append((entry, record))
+            size += len(record.raw)
+        if batch:
+            yield batch
 
-    def _add(self, record_type: RecordType, record: Accepted, call: str) -> set[int]:
-        while True:
-            try:
-                return self._sender.inbox.add(call, record_type, [record], since=self._since)
-            except InboxFull:
-                # Nobody else empties it while the lock is held.
-                self._flush()
-
-    def _leave(self, ids: Iterable[str], why: str) -> None:
-        self._outcome.left += [(id_, why) for id_ in ids]
+    def _skip(self, ids: Iterable[str], reason: SkipReason) -> None:
+        self._report.skipped += [(id_, reason) for id_ in ids]
 
 
 def _parts(ids: list[int], size: int) -> Iterator[list[int]]:
