@@ -17,7 +17,7 @@ from workers.sender import LoadBroken, Sender, StepFailed
 from workers.state.in_flight import Meta
 from workers.state.packing import pack
 from workers.state.runs import About, Ending, Tally
-from workers.upstream.dispatch import flush
+from workers.upstream.dispatch import dispatch
 
 #: One batch may fail for what it holds; where so many of a dump do, the others would too.
 MOST_FAILED = 10
@@ -107,7 +107,7 @@ def load(
     sender.on_wait = on_wait
     with sender.locked():
         # What upstream tasks have handed over before is older than what is read from now on.
-        flush(sender, app.settings, everything=True)
+        dispatch(sender, app.settings, everything=True)
         for run, path in _plan(sender, paths, contents):
             with open_dump(path, **app.settings.dump_limits()) as dump:
                 yield _Load(app, sender, dump, contents, on_progress, run).run()

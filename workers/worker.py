@@ -13,7 +13,7 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.schema import create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
 from workers.batch_size import BatchSize
-from workers.celery_redis.check import dangers
+from workers.celery_redis.check import risks
 from workers.loop import EventLoop, LoopStopped
 from workers.settings import ServerNotSet, Settings, variable
 from workers.state.exclusive import Steps
@@ -64,8 +64,8 @@ class WorkerProcess:
     def _look_around(self) -> None:
         """Warn of what is not as it should be."""
         try:
-            for danger in dangers(self._redis):
-                logger.warning(danger)
+            for risk in risks(self._redis):
+                logger.warning(risk)
         except RedisError as error:
             logger.warning("Redis does not answer yet: %s", error)
         try:

@@ -16,7 +16,7 @@ from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from workers.app import connect_redis
-from workers.celery_redis.check import dangers
+from workers.celery_redis.check import risks
 from workers.loader import FULL, Contents, Report
 from workers.loader import load as load_dumps
 from workers.state.runs import Tally
@@ -66,7 +66,7 @@ def load(
 def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
     """Load dumps with a progress display. Yield the report of each dump."""
     console = plain_console(stderr=True)
-    print_warnings(console, dangers(connect_redis(context.connected())))
+    print_warnings(console, risks(connect_redis(context.connected())))
     with context.app() as app, LoadProgress(console) as progress:
         for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
             progress.ended(report)

@@ -14,8 +14,14 @@ from ops.commands.context import Context
 from ops.commands.progress import LoadProgress
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
-from workers.upstream.replay import IN_GRAPH
+from workers.upstream.replay import SkipReason
 from workers.upstream.replay import replay as replay_entries
+
+#: A way to replay a skipped entry all the same.
+_HINTS = {
+    SkipReason.IN_GRAPH: "--overwrite replaces it",
+    SkipReason.SEVERAL_VERSIONS: "name the one to replay",
+}
 
 
 @click.group(short_help="List, export or replay records that could not be loaded.")
@@ -81,14 +87,13 @@ def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     """
     _check(context, _open(context), entries)
     with context.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
-        outcome = replay_entries(app, entries, progress.wait, overwrite=overwrite)
-    for entry, reason in outcome.refused:
+        report = replay_entries(app, entries, progress.wait, overwrite=overwrite)
+    for entry, reason in report.refused:
         click.echo(f"{entry}  refused: {one_line(reason)}", err=True)
-    for entry, why in outcome.left:
-        hint = "; --overwrite replaces it" if why == IN_GRAPH else ""
-        click.echo(f"{entry}  left: {why}{hint}", err=True)
+    for entry, skipped in report.skipped:
+        click.echo(f"{entry}  skipped: {skipped}; {_HINTS[skipped]}", err=True)
     click.echo(
-        f"{counted(outcome.replayed, 'record')} replayed, {len(outcome.refused):,} refused, {len(outcome.left):,} left"
+        f"{counted(report.replayed, 'record')} replayed, {len(report.refused):,} refused, {len(report.skipped):,} skipped"
     )
 
 

@@ -1,9 +1,8 @@
-"""`graphinator quarantine`: what was set aside is listed, shown, exported, replayed and purged."""
+"""`graphinator quarantine` lists, shows, exports, replays and purges records."""
 
 import json
 import time
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from ops.commands.quarantine import _lines
@@ -18,20 +17,20 @@ ENDLESS = f"<release id='2'><genres><genre>{'too long ' * 5000}</genre></genres>
 
 
 def exported(product: Product) -> list[dict[str, Any]]:
-    """All entries as `export` writes them, by their place."""
+    """All entries as `export` writes them, sorted by position."""
     lines = _lines(Quarantine(product.redis, limit_bytes=1 << 23))
     return sorted(map(json.loads, lines), key=lambda entry: entry["position"])
 
 
-def set_aside(product: Product, record_type: RecordType, *raws: str) -> list[str]:
-    """Have records in the quarantine that a version before this one could not read; the ids of their entries."""
+def add(product: Product, record_type: RecordType, *raws: str) -> list[str]:
+    """Quarantine records that an older version could not read; return the ids of their entries."""
     rejected = [Rejected(place, "an old rule", raw.encode()) for place, raw in enumerate(raws)]
     Quarantine(product.redis, limit_bytes=1 << 23).add(record_type, "old.xml", rejected, "old-run")
     return [entry["entry"] for entry in exported(product) if entry["run"] == "old-run"]
 
 
 def replay(product: Product, *arguments: str) -> tuple[str, list[str]]:
-    """The counts that a replay ends with, and what it says of entries, once what it handed over is done."""
+    """Replay and wait until it is written; return the last line and the lines about entries."""
     ended = product.run("quarantine", "replay", *arguments)
     assert ended.returncode == 0, ended.stderr
     await_ingested(product)
@@ -77,7 +76,7 @@ def test_records_are_listed_shown_exported_and_purged(product: Product, tmp_path
     assert product.run("quarantine", "list").stdout == "nothing is quarantined\n"
 
 
-def test_each_load_that_sets_a_record_aside_counts_once(product: Product, tmp_path: Path) -> None:
+def test_each_load_that_quarantines_a_record_counts_once(product: Product, tmp_path: Path) -> None:
     path = dump(tmp_path, RecordType.LABELS, BAD, BAD)
     product.load(path)
     (first,) = exported(product)
@@ -88,13 +87,13 @@ def test_each_load_that_sets_a_record_aside_counts_once(product: Product, tmp_pa
     assert first["at"] == second["at"]
 
 
-def test_what_is_a_record_now_is_written_and_what_is_none_stays(product: Product, tmp_path: Path) -> None:
+def test_a_replay_writes_well_formed_records_and_keeps_the_others(product: Product, tmp_path: Path) -> None:
     good = [f"<label><id>{id_}</id><name>Label {id_}</name></label>" for id_ in range(1, 6)]
-    named, *_, bad = set_aside(product, RecordType.LABELS, *good, BAD.replace(">1<", ">9<"))
-    assert replay(product, named) == ("1 record replayed, 0 refused, 0 left", [])
+    named, *_, bad = add(product, RecordType.LABELS, *good, BAD.replace(">1<", ">9<"))
+    assert replay(product, named) == ("1 record replayed, 0 refused, 0 skipped", [])
     assert len(exported(product)) == 5
     counts, told = replay(product)
-    assert counts == "4 records replayed, 1 refused, 0 left"
+    assert counts == "4 records replayed, 1 refused, 0 skipped"
     assert [line.split()[:2] for line in told] == [[bad, "refused:"]]
     (entry,) = exported(product)
     assert (entry["entry"], entry["attempts"], entry["source"], entry["position"]) == (bad, 2, "old.xml", 5)
@@ -103,24 +102,24 @@ def test_what_is_a_record_now_is_written_and_what_is_none_stays(product: Product
     assert product.graph_differences([dump(tmp_path, RecordType.LABELS, *good)], bookkeeping=False) == []
     assert product.run("quarantine", "replay", "0").returncode == 2
     assert product.run("quarantine", "purge", "--yes").returncode == 0
-    assert replay(product) == ("0 records replayed, 0 refused, 0 left", [])
+    assert replay(product) == ("0 records replayed, 0 refused, 0 skipped", [])
     assert product.leftovers() == set()
 
 
 def test_a_dictionary_is_replayed_too(product: Product, tmp_path: Path) -> None:
-    set_aside(product, RecordType.LABELS, '{"id": 1, "name": " One "}')
-    assert replay(product) == ("1 record replayed, 0 refused, 0 left", [])
+    add(product, RecordType.LABELS, '{"id": 1, "name": " One "}')
+    assert replay(product) == ("1 record replayed, 0 refused, 0 skipped", [])
     assert exported(product) == []
     one = dump(tmp_path, RecordType.LABELS, "<label><id>1</id><name>One</name></label>")
     assert product.graph_differences([one], bookkeeping=False) == []
 
 
-def test_what_the_graph_refuses_comes_back_as_the_same_entry(product: Product, tmp_path: Path) -> None:
+def test_a_record_that_the_graph_refuses_again_is_the_same_entry(product: Product, tmp_path: Path) -> None:
     path = dump(tmp_path, RecordType.RELEASES, "<release id='1'/>", ENDLESS)
     product.load(path)
     (before,) = exported(product)
     for attempts in (2, 3):
-        assert replay(product)[0] == "1 record replayed, 0 refused, 0 left"
+        assert replay(product)[0] == "1 record replayed, 0 refused, 0 skipped"
         (entry,) = exported(product)
         newest = {name: entry[name] for name in ("run", "reason")}
         assert entry == {**before, **newest, "attempts": attempts}
@@ -129,24 +128,24 @@ def test_what_the_graph_refuses_comes_back_as_the_same_entry(product: Product, t
     assert product.graph_differences([path], [ENDLESS.encode()]) == []
 
 
-def test_a_record_that_the_graph_has_is_left_unless_it_is_to_be_overwritten(
+def test_a_replay_skips_records_that_the_graph_has_unless_told_to_overwrite(
     product: Product, tmp_path: Path
 ) -> None:
     newer = dump(tmp_path, RecordType.LABELS, "<label><id>1</id><name>New</name></label>")
     product.load(newer)
     older = "<label><id>1</id><name>Old</name></label>"
-    # A stub is no record: there is nothing newer than what is set aside.
+    # A stub is no record, so a replay fills it.
     stub = "<label><id>3</id><name>Three</name></label>"
     parent = "<label><id>2</id><name>Two</name><sublabels><label id='3'>Three</label></sublabels></label>"
-    kept, _, _ = set_aside(product, RecordType.LABELS, older, parent, stub)
+    kept, _, _ = add(product, RecordType.LABELS, older, parent, stub)
     assert replay(product) == (
-        "2 records replayed, 0 refused, 1 left",
-        [f"{kept}  left: the graph has this record; --overwrite replaces it"],
+        "2 records replayed, 0 refused, 1 skipped",
+        [f"{kept}  skipped: the graph has this record; --overwrite replaces it"],
     )
     expected = dump(tmp_path, RecordType.LABELS, "<label><id>1</id><name>New</name></label>", parent, stub)
     assert product.graph_differences([expected], bookkeeping=False) == []
     assert [(entry["entry"], entry["attempts"]) for entry in exported(product)] == [(kept, 1)]
-    assert replay(product, kept, "--overwrite") == ("1 record replayed, 0 refused, 0 left", [])
+    assert replay(product, kept, "--overwrite") == ("1 record replayed, 0 refused, 0 skipped", [])
     expected = dump(tmp_path, RecordType.LABELS, older, parent, stub)
     assert product.graph_differences([expected], bookkeeping=False) == []
     assert exported(product) == []
@@ -154,29 +153,29 @@ def test_a_record_that_the_graph_has_is_left_unless_it_is_to_be_overwritten(
 
 def test_of_several_versions_of_a_record_one_must_be_named(product: Product, tmp_path: Path) -> None:
     versions = [f"<label><id>1</id><name>{name}</name></label>" for name in ("One", "Uno")]
-    one, two = set_aside(product, RecordType.LABELS, *versions)
+    one, two = add(product, RecordType.LABELS, *versions)
     counts, told = replay(product)
-    assert counts == "0 records replayed, 0 refused, 2 left"
+    assert counts == "0 records replayed, 0 refused, 2 skipped"
     assert {line.split()[0] for line in told} == {one, two}
     assert all("name the one to replay" in line for line in told)
-    assert replay(product, two)[0] == "1 record replayed, 0 refused, 0 left"
+    assert replay(product, two)[0] == "1 record replayed, 0 refused, 0 skipped"
     expected = dump(tmp_path, RecordType.LABELS, versions[1])
     assert product.graph_differences([expected], bookkeeping=False) == []
-    assert replay(product)[0] == "0 records replayed, 0 refused, 1 left"
+    assert replay(product)[0] == "0 records replayed, 0 refused, 1 skipped"
 
 
-def test_what_upstream_handed_over_before_a_replay_is_newer(product: Product, tmp_path: Path) -> None:
-    (entry,) = set_aside(product, RecordType.LABELS, "<label><id>1</id><name>Old</name></label>")
+def test_a_replay_keeps_the_newer_version_of_an_earlier_call(product: Product, tmp_path: Path) -> None:
+    (entry,) = add(product, RecordType.LABELS, "<label><id>1</id><name>Old</name></label>")
     newest = "<label><id>1</id><name>New</name></label>"
-    # It waits in the inbox, and the graph knows nothing of it yet.
+    # The call waits in the inbox: the graph does not have its record yet.
     product.redis.set("graphinator:load", "load:another one")
     assert "'accepted': 1" in upstream(product, RecordType.LABELS, newest).stdout
     busy = product.run("quarantine", "replay")
     assert (busy.returncode, "another load is under way" in busy.stderr) == (5, True)
     product.redis.delete("graphinator:load")
     assert replay(product) == (
-        "0 records replayed, 0 refused, 1 left",
-        [f"{entry}  left: the graph has this record; --overwrite replaces it"],
+        "0 records replayed, 0 refused, 1 skipped",
+        [f"{entry}  skipped: the graph has this record; --overwrite replaces it"],
     )
     expected = dump(tmp_path, RecordType.LABELS, newest)
     assert product.graph_differences([expected], bookkeeping=False) == []
@@ -184,7 +183,7 @@ def test_what_upstream_handed_over_before_a_replay_is_newer(product: Product, tm
 
 def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:
     product.workers(0)
-    set_aside(product, RecordType.LABELS, "<label><id>1</id></label>")
+    add(product, RecordType.LABELS, "<label><id>1</id></label>")
     assert product.run("quarantine", "replay").stdout.startswith("1 record replayed")
     assert len(exported(product)) == 1
     product.workers(1)
@@ -192,17 +191,3 @@ def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:
     while exported(product):
         assert time.monotonic() < deadline
     await_ingested(product)
-
-
-def test_more_than_the_inbox_holds_is_replayed_all_the_same(product: Product, tmp_path: Path) -> None:
-    random = Random(6)
-    # Hexadecimal digits shrink to half: two of these are more than a megabyte.
-    texts = [random.randbytes(600_000).hex() for _ in range(3)]
-    records = [f"<label><id>{id_}</id><profile>{text}</profile></label>" for id_, text in enumerate(texts, 1)]
-    set_aside(product, RecordType.LABELS, *records)
-    ended = product.run("quarantine", "replay", ingest_megabytes=1)
-    assert ended.stdout == "3 records replayed, 0 refused, 0 left\n"
-    await_ingested(product)
-    expected = dump(tmp_path, RecordType.LABELS, *records)
-    assert product.graph_differences([expected], bookkeeping=False) == []
-    assert exported(product) == []

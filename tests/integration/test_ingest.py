@@ -20,7 +20,7 @@ from workers.state.exclusive import UNSETTLED
 from workers.state.in_flight import Meta
 from workers.state.packing import pack
 from workers.state.runs import Tally
-from workers.upstream.dispatch import flush
+from workers.upstream.dispatch import dispatch
 from workers.upstream.inbox import Inbox, InboxFull
 from workers.upstream.quarantine import Quarantine
 
@@ -80,29 +80,19 @@ def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_
     assert waiting(worker) == {"labels": 2}
     worker.inbox.add("c", RecordType.LABELS, [one, two, three], redelivered=False)
     assert waiting(worker) == {"labels": 5}
-    assert worker.inbox.head(RecordType.LABELS, 100, 1 << 20).records == 5
-    assert worker.inbox.head(RecordType.LABELS, 2, 1 << 20).records == 2
-    assert worker.inbox.head(RecordType.LABELS, 5, 1).records == 1
 
 
-def test_the_bytes_of_a_batch_from_the_inbox_are_those_of_its_raw_text(worker: process.WorkerProcess) -> None:
+def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: process.WorkerProcess) -> None:
     worker.caretaker.stop()
-    for call in ("a", "b"):
-        worker.inbox.add(call, RecordType.LABELS, [Accepted(1, b"x" * 1000)])
-    assert worker.inbox.head(RecordType.LABELS, 5, 1999).records == 1
-    assert worker.inbox.head(RecordType.LABELS, 5, 2000).records == 2
+    for call, ids in (("a", [1]), ("b", [1, 2]), ("c", [1, 2, 3])):
+        worker.inbox.add(call, RecordType.LABELS, [Accepted(id_, b"x" * 1000) for id_ in ids])
 
+    def taken(records: int, size: int) -> list[int]:
+        return worker.inbox.head(RecordType.LABELS, records, size).ids
 
-def test_what_another_call_has_brought_since_a_time_is_left_out_and_told(
-    worker: process.WorkerProcess,
-) -> None:
-    worker.caretaker.stop()
-    one, two = (Accepted(id_, b"{}") for id_ in (1, 2))
-    before = worker.inbox.now()
-    assert worker.inbox.add("a", RecordType.LABELS, [one], since=before) == set()
-    assert worker.inbox.add("b", RecordType.LABELS, [one, two], since=worker.inbox.now()) == set()
-    assert worker.inbox.add("c", RecordType.LABELS, [one, two], since=before) == {1, 2}
-    assert waiting(worker) == {"labels": 3}
+    assert taken(100, 1 << 20) == [1, 1, 2, 1, 2, 3]
+    assert taken(3, 1 << 20) == taken(100, 3000) == [1, 1, 2]
+    assert taken(2, 1 << 20) == taken(100, 2999) == taken(0, 0) == [1]
 
 
 def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(
@@ -112,7 +102,7 @@ def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(
     ingest("labels", {"id": 1})
     sender = Sender(worker.caretaker._app)
     with sender.locked():
-        flush(sender, worker.settings, everything=True)
+        dispatch(sender, worker.settings, everything=True)
         (batch,) = sender.batches.pending()
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
         assert worker.steps.is_unsettled()
@@ -154,11 +144,10 @@ def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProc
     worker.caretaker.stop()
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
-    taken = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
-    raws = [record for piece in taken.pieces for record in piece.records]
+    head = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
     meta = Meta(RecordType.LABELS, "ingest-labels", "ingest", 1)
-    chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, [1, 2, 1], raws))
-    worker.batches.store("b", meta, [chunk], also=partial(worker.inbox.take, taken=taken))
+    chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, head.ids, head.records))
+    worker.batches.store("b", meta, [chunk], also=partial(worker.inbox.remove, head=head))
     assert waiting(worker) == {}
     assert redis.hget("graphinator:inbox", "bytes") == b"0"
     assert run(1) == Tally(created=2, unchanged=1).as_dict()

@@ -1,27 +1,27 @@
-"""What is wrong with a Redis is said before it costs a record."""
+"""The start-up check of the Redis server."""
 
 import pytest
 from redis import Redis
 
 from tests.integration.conftest import configured
-from workers.celery_redis.check import dangers
+from workers.celery_redis.check import risks
 
 
-def test_the_embedded_one_is_as_it_should_be(redis: Redis) -> None:
-    assert dangers(redis) == []
+def test_the_embedded_server_has_no_risks(redis: Redis) -> None:
+    assert risks(redis) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "named"),
     [
         ("appendonly", "no", "append-only"),
         ("appendfsync", "no", "appendfsync everysec"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
     ],
 )
-def test_one_that_may_lose_what_is_in_flight_is_told_of(
-    redis: Redis, name: str, value: str, said: str
+def test_a_configuration_that_can_lose_records_is_reported(
+    redis: Redis, name: str, value: str, named: str
 ) -> None:
     with configured(redis, name, value):
-        (danger,) = dangers(redis)
-    assert said in danger
+        (risk,) = risks(redis)
+    assert named in risk

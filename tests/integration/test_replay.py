@@ -1,4 +1,4 @@
-"""What a replay hands over when others hand over, load or purge meanwhile; on the real servers, without messages."""
+"""Replay beside calls, loads and purges, on the real servers, without messages."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,18 +7,21 @@ import pytest
 
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted
+from workers import tasks
 from workers import worker as process
 from workers.sender import Sender
-from workers.upstream.replay import IN_GRAPH, NEWER, _Replay
+from workers.upstream.dispatch import dispatch
+from workers.upstream.replay import ReplayReport, SkipReason, _Replay
 from workers.worker import open_driver
 
 ONE = b"<label><id>1</id><name>One</name></label>"
 TWO = b"<label><id>2</id><name>Two</name></label>"
+NEWER = Accepted(1, b"<label><id>1</id><name>Uno</name></label>")
 
 
 @pytest.fixture
 def replay(worker: process.WorkerProcess) -> Iterator[_Replay]:
-    """A replay that holds the lock, of two records in the quarantine."""
+    """A replay that holds the load lock, with two records in the quarantine."""
     worker.caretaker.stop()
     rejected = [Rejected(place, "an old rule", raw) for place, raw in enumerate((ONE, TWO))]
     worker.quarantine.add(RecordType.LABELS, "old.xml", rejected, "old-run")
@@ -36,38 +39,94 @@ def entries(worker: process.WorkerProcess) -> list[str]:
     return [entry.entry_id for entry in sorted(worker.quarantine, key=lambda entry: entry.position)]
 
 
-def waiting(worker: process.WorkerProcess) -> list[bytes]:
-    pieces = worker.inbox.head(RecordType.LABELS, 100, 1 << 20).pieces
-    return [record for piece in pieces for record in piece.records]
+def sent(worker: process.WorkerProcess) -> list[list[bytes]]:
+    """The records of each batch in flight."""
+    chunks = [worker.batches.chunk(batch, 0) for batch in worker.batches.pending()]
+    return sorted(chunk.records for chunk in chunks if chunk is not None)
 
 
-def test_what_is_handed_over_stays_in_the_quarantine(worker: process.WorkerProcess, replay: _Replay) -> None:
-    outcome = replay.run([])
-    assert (outcome.replayed, outcome.refused, outcome.left) == (2, [], [])
-    assert sorted(waiting(worker)) == [ONE, TWO]
+def write(worker: process.WorkerProcess) -> None:
+    """Do the work of the messages of all batches in flight."""
+    for batch in worker.batches.pending():
+        tasks.write_batch([tasks.normalise(batch, 0)], batch)
+
+
+def label_names(replay: _Replay) -> list[str]:
+    async def read() -> list[str]:
+        async with await replay._driver.session(database="neo4j") as session:
+            result = await session.run("MATCH (label:Label) RETURN label.name AS name ORDER BY label.id")
+            return [record["name"] async for record in result]
+
+    return replay._runner.run(read())
+
+
+def test_an_entry_stays_in_the_quarantine_until_its_record_is_written(
+    worker: process.WorkerProcess, replay: _Replay
+) -> None:
+    assert replay.run([]) == ReplayReport(replayed=2)
+    assert sent(worker) == [[ONE, TWO]]
     assert len(entries(worker)) == 2
+    write(worker)
+    assert entries(worker) == []
+    assert label_names(replay) == ["One", "Two"]
 
 
-def test_what_a_call_brings_meanwhile_is_newer(worker: process.WorkerProcess, replay: _Replay) -> None:
-    first, second = entries(worker)
-    newest = Accepted(1, b"<label><id>1</id><name>Uno</name></label>")
-    worker.inbox.add("call", RecordType.LABELS, [newest])
-    replay._hand_over(RecordType.LABELS, [first, second])
-    assert waiting(worker) == [newest.raw, TWO]
-    assert replay._outcome.left == [(first, NEWER)]
-    assert replay._outcome.replayed == 1
+def test_a_call_that_is_accepted_during_a_replay_wins(
+    worker: process.WorkerProcess, replay: _Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = replay._missing
+
+    def accept_and_ask(record_type: RecordType, entries: dict[int, str]) -> list[str]:
+        missing = ask(record_type, entries)
+        worker.inbox.add("call", RecordType.LABELS, [NEWER])
+        return missing
+
+    monkeypatch.setattr(replay, "_missing", accept_and_ask)
+    assert replay.run([]).replayed == 2
+    assert worker.inbox.head(RecordType.LABELS, 100, 1 << 20).records == [NEWER.raw]
+    write(worker)
+    dispatch(replay._sender, worker.settings, everything=True)
+    write(worker)
+    assert label_names(replay) == ["Uno", "Two"]
 
 
-def test_what_is_purged_meanwhile_is_not_handed_over(worker: process.WorkerProcess, replay: _Replay) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_records_that_were_accepted_before_a_replay_are_written_first(
+    worker: process.WorkerProcess, replay: _Replay, *, overwrite: bool
+) -> None:
+    first, _ = entries(worker)
+    worker.inbox.add("call", RecordType.LABELS, [NEWER])
+    replay._sender.on_wait = lambda _: write(worker)
+    replay._overwrite = overwrite
+    report = replay.run([first])
+    skipped = [] if overwrite else [(first, SkipReason.IN_GRAPH)]
+    assert report == ReplayReport(replayed=int(overwrite), skipped=skipped)
+    write(worker)
+    assert label_names(replay) == ["One" if overwrite else "Uno"]
+
+
+def test_an_entry_that_is_purged_during_a_replay_is_left_out(
+    worker: process.WorkerProcess, replay: _Replay
+) -> None:
     first, second = entries(worker)
     worker.quarantine.purge([first])
-    replay._hand_over(RecordType.LABELS, [first])
-    assert waiting(worker) == []
+    replay._send(RecordType.LABELS, [first])
+    assert sent(worker) == []
     assert replay.run([first, second]).replayed == 1
-    assert waiting(worker) == [TWO]
+    assert sent(worker) == [[TWO]]
 
 
-def test_a_stub_is_no_record_that_the_graph_has(worker: process.WorkerProcess, replay: _Replay) -> None:
+def test_a_batch_of_a_replay_has_at_most_the_bytes_of_a_chunk(
+    worker: process.WorkerProcess, replay: _Replay
+) -> None:
+    replay._settings = worker.settings.model_copy(update={"chunk_bytes": len(ONE) + 1})
+    assert replay.run([]).replayed == 2
+    assert sent(worker) == [[ONE], [TWO]]
+
+
+def test_a_stub_does_not_count_as_a_record_of_the_graph(
+    worker: process.WorkerProcess, replay: _Replay
+) -> None:
     first, second = entries(worker)
 
     async def fill() -> None:
@@ -76,5 +135,6 @@ def test_a_stub_is_no_record_that_the_graph_has(worker: process.WorkerProcess, r
             await result.consume()
 
     replay._runner.run(fill())
-    assert replay._missing(RecordType.LABELS, {1: first, 2: second}) == [second]
-    assert replay._outcome.left == [(first, IN_GRAPH)]
+    assert replay.run([]) == ReplayReport(replayed=1, skipped=[(first, SkipReason.IN_GRAPH)])
+    assert sent(worker) == [[TWO]]
+    assert entries(worker) == [first, second]

@@ -1,1 +1,1 @@
-"""Celery's and kombu's Redis parts, adapted."""
+"""Parts of Celery and kombu for Redis, adapted."""

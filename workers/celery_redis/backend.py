@@ -1,8 +1,8 @@
 """Celery's Redis result backend for senders that never wait for a result.
 
-A chord needs the backend to count its header tasks. Celery, in the sender, also subscribes to each header
-task's result and keeps the result object until it arrives, which with `ignore_result` is never: memory
-grows with every chord sent, and at exit the finalisers of those objects reach for Redis too late.
+A chord needs the backend to count its header tasks. Celery's own backend also subscribes to the result of each header
+task and keeps the result object until it arrives. With `ignore_result` it never arrives: memory grows with every chord,
+and the finalisers of these objects run at exit, when the connection to Redis is gone.
 """
 
 from typing import Any
@@ -11,15 +11,15 @@ from celery.backends.redis import RedisBackend
 
 
 class UnwaitedRedisBackend(RedisBackend):
-    """Stores and counts as RedisBackend does; waits for nothing (`get` on a result would time out)."""
+    """Store and count as RedisBackend does, without waiting: `get` on a result times out."""
 
     def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:  # noqa: ARG002 - the signature is Celery's
-        """Do not keep the result or listen for it."""
+        """Return `result` without keeping it or subscribing to it."""
         return result
 
     def remove_pending_result(self, result: Any) -> Any:
-        """Nothing was kept."""
+        """Return `result`: nothing was kept."""
         return result
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Do not listen for the task's result."""
+        """Do not subscribe to the task's result."""

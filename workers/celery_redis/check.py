@@ -1,18 +1,18 @@
-"""Whether a Redis keeps what is given to it: looked at when a worker or a load starts."""
+"""Start-up check of the Redis server: warnings about a configuration that can lose records."""
 
 from collections.abc import Iterator
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-#: Older ones lack commands that are used here.
+#: Older servers lack commands that are used here.
 OLDEST_VERSION = (7, 2)
 
 
-def dangers(redis: Redis) -> list[str]:
-    """What could lose records in flight, each in one line that says what to set; nothing for a Redis as it should be.
+def risks(redis: Redis) -> list[str]:
+    """Return one line for each risk of losing records, with the directive to set.
 
-    A Redis that does not tell its configuration, as hosted ones do not, is asked for what `INFO` says.
+    Hosted servers refuse `CONFIG GET`; then only `INFO` is checked.
     """
     return [*_version(redis), *_persistence(redis), *_eviction(redis)]
 
@@ -20,16 +20,14 @@ def dangers(redis: Redis) -> list[str]:
 def _version(redis: Redis) -> Iterator[str]:
     version = str(redis.info("server").get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
-        yield f"Redis is {version}: 7.2 or newer, or Valkey, is needed"
+        yield f"Redis is {version}: use 7.2 or newer, or Valkey"
 
 
 def _persistence(redis: Redis) -> Iterator[str]:
     if not int(redis.info("persistence").get("aof_enabled", 0)):
-        yield (
-            "Redis keeps no append-only file: records of upstream tasks are lost when it ends; set `appendonly yes`"
-        )
+        yield "Redis has no append-only file: a restart loses records of upstream tasks; set `appendonly yes`"
     elif _configured(redis, "appendfsync") == "no":
-        yield "Redis leaves it to the system when its append-only file is on disk; set `appendfsync everysec`"
+        yield "Redis never syncs its append-only file to disk: a power failure loses records; set `appendfsync everysec`"
 
 
 def _eviction(redis: Redis) -> Iterator[str]:
@@ -37,10 +35,7 @@ def _eviction(redis: Redis) -> Iterator[str]:
         "maxmemory_policy", "noeviction"
     )
     if policy != "noeviction":
-        yield (
-            f"Redis throws away what is in flight when it is full (maxmemory-policy {policy}); "
-            "set `maxmemory-policy noeviction`"
-        )
+        yield f"Redis evicts records in flight when it is full ({policy}); set `maxmemory-policy noeviction`"
 
 
 def _configured(redis: Redis, name: str) -> str | None:

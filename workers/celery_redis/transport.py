@@ -1,11 +1,11 @@
-"""kombu's Redis transport, for workers that outlive their Redis.
+"""kombu's Redis transport for workers that outlive a lost connection and a full Redis.
 
-A worker that loses its connection closes it, and hands back what it has taken and not acknowledged; tasks that end
-later acknowledge their messages. Both ask the channel for a client, which kombu makes from a connection that is gone by
-then: the AttributeError that follows is none of the errors that Celery expects of a lost connection, and ends the worker.
+A worker that loses its connection returns its unacknowledged messages to the queue; tasks that end later acknowledge
+theirs. Both ask the channel for a client. kombu builds it from a connection that is closed by then, and raises an
+AttributeError that Celery does not expect: the worker ends.
 
-A Redis that is full takes neither the note that a message was taken nor the message back. The one would lose it, as nobody
-else has it by then; the other would end the worker.
+A full Redis refuses to store that a message was taken, which would lose the message, and refuses to take a message
+back, which would end the worker.
 """
 
 import time
@@ -15,25 +15,31 @@ from kombu.transport import redis, virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-#: The pause between two attempts to note a message in a Redis that is full.
-ROOM_SECONDS = 0.5
+#: Pause between two attempts to store a taken message in a full Redis.
+FULL_REDIS_SECONDS = 0.5
 
 
 class QoS(redis.QoS):
-    """As kombu's, where Redis is full."""
+    """kombu's record of unacknowledged messages, for a Redis that may be full."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note that a message was taken; waits for the room to do so. What is under way meanwhile makes some when it is done."""
+        """Store a taken message as unacknowledged; wait while Redis is full.
+
+        Other work that ends meanwhile makes space.
+        """
         while True:
             try:
                 super().append(message, delivery_tag)
             except OutOfMemoryError:
-                time.sleep(ROOM_SECONDS)
+                time.sleep(FULL_REDIS_SECONDS)
             else:
                 return
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Be done with a message; one that Redis does not take back comes back when the visibility timeout has passed."""
+        """Reject a message; one that Redis does not take back is redelivered.
+
+        It stays unacknowledged until the visibility timeout.
+        """
         try:
             super().reject(delivery_tag, requeue=requeue)
         except ResponseError:
@@ -41,7 +47,7 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """As kombu's; one whose connection is closed says so by an error of connections."""
+    """kombu's channel; raises a connection error once its connection is closed."""
 
     QoS = QoS  # type: ignore[mutable-override]  # as with Transport.Channel
 
@@ -53,6 +59,6 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """As kombu's, with such channels."""
+    """kombu's Redis transport with these channels."""
 
     Channel = Channel  # type: ignore[mutable-override]  # kombu's own transports do the same

@@ -16,14 +16,14 @@ from workers.upstream.inbox import Inbox, Waiting
 
 
 def is_due(inbox: Inbox, settings: Settings) -> bool:
-    """Return True if enough records of a type wait, or one has waited for long enough."""
+    """Return True if a type has enough waiting records, or an old one."""
     return any(_is_due(waiting, settings) for waiting in inbox.waiting().values())
 
 
 def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
-    """Send the waiting records of the types that are due, or of all, in the order of acceptance.
+    """Send the waiting records of all types, or of those that are due.
 
-    The caller holds the load lock. Records that are accepted meanwhile stay in the inbox.
+    They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the inbox.
     """
     inbox = sender.inbox
     for record_type, waiting in inbox.waiting().items():
@@ -46,9 +46,9 @@ def send_records(
     *,
     also: Callable[[Pipeline], None] | None = None,
 ) -> None:
-    """Send raw records that come from no dump as one batch; of several versions of a record the last one counts.
+    """Send raw records that come from no dump as one batch.
 
-    `also` adds commands to the transaction that stores the batch.
+    Of several versions of a record the last one counts. `also` adds commands to the transaction that stores the batch.
     """
     run = f"{UPSTREAM}-{record_type}"
     chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records])

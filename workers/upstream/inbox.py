@@ -49,9 +49,10 @@ class CallPart(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The waiting records of one type: their number, and the age of the oldest in seconds."""
+    """The waiting records of one type."""
 
     records: int
+    #: Age of the oldest one.
     seconds: float
 
 
@@ -125,9 +126,9 @@ class Inbox:
         return found
 
     def head(self, record_type: RecordType, max_records: int, max_bytes: int) -> Head:
-        """Return the oldest call parts, up to so many records and bytes of raw text, at least one.
+        """Return the oldest call parts, up to these limits, at least one.
 
-        They stay in the inbox until `remove`.
+        `max_bytes` limits the raw text. They stay in the inbox until `remove`.
         """
         parts: list[CallPart] = []
         size = number = length = 0
@@ -142,7 +143,7 @@ class Inbox:
         return Head(record_type, parts, size)
 
     def remove(self, pipe: Pipeline, head: Head) -> None:
-        """Remove these call parts, in the transaction of `pipe`; only the holder of the load lock may."""
+        """Remove these call parts in a transaction; the caller holds the load lock."""
         records, since = _fields(head.record_type)
         pipe.ltrim(f"{INBOX}:{head.record_type}", len(head.parts), -1)
         pipe.hincrby(INBOX, "bytes", -head.size)

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from pipeline.errors import BusyError, GraphinatorError
 from workers.app import GraphinatorApp
 from workers.sender import Holder, Sender, StepFailed
-from workers.upstream.dispatch import flush, is_due
+from workers.upstream.dispatch import dispatch, is_due
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Caretaker:
             try:
                 if is_due(sender.inbox, self._app.settings):
                     with sender.locked(Holder.CARETAKER):
-                        flush(sender, self._app.settings, everything=False)
+                        dispatch(sender, self._app.settings, everything=False)
                         self._settle(sender)
                 elif sender.is_abandoned():
                     with sender.locked(Holder.CARETAKER):
