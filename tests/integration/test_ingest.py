@@ -215,7 +215,7 @@ def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
     ]
 
 
-def test_what_upstream_tasks_handed_over_and_finds_no_room_in_the_quarantine_is_told(
+def test_status_reports_upstream_records_that_a_full_quarantine_lost(
     worker: process.WorkerProcess, redis: Redis
 ) -> None:
     worker.caretaker.stop()
@@ -223,4 +223,4 @@ def test_what_upstream_tasks_handed_over_and_finds_no_room_in_the_quarantine_is_
     with pytest.raises(RecordsRefused):
         ingest("labels", "<label>", "<label><id>1</id>")
     (told,) = [status.described(run, set()) for run in worker.runs]
-    assert told["problems"] == ["the quarantine was full: 2 records of upstream tasks got lost"]
+    assert told["problems"] == ["the quarantine was full: 2 records of upstream tasks are lost"]
