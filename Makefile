@@ -32,18 +32,18 @@ test: $(STAMP) ## run every test, on real servers
 	@$(BIN)/python -m pytest --cov -n 2 --dist worksteal
 	@$(BATCH_COVERAGE) > /dev/null 2>&1 || { $(BATCH_COVERAGE); exit 1; }
 
-lint: $(STAMP) ## ruff, mypy --strict, import-linter, async patterns, compose file
+lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, compose file
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m tests.checks.async_patterns pipeline workers ops tests
+	@$(BIN)/ast-grep scan -c tests/checks/sgconfig.yml --report-style short pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
 	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py
 
-mutants: $(STAMP) ## re-introduce async bugs one by one: which test and which check catches each
+mutants: $(STAMP) ## re-introduce async bugs one by one: what lint and tests notice
 	@$(BIN)/python -m tests.checks.mutants
 
 bench: $(STAMP) ## records/s and memory, beside the baseline

@@ -1,12 +1,11 @@
-"""A pytest plugin: asyncio's debug mode for every loop, and failure for what would only be logged.
+"""A pytest plugin: asyncio's debug mode for every loop, and failure for events that asyncio would only log.
 
 A test fails if during it
 - a callback or a step of a task keeps an event loop busy or waiting for more than `BLOCKED_SECONDS`,
 - asyncio logs an error: an exception that nobody retrieved, a task destroyed while pending.
 
-How busy the machine is does not count: the time a thread spends waiting for a processor, for the interpreter's lock,
-for the garbage collector or for a thread that it starts to run is not the callback's. Nor is the end of a loop's own pool of
-threads, for which asyncio waits.
+asyncio's own check of slow callbacks measures wall time, which a busy machine stretches. Here the time of the thread
+counts, without its waits for a processor, for the interpreter's lock, for the start of threads and for the collector.
 """
 
 import asyncio
@@ -18,17 +17,19 @@ import resource
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 BLOCKED_SECONDS = 0.1
-#: Waits shorter than this on average are those for the interpreter's lock, whose switch interval is 5 ms.
+#: Shorter waits on average are those for the interpreter's lock, whose switch interval is 5 ms.
 SHORT_WAIT_SECONDS = 0.02
-#: The coroutine in which a loop that is closed waits for the threads that `asyncio.to_thread` has used.
-ASYNCIOS_OWN = {asyncio.BaseEventLoop.shutdown_default_executor.__qualname__}
+#: A loop that is closed waits in it for the threads of `asyncio.to_thread`.
+EXEMPT = asyncio.BaseEventLoop.shutdown_default_executor.__qualname__
+#: Linux only; elsewhere waits are not measured.
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
+_WAITS_ARE_MEASURED = _SCHEDSTAT.exists()
 
 _incidents: list[str] = []
 _thread = threading.local()
@@ -36,60 +37,36 @@ _collecting_seconds = 0.0
 _collection_began = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a thread has used of time so far, in seconds."""
+class Usage(NamedTuple):
+    """Time that a thread has used so far, in seconds."""
 
     wall: float
     processor: float
-    #: Ready to run, while the machine ran something else.
-    queued: float
-    #: How often the thread gave up the processor by itself: to sleep, to wait.
-    waits: int
+    #: Waits for a processor and for the start of other threads.
+    excused: float
     collecting: float
-    #: In the start of threads, which waits until they run.
-    starting: float
+    #: Number of times that the thread gave up the processor by itself, to sleep or to wait.
+    waits: int
 
     @classmethod
     def now(cls) -> "Usage":
-        """That of the calling thread."""
-        return cls(
-            time.perf_counter(),
-            time.thread_time(),
-            _queued_seconds(),
-            resource.getrusage(_RUSAGE_THREAD).ru_nvcsw,
-            _collecting_seconds,
-            getattr(_thread, "starting", 0.0),
+        """Usage of the calling thread."""
+        excused, waits = getattr(_thread, "starting", 0.0), 0
+        if _WAITS_ARE_MEASURED:
+            if not hasattr(_thread, "schedstat"):
+                _thread.schedstat = os.open(_SCHEDSTAT, os.O_RDONLY)
+            excused += int(os.pread(_thread.schedstat, 64, 0).split()[1]) / 1e9
+            waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return cls(time.perf_counter(), time.thread_time(), excused, _collecting_seconds, waits)
+
+    def blocked_seconds(self, since: "Usage") -> float:
+        """Return how long the thread computed, or waited for something other than the machine's attention."""
+        wall, processor, excused, collecting, waits = (
+            now - then for now, then in zip(self, since, strict=True)
         )
-
-    def computing_seconds(self, since: "Usage") -> float:
-        """How long the thread computed."""
-        return self.processor - since.processor - (self.collecting - since.collecting)
-
-    def waiting_seconds(self, since: "Usage") -> float:
-        """How long the thread waited for something other than the machine's attention."""
-        waiting = (self.wall - since.wall) - (self.processor - since.processor) - (self.queued - since.queued)
-        waiting -= self.starting - since.starting
-        waits = self.waits - since.waits
-        # A thread that never let go of the processor did not wait: the machine was taken from it.
-        return waiting if _WAITS_ARE_MEASURED and waits and waiting >= SHORT_WAIT_SECONDS * waits else 0.0
-
-
-#: Linux only; elsewhere waits are not measured, and those of the process stand in for those of the thread.
-_SCHEDSTAT = Path("/proc/thread-self/schedstat")
-_WAITS_ARE_MEASURED = _SCHEDSTAT.exists()
-_RUSAGE_THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-
-
-def _queued_seconds() -> float:
-    if not hasattr(_thread, "schedstat"):
-        try:
-            _thread.schedstat = os.open(_SCHEDSTAT, os.O_RDONLY)
-        except OSError:
-            _thread.schedstat = None
-    if _thread.schedstat is None:
-        return 0.0
-    return int(os.pread(_thread.schedstat, 64, 0).split()[1]) / 1e9
+        waiting = wall - processor - excused
+        waited = _WAITS_ARE_MEASURED and waits and waiting >= SHORT_WAIT_SECONDS * waits
+        return max(processor - collecting, waiting if waited else 0.0)
 
 
 def _time_collection(phase: str, _: dict[str, int]) -> None:
@@ -115,61 +92,51 @@ def _watch_loops(original: Any) -> Any:
         try:
             original(handle)
         finally:
-            after = Usage.now()
-            blocked = {
-                "computing": after.computing_seconds(before),
-                "waiting": after.waiting_seconds(before),
-            }
-            for what, seconds in blocked.items():
-                if seconds > BLOCKED_SECONDS and _coroutine(handle) not in ASYNCIOS_OWN:
-                    said = f"an event loop was blocked for {seconds * 1000:.0f} ms, {what}, by"
-                    _incidents.append(f"{said} {_coroutine(handle)} {handle!r}")
+            seconds = Usage.now().blocked_seconds(before)
+            if seconds > BLOCKED_SECONDS and _coroutine(handle) != EXEMPT:
+                _incidents.append(f"an event loop was blocked for {seconds * 1000:.0f} ms by {handle!r}")
 
     return run
 
 
 def _coroutine(handle: asyncio.Handle) -> str:
-    """The name of that whose step the handle runs; empty for a plain callback."""
+    """Name of the coroutine whose step the handle runs; empty for a plain callback."""
     task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # not in the stubs
     return getattr(task.get_coro(), "__qualname__", "") if isinstance(task, asyncio.Task) else ""
 
 
 class _Errors(logging.Handler):
-    """Takes down what asyncio logs as an error."""
+    """Notes the errors that asyncio logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _incidents.append(self.format(record))
 
 
-def _fail_for_incidents() -> Generator[None, object, object]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     _incidents.clear()
+    return (yield)
+
+
+def _fail_for_incidents() -> Generator[None, object, object]:
     outcome = yield
-    incidents = list(_incidents)
-    if incidents:
-        pytest.fail("\n".join(incidents), pytrace=False)
+    if _incidents:
+        incidents = "\n".join(_incidents)
+        _incidents.clear()
+        pytest.fail(incidents, pytrace=False)
     return outcome
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup() -> Generator[None, object, object]:
-    return (yield from _fail_for_incidents())
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
-    return (yield from _fail_for_incidents())
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None, object, object]:
-    return (yield from _fail_for_incidents())
+pytest_runtest_setup = pytest.hookimpl(wrapper=True)(_fail_for_incidents)
+pytest_runtest_call = pytest.hookimpl(wrapper=True)(_fail_for_incidents)
+pytest_runtest_teardown = pytest.hookimpl(wrapper=True)(_fail_for_incidents)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Switch it all on, until the run ends."""
     undo = contextlib.ExitStack()
     patch = pytest.MonkeyPatch()
-    # The environment variable would do it too, but for worker processes as well: they are tested as they run.
+    # The environment variable would switch it on in worker processes too: they are tested as they run.
     patch.setattr("asyncio.coroutines._is_debug_mode", lambda: True)
     patch.setattr(asyncio.Handle, "_run", _watch_loops(asyncio.Handle._run))
     patch.setattr(threading.Thread, "start", _time_starts(threading.Thread.start))

@@ -1,151 +1,219 @@
-"""Proves that no `await` can go missing unnoticed: `make mutants`.
+"""Remove each `await`, `async with` and `async for` in turn and see that it is noticed: `make mutants`.
 
-    python -m tests.checks.mutants [PART...]
+    python -m tests.checks.mutants [PART…]
 
-Makes every wrong version of `pipeline` and `workers` that `mutations` knows (with arguments: those of modules whose
-name contains one of them), runs the static checks and the tests that can notice it, and writes what found it to
-docs/async-mutants.md, in which other modules' rows stay. Exits with 1 if one of them went unnoticed.
+Makes every wrong version of the modules of `pipeline` and `workers` (of those whose name contains a PART), runs
+`make lint`'s tools and the tests that import the module, and writes a row for each module to docs/async-mutants.md. Exits
+with 1 if a wrong version went unnoticed. GRAPHINATOR_TEST_HOME keeps the tests' servers up, as for `make test`.
 """
 
+import ast
+import json
 import os
-import queue
+import re
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-
-import click
-
-from ops.stack.stack import Stack
-from tests.checks.mutant_table import Outcome, render
-from tests.checks.mutations import Mutation, mutations
-from tests.checks.project_copy import Copy, Relevance, modules
-from workers.settings import load_settings
+from shutil import copytree, ignore_patterns
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "async-mutants.md"
-#: The tests that need seconds, not minutes.
-LEVELS = ("unit", "integration")
-#: One test alone, and all that one mutant is given.
-TEST_SECONDS, TESTS_SECONDS = 60, 300
-#: Of pytest. A test whose time is up fails by a signal: it is named, and the others are not lost.
-_OPTIONS = (
-    f"--timeout={TEST_SECONDS}",
-    "--timeout-method=signal",
-    *("-p", "tests.strictness"),
-    *("-p", "tests.fakes.fixtures"),
-    *("-m", "not slow"),
-)
+#: The tools of the environment come first.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+#: The fast levels; a test that never ends has noticed.
+LEVELS, TESTS_SECONDS = ("unit", "integration"), 300
+HEAD = """# What happens when an `await` is missing
+
+`make mutants` writes this page. A mutant is one wrong version of the product, made mechanically: an `await`, `async with` or
+`async for` dropped, a session never closed, a cancellation swallowed. The [original bug](async-bug-postmortem.md) was one
+of these. Lint is mypy, ruff and the rules of `tests/checks/rules`; tests are those that import the module.
+
+| module | mutants | noticed by lint | by a test | by neither | run on |
+|---|---|---|---|---|---|
+"""
 
 
-def all_mutations(root: Path, parts: Sequence[str] = ()) -> list[Mutation]:
-    """The mutants of the product, module by module."""
-    return [
-        mutation
-        for module, file in modules(root).items()
-        if is_among(module, parts)
-        for mutation in mutations(module, file.read_text(encoding="utf-8"))
-    ]
+class Mutant(NamedTuple):
+    """One wrong version of a module."""
+
+    kind: str
+    line: int
+    text: str
 
 
-def is_among(module: str, parts: Sequence[str]) -> bool:
-    """Whether the module is one of those that the parts of names mean; no parts mean all."""
-    return not parts or any(part in module for part in parts)
+def mutants(text: str) -> Iterator[Mutant]:
+    """Yield every wrong version of a module's text."""
+    source = text.encode()
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+
+    def at(node: ast.expr | ast.stmt, *, end: bool = False) -> int:
+        line, column = (node.end_lineno, node.end_col_offset) if end else (node.lineno, node.col_offset)
+        return starts[(line or 0) - 1] + (column or 0)
+
+    def spliced(start: int, end: int, new: str) -> str:
+        return (source[:start] + new.encode() + source[end:]).decode()
+
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Await(value=value):
+                yield Mutant("await", node.lineno, spliced(at(node), at(value), ""))
+            case ast.AsyncFor():
+                yield Mutant("async for", node.lineno, spliced(at(node), at(node) + len("async "), ""))
+            case ast.comprehension(is_async=1, target=target):
+                start = source.rindex(b"async ", 0, at(target))
+                yield Mutant("async for", target.lineno, spliced(start, start + len("async "), ""))
+            case ast.AsyncWith(items=[item, *_], body=body):
+                yield Mutant("async with", node.lineno, spliced(at(node), at(node) + len("async "), ""))
+                block = source[at(node) : at(node, end=True)].decode()
+                if "session" in ast.unparse(item.context_expr) and item.optional_vars is not None:
+                    indent = " " * node.col_offset
+                    opened = f"{ast.unparse(item.optional_vars)} = {ast.unparse(item.context_expr)}\n{indent}if True:\n"
+                    body_start = starts[body[0].lineno - 1]
+                    yield Mutant("session left open", node.lineno, spliced(at(node), body_start, opened))
+                    swallowed = (
+                        "try:\n    "
+                        + indent
+                        + block.replace("\n", "\n    ")
+                        + f"\n{indent}except CancelledError: pass"
+                    )
+                    yield Mutant(
+                        "cancellation swallowed",
+                        node.lineno,
+                        "from asyncio import CancelledError\n"
+                        + spliced(at(node), at(node, end=True), swallowed),
+                    )
+            case ast.ExceptHandler(type=ast.expr() as type_) if "CancelledError" in ast.unparse(type_):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Raise):
+                        wrong = spliced(at(inner), at(inner, end=True), "pass")
+                        yield Mutant("cancellation swallowed", node.lineno, wrong)
 
 
-class Trial:
-    """Puts mutants to the test, several at a time, each in a copy of the project of its own."""
+class Copy:
+    """A copy of the project whose modules may be wrong."""
 
-    def __init__(self, copies: Sequence[Copy], relevance: Relevance) -> None:
-        self._copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
-        for copy in copies:
-            self._copies.put(copy)
-        self._relevance = relevance
-        #: Tests with the real servers empty the graph: one at a time.
-        self._servers = threading.Lock()
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "project"
+        copytree(
+            ROOT, self.root, ignore=ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".coverage*")
+        )
+        self._dmypy = ["dmypy", "--status-file", str(folder / "dmypy.json")]
+        self._written = int(time.time())
+        self._right = self.findings()
 
-    def check(self, outcomes: Sequence[Outcome]) -> None:
-        """Raise RuntimeError unless the tests that failed pass while nothing is wrong."""
-        copy = self._copies.get()
+    def noticed_by_lint(self) -> bool:
+        """Return True if lint finds more than in the right version."""
+        return bool(self.findings() - self._right)
+
+    def findings(self) -> "Counter[tuple[str, str]]":
+        """Findings of mypy, ruff and ast-grep by file and rule."""
+        mypy = self._run(*self._dmypy, "run", "--timeout=900", "--", "-p", "pipeline", "-p", "workers").stdout
+        found = Counter(re.findall(r"^(\S+?):\d+: error: .*\[(\S+)\]$", mypy, re.MULTILINE))
+        ruff = [
+            "ruff",
+            "check",
+            "--output-format=json",
+            "--select=ASYNC,RUF006,F,PLE",
+            "pipeline",
+            "workers",
+        ]
+        found.update((each["filename"], each["code"]) for each in json.loads(self._run(*ruff).stdout))
+        rules = ["ast-grep", "scan", "-c", "tests/checks/sgconfig.yml", "--json", "pipeline", "workers"]
+        found.update((each["file"], each["ruleId"]) for each in json.loads(self._run(*rules).stdout))
+        return found
+
+    def noticed_by_test(self, files: list[str]) -> bool:
+        """Return True if one of the tests fails."""
         try:
-            names = sorted({outcome.test for outcome in outcomes if outcome.test and "::" in outcome.test})
-            failed = copy.first_failure([*_OPTIONS, *names], TESTS_SECONDS) if names else None
-        finally:
-            self._copies.put(copy)
-        if failed is not None:
-            raise RuntimeError(f"{failed} fails without a mutant")
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--timeout=60"]
+            ended = self._run(sys.executable, "-m", "pytest", *options, *files, timeout=TESTS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return True
+        if ended.returncode not in {0, 1, 2}:
+            raise RuntimeError(f"the tests could not run:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+        return ended.returncode != 0
 
-    def outcome(self, mutation: Mutation) -> Outcome:
-        """What finds the mutant."""
-        copy = self._copies.get()
+    def write(self, file: Path, text: str) -> None:
+        """Write a version of a module, for the daemon of mypy in another second than the one before."""
+        file.write_text(text, encoding="utf-8")
+        self._written += 1
+        os.utime(file, (self._written, self._written))
+
+    def close(self) -> None:
+        """Stop the daemon of mypy."""
+        self._run(*self._dmypy, "stop")
+
+    def _run(self, *command: str, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "PATH": PATH, "PYTHONPATH": str(self.root)}
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+def tests_of(module: str) -> list[str]:
+    """The test files that import a module; the level's all where none does."""
+    files = [file for level in LEVELS for file in sorted((ROOT / "tests" / level).glob("test_*.py"))]
+    package, _, name = module.rpartition(".")
+    imports = re.compile(
+        rf"^(from {module} import|import {module}\b|from {package} import .*\b{name}\b)", re.MULTILINE
+    )
+    found = [file for file in files if imports.search(file.read_text(encoding="utf-8"))]
+    return [str(file.relative_to(ROOT)) for file in found or files]
+
+
+def row(copy: Copy, module: str, file: Path) -> tuple[str, int]:
+    """The page's row of a module, and the number of its mutants that went unnoticed; empty where it has none."""
+    text, place = file.read_text(encoding="utf-8"), copy.root / file.relative_to(ROOT)
+    found, tests = list(mutants(text)), tests_of(module)
+    noticed: Counter[str] = Counter()
+    for mutant in found:
+        copy.write(place, mutant.text)
+        by = [*["lint"] * copy.noticed_by_lint(), *["test"] * copy.noticed_by_test(tests)] or ["neither"]
+        noticed.update(by)
+        print(f"{module}:{mutant.line}: {mutant.kind}: {', '.join(by)}", flush=True)  # noqa: T201 - its work
+    copy.write(place, text)
+    counts = " | ".join(
+        str(number) for number in (len(found), *(noticed[by] for by in ("lint", "test", "neither")))
+    )
+    return f"| {counts} | {datetime.now(UTC):%Y-%m-%d} |" if found else "", noticed["neither"]
+
+
+def main(parts: list[str]) -> int:
+    """Try the mutants of the modules and write the page, in which rows of other modules stay."""
+    rows = dict(re.findall(r"^\| `(\S+)` (\|.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    files = sorted(file for package in ("pipeline", "workers") for file in (ROOT / package).rglob("*.py"))
+    modules = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    unnoticed = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        home = os.environ.setdefault("GRAPHINATOR_TEST_HOME", f"{folder}/home")
+        copy = Copy(Path(folder))
         try:
-            with copy.wrong(mutation.module, mutation.text) as file:
-                return Outcome(mutation, copy.static(file), self._test(copy, mutation.module))
+            for module, file in modules.items():
+                if not parts or any(part in module for part in parts):
+                    rows[module], more = row(copy, module, file)
+                    unnoticed += more
         finally:
-            self._copies.put(copy)
-
-    def _test(self, copy: Copy, module: str) -> str | None:
-        files = self._relevance.tests(module)
-        if not files:
-            return None
-        quick = copy.first_failure([*_OPTIONS, "-k", "fake", *files], TESTS_SECONDS)
-        if quick is not None:
-            return quick
-        with self._servers:
-            return copy.first_failure([*_OPTIONS, "-k", "not fake", *files], TESTS_SECONDS)
-
-
-@click.command()
-@click.argument("parts", metavar="[PART]...", nargs=-1)
-@click.pass_context
-def main(ctx: click.Context, parts: tuple[str, ...]) -> None:
-    """Try all mutants, or those of modules whose name contains a PART, and write what became of them to the page.
-
-    Ends with 1 if one of them went unnoticed.
-    """
-    for part in parts:
-        if not any(part in module for module in modules(ROOT)):
-            raise click.BadParameter(f"no module's name contains {part}", param_hint="PART")
-    began = time.monotonic()
-    wanted = all_mutations(ROOT, parts)
-    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        folder = Path(name)
-        home = os.environ.pop("GRAPHINATOR_TEST_HOME", str(folder / "home"))
-        stack = Stack(load_settings(home=Path(home)))
-        stack.up(workers=0)
-        try:
-            outcomes = _try(wanted, folder, {**os.environ, "GRAPHINATOR_TEST_HOME": home})
-        finally:
-            if folder in Path(home).parents:
-                stack.down()
-    survivors = [outcome for outcome in outcomes if outcome.survives]
-    for outcome in survivors:
-        click.echo(f"unnoticed: {' | '.join(outcome.mutation.key)}: {outcome.static}, {outcome.test}")
-    click.echo(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s, {len(survivors)} unnoticed")
-    tried = {module for module in modules(ROOT) if is_among(module, parts)}
-    page = render(outcomes, tried, modules(ROOT), PAGE.read_text(encoding="utf-8"))
-    PAGE.write_text(page, encoding="utf-8")
-    ctx.exit(1 if survivors else 0)
-
-
-def _try(wanted: Sequence[Mutation], folder: Path, environment: Mapping[str, str]) -> list[Outcome]:
-    count = os.cpu_count() or 1
-    with ThreadPoolExecutor(count) as pool:
-        copies = list(pool.map(lambda number: Copy(ROOT, folder / str(number), environment), range(count)))
-        try:
-            trial = Trial(copies, Relevance(ROOT, LEVELS))
-            outcomes = []
-            for outcome in pool.map(trial.outcome, wanted):
-                outcomes.append(outcome)
-                click.echo(f"\r{len(outcomes)} of {len(wanted)}", nl=False, err=True)
-            trial.check(outcomes)
-            return outcomes
-        finally:
-            for copy in copies:
-                copy.close()
+            copy.close()
+            if Path(folder) in Path(home).parents:
+                subprocess.run([sys.executable, "-m", "ops", "--home", home, "down"], cwd=ROOT, check=False)
+    lines = [f"| `{module}` {rows[module]}\n" for module in modules if rows.get(module)]
+    PAGE.write_text(HEAD + "".join(lines), encoding="utf-8")
+    return 1 if unnoticed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

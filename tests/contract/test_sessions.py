@@ -26,16 +26,16 @@ async def test_a_closed_session_refuses_work(world: World) -> None:
         raise AssertionError
 
     for call in (
-        session.run(COUNT, n=1),  # wrong on purpose: GA103
-        session.execute_read(work),  # wrong on purpose: GA103
-        session.execute_write(work),  # wrong on purpose: GA103
+        session.run(COUNT, n=1),
+        session.execute_read(work),
+        session.execute_write(work),
     ):
         with pytest.raises(SessionError):
             await call
 
 
 async def test_a_session_may_be_closed_twice(world: World) -> None:
-    session = world.driver.session(database="neo4j")  # wrong on purpose: GA105
+    session = world.driver.session(database="neo4j")  # ast-grep-ignore: session-not-entered
     await session.close()
     await session.close()
 
@@ -65,7 +65,7 @@ async def test_a_block_that_is_cancelled_closes_its_session(world: World) -> Non
 
 async def test_a_session_that_nobody_closes_is_reported(world: World) -> None:
     def forget() -> None:
-        world.driver.session(database="neo4j")  # wrong on purpose: GA105
+        world.driver.session(database="neo4j")  # ast-grep-ignore: session-not-entered
         gc.collect()
 
     with pytest.warns(ResourceWarning, match="unclosed"):
@@ -76,7 +76,7 @@ async def test_a_closed_driver_refuses_work(world: World) -> None:
     await world.driver.close()
     await world.driver.close()
     with pytest.raises(DriverError):
-        world.driver.session(database="neo4j")
+        world.driver.session(database="neo4j")  # ast-grep-ignore: session-not-entered
     with pytest.raises(DriverError):
         await world.driver.verify_connectivity()
 
@@ -87,7 +87,7 @@ async def test_the_driver_can_ask_whether_the_server_answers(world: World) -> No
 
 async def test_an_unknown_setting_of_a_session_is_refused(world: World) -> None:
     with pytest.raises(ConfigurationError):
-        cast("Any", world.driver).session(databse="neo4j")
+        cast("Any", world.driver).session(databse="neo4j")  # ast-grep-ignore: session-not-entered
 
 
 async def test_what_is_no_statement_is_refused(world: World) -> None:

@@ -15,7 +15,7 @@ def anything(value: object) -> Any:
 
 
 async def test_session_is_made_without_waiting(world: World) -> None:
-    session = world.driver.session(database="neo4j")  # wrong on purpose: GA105
+    session = world.driver.session(database="neo4j")  # ast-grep-ignore: session-not-entered
     assert not inspect.isawaitable(session)
     await session.close()
 
@@ -41,7 +41,7 @@ async def test_sync_for_over_a_result_raises_at_once(world: World) -> None:
 
 async def test_sync_for_over_a_run_that_was_not_awaited_raises_at_once(world: World) -> None:
     async with world.driver.session(database="neo4j") as session:
-        pending = anything(session.run(COUNT, n=3))  # wrong on purpose: GA103
+        pending = anything(session.run(COUNT, n=3))
         with pytest.raises(TypeError):
             iter(pending)
         pending.close()
@@ -49,7 +49,7 @@ async def test_sync_for_over_a_run_that_was_not_awaited_raises_at_once(world: Wo
 
 async def test_a_managed_transaction_is_no_context_manager(world: World) -> None:
     async def work(tx: Any) -> None:
-        with pytest.raises((TypeError, AttributeError)), tx:  # wrong on purpose: GA101
+        with pytest.raises((TypeError, AttributeError)), tx:
             pass
         with pytest.raises((TypeError, AttributeError)):
             async with tx:
@@ -63,20 +63,20 @@ async def test_each_call_gives_a_coroutine_and_does_nothing_before_it_is_awaited
     pending: list[Any] = []
 
     async def work(tx: Any) -> None:
-        pending.append(tx.run(COUNT, n=3))  # wrong on purpose: GA103
+        pending.append(tx.run(COUNT, n=3))
 
     async with world.driver.session(database="neo4j") as session:
         await session.execute_read(work)
         pending += [
-            session.run(COUNT, n=3),  # wrong on purpose: GA103
-            session.execute_read(work),  # wrong on purpose: GA103
-            session.execute_write(work),  # wrong on purpose: GA103
+            session.run(COUNT, n=3),
+            session.execute_read(work),
+            session.execute_write(work),
         ]
         result = await session.run(COUNT, n=1)
-        pending += [result.single(), result.consume()]  # wrong on purpose: GA103
-        pending += [world.driver.verify_connectivity(), world.driver.close()]  # wrong on purpose: GA103
+        pending += [result.single(), result.consume()]
+        pending += [world.driver.verify_connectivity(), world.driver.close()]
         assert [record["x"] async for record in result] == [1]
-        pending.append(session.close())  # wrong on purpose: GA103
+        pending.append(session.close())
     assert all(inspect.iscoroutine(call) for call in pending)
     for call in pending:
         call.close()

@@ -1,7 +1,6 @@
 """The Python blocks of the async docs are run, page by page from top to bottom, over the fake and the real driver.
 
-A block that shows an error says which: ```` ```python raises=TypeError finds=GA101 ````; it must raise it, and
-`tests.checks.async_patterns` must find those codes in it and in no other block.
+A block that shows an error names it: ```` ```python raises=TypeError ````; it must raise that error.
 """
 
 import ast
@@ -20,7 +19,6 @@ import pytest
 import pytest_asyncio
 
 from pipeline.graph.driver import Driver
-from tests.checks.async_patterns import check
 from tests.contract.world import ANSWERS, DELETE, Neo4jServer
 from tests.fakes.driver import FakeAsyncDriver, as_driver
 from tests.fakes.faults import deadlock
@@ -33,7 +31,6 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
 ]
 BLOCK = re.compile(r"^```python(?P<options>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?P<target>[^)#]+)\)")
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,6 @@ class Block:
     code: str
     #: The name of the exception that it must end with.
     raises: str | None
-    #: The codes of the rules that it breaks.
-    finds: set[str]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -53,9 +48,8 @@ def blocks(page: Path) -> list[Block]:
     found = []
     for match in BLOCK.finditer(text):
         options = dict(option.split("=") for option in match["options"].split())
-        finds = set(options["finds"].split(",")) if "finds" in options else set()
         line = text.count("\n", 0, match.start()) + 2
-        found.append(Block(line, match["code"], options.get("raises"), finds))
+        found.append(Block(line, match["code"], options.get("raises")))
     return found
 
 
@@ -113,20 +107,6 @@ async def test_the_code_on_the_page_does_what_the_page_says(page: Path, driver: 
             raised.value.__traceback__ = None
             del raised, own
             gc.collect()  # what is only found then must not fail a later block, or test
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_check_for_async_patterns_finds_what_the_page_says(page: Path) -> None:
-    for block in blocks(page):
-        # The page's blocks are the body of one coroutine.
-        text = "async def page():\n" + "\n".join(f"    {line}" for line in block.code.splitlines())
-        assert {finding.code for finding in check(text)} == block.finds, f"line {block.line}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_links_of_the_page_lead_somewhere(page: Path) -> None:
-    targets = [match["target"] for match in LINK.finditer(page.read_text(encoding="utf-8"))]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
 def test_the_pages_have_code() -> None:
