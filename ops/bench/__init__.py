@@ -1,1 +1,1 @@
-"""How fast it is, and how much memory it takes: `python -m ops.bench`."""
+"""The benchmark: records per second and peak memory. Run `python -m ops.bench`."""

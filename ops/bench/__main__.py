@@ -1,4 +1,4 @@
-"""`python -m ops.bench`: multiplied sample dumps, a stack of its own, our way and the common way, one table."""
+"""The command `python -m ops.bench`."""
 
 import json
 import tempfile
@@ -18,7 +18,7 @@ from pipeline.model import RecordType
 
 #: Records of a sample dump, which the generator repeats as a whole.
 SAMPLE_RECORDS = 1000
-#: How many of them are loaded both ways before anything is measured: enough for the server to compile what it runs.
+#: Copies loaded both ways before the first measurement, enough for the server to compile its code.
 WARM_UP_COPIES = 15
 
 
@@ -26,24 +26,27 @@ WARM_UP_COPIES = 15
 @click.option(
     "--records", default=120_000, show_default=True, help="Releases; of the other types half as many."
 )
-@click.option("--rounds", default=1, show_default=True, help="How often everything is measured.")
+@click.option("--rounds", default=1, show_default=True, help="Number of rounds; each measures everything.")
 @click.option("--workers", type=int, help="Worker processes.  [default: one a core]")
 @click.option(
     "--same-indexes/--fewer-indexes",
     default=True,
-    help="Whether the common way keeps the search indexes of the graph, as ours does.  [default: same]",
+    help="Keep the search indexes of the graph for the common way too, or for ours only.  [default: same]",
 )
-@click.option("--seed", default=1, show_default=True, help="Of the generated dumps.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the generated dumps.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures."
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the figures to this file.",
 )
 def main(
     records: int, rounds: int, workers: int | None, seed: int, same_indexes: bool, json_file: Path | None
 ) -> None:
-    """Measure records/s end to end and peak memory, beside the common way in the same run.
+    """Measure records per second and peak memory, beside the common way.
 
-    About a quarter of an hour on two cores. Rates count from the first record to the last; those of the whole command include
-    its start and the clean-up of the graph at its end. The stack lives in a temporary folder and is gone in the end.
+    Takes about a quarter of an hour on two cores. Rates count from the first record to the last one; those of the whole command include
+    its start and `finish`. The stack runs in a temporary folder, which is removed at the end.
     """
     notes = Console(stderr=True)
     try:
@@ -61,7 +64,7 @@ def main(
 
 
 def make_dumps(folder: Path, releases: int, seed: int) -> Dumps:
-    """The dumps of a run, so many releases and half as many records of each other type."""
+    """Generate the dumps: `releases` releases, and half as many records of each other type."""
     copies = -(-releases // SAMPLE_RECORDS)
     multiply = dict.fromkeys(RecordType, -(-copies // 2)) | {RecordType.RELEASES: copies}
     longer = generate(

@@ -1,12 +1,12 @@
-"""The common way to load releases into Neo4j, as a measure for ours; no Celery, no worker, one session.
+"""The baseline: the common way to load releases into Neo4j, without Celery.
 
-What a competent programmer writes first: `iterparse` turns each record into a dictionary, its SHA-256 is compared
-with the one stored, and what is new or changed is merged, 100 records a transaction, with one
-UNWIND … MERGE statement for the releases and one for each kind of relationship. Ids are integers, the unique constraints are in
-place, the driver has its Rust extension, and the rows hold what the statements need and nothing else.
+A competent programmer's first version: `iterparse` turns each record into a dictionary and compares its SHA-256 with the stored one.
+New and changed records are merged, 100 per transaction, with one UNWIND … MERGE statement for the releases and one for each type of
+relationship. Ids are integers, the unique constraints exist, the driver has its Rust extension, and rows hold only what the
+statements need.
 
-It does less than our own loader: it derives no SAME_AS, PART_OF or category, removes nothing that a changed
-release no longer says, and stops at the first malformed record.
+It does less than our loader: it derives no SAME_AS, PART_OF or category, removes no relationship that a changed release has lost,
+and stops at the first malformed record.
 """
 
 import gzip
@@ -33,7 +33,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load did, and how long it took."""
+    """The result of one load."""
 
     read: int
     written: int
@@ -41,12 +41,12 @@ class Loaded:
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """Return records per second."""
         return self.read / self.seconds
 
 
 def statement(name: str) -> str:
-    """The text of a `.cypher` file of the benchmark."""
+    """Return the text of a `.cypher` file of the benchmark."""
     return resources.files(cypher).joinpath(f"{name}.cypher").read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ _HASHES = statement("hashes")
 
 
 def load(dump: Path, uri: str, user: str, password: str) -> Loaded:
-    """Load a dump of releases the common way; unchanged ones are recognised by their hash."""
+    """Load a dump of releases the common way; skip unchanged ones by their hash."""
     started = time.perf_counter()
     read = written = 0
     with (
@@ -74,7 +74,7 @@ def load(dump: Path, uri: str, user: str, password: str) -> Loaded:
 
 
 def parse(dump: Path) -> Iterator[Values]:
-    """The releases of a dump, in its order, each with the SHA-256 of its content."""
+    """Yield the releases of a dump in order, each with the SHA-256 of its content."""
     with gzip.open(dump) as file:
         for _, element in etree.iterparse(file, events=("end",), tag="release"):
             release = _release(element)
@@ -115,7 +115,7 @@ def _artist(element: etree._Element) -> Values:
 
 
 def _write_batch(transaction: neo4j.ManagedTransaction, batch: list[Values]) -> int:
-    """Write the releases of the batch that are new or changed; how many those were."""
+    """Write the new and changed releases of the batch; return their number."""
     hashes = {}
     for found in transaction.run(_HASHES, ids=[release["id"] for release in batch]):
         hashes[found["id"]] = found["sha256"]
@@ -132,7 +132,7 @@ _PROPERTIES = ("title", "year", "released", "country", "formats", "status", "dat
 
 
 def _rows(releases: Iterable[Values]) -> dict[str, list[Values]]:
-    """The rows of the seven statements."""
+    """Build the rows of the seven statements."""
     rows: dict[str, list[Values]] = {name: [] for name in _WRITES}
     for release in releases:
         key = release["id"]

@@ -1,4 +1,4 @@
-"""One run of the benchmark: the same dumps loaded our way and the common way, on one and the same server."""
+"""One run of the benchmark: both ways load the same dumps on the same server."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -11,56 +11,56 @@ from ops.bench.month import Month
 from ops.bench.stack import BenchError, BenchStack, Load
 from pipeline.model import RecordType
 
-#: Called with what is being done now.
+#: Called with the name of the step that begins.
 OnStep = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Round:
-    """What was measured in one round, in records a second."""
+    """The measurements of one round, in records per second."""
 
-    #: From the first record read to the last one done, as the load reports it.
+    #: From the first record read to the last one written, as the load reports it.
     first: dict[RecordType, float] = field(default_factory=dict)
     unchanged: dict[RecordType, float] = field(default_factory=dict)
-    #: The same over the whole time of the command, its start and the work after the last record included.
+    #: The same over the whole command, including its start and `finish`.
     first_command: dict[RecordType, float] = field(default_factory=dict)
     unchanged_command: dict[RecordType, float] = field(default_factory=dict)
-    #: Releases the common way.
+    #: Releases, loaded the common way.
     baseline_first: float = 0.0
     baseline_unchanged: float = 0.0
-    #: Seconds of the commands that load next month's dumps of all types: over this month's, and into an empty graph.
+    #: Seconds to load next month's dumps of all types, over this month's graph and into an empty one.
     update_seconds: float = 0.0
     reload_seconds: float = 0.0
 
 
 @dataclass(slots=True)
 class Figures:
-    """All that was measured; rates are in records a second, memory is in bytes."""
+    """All measurements: rates in records per second, memory in bytes."""
 
     records: dict[RecordType, int] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     #: The highest resident memory of each process in all loads: `reader`, `worker 1`, …, `valkey`.
     peaks: dict[str, int] = field(default_factory=dict)
-    #: The most memory that Redis itself counted for its data.
+    #: Redis's own peak of memory for data.
     redis_peak: int = 0
 
     def median(self, figure: Callable[[Round], float]) -> float:
-        """The median of a figure of the rounds; of ratios too, as each compares what was measured close together."""
+        """Return the median of a figure, or of a ratio, over the rounds."""
         return median(figure(each) for each in self.rounds)
 
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """What is loaded."""
+    """The dumps to load."""
 
-    #: Small ones, loaded before anything is measured.
+    #: Small dumps, loaded before the first measurement.
     warm_up: Mapping[RecordType, Path]
     this_month: Mapping[RecordType, Path]
     next_month: Mapping[RecordType, Month]
 
 
 class Bench:
-    """Measures on a stack; `figures` fill while it runs."""
+    """The measuring of a stack; `figures` fill while it runs."""
 
     def __init__(self, stack: BenchStack, dumps: Dumps, on_step: OnStep, *, same_indexes: bool) -> None:
         self.figures = Figures()
@@ -72,11 +72,10 @@ class Bench:
         self._on_step = on_step
 
     def run(self, rounds: int) -> Figures:
-        """Load the dumps in so many rounds; each way starts with an empty graph, and they take turns at being first.
+        """Measure `rounds` rounds; each way starts with an empty graph, in turns.
 
-        Both use the same server, which has compiled its code in a warm-up that runs both ways, with the same constraints. With
-        `same_indexes` both also keep the same search indexes, which are part of the graph; each small transaction of the
-        common way pays dearly for them, so without it they are ours alone.
+        Both ways use the same server, warmed up by both, and the same constraints. With `same_indexes` both keep the search indexes.
+        They cost the many small transactions of the common way a lot; without it only our way has them.
         """
         self._warm_up()
         for number in range(1, rounds + 1):
@@ -129,7 +128,7 @@ class Bench:
             measured.reload_seconds += load.seconds
 
     def _load(self, record_type: RecordType, expected: str) -> tuple[float, float]:
-        """The two rates of one load, of which every record must have met with what was expected."""
+        """Load a dump, check that every record was `expected`, return rates without and with start."""
         load = self._stack.load(self._dumps[record_type])
         counts = load.report[record_type]
         records = counts["read"]
@@ -149,12 +148,12 @@ class Bench:
     def _load_baseline(self, *, unchanged: bool) -> float:
         loaded = baseline.load(self._dumps[RecordType.RELEASES], *self._stack.login())
         if loaded.written != (0 if unchanged else loaded.read):
-            raise BenchError(f"the baseline did not go as it must: {loaded}")
+            raise BenchError(f"the baseline wrote an unexpected number of records: {loaded}")
         return loaded.rate
 
 
 def _check(load: Load, **expected: int) -> None:
-    """Raise BenchError unless the one dump of the load was loaded whole, with these counts."""
+    """Raise BenchError unless the dump was loaded completely, with these counts."""
     counts = next(each for each in load.report.values() if isinstance(each, dict) and each["read"])
     if not load.report["complete"] or any(counts[name] != number for name, number in expected.items()):
-        raise BenchError(f"a load did not go as it must ({expected}): {load.report}")
+        raise BenchError(f"a load has unexpected counts (expected {expected}): {load.report}")

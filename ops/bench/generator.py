@@ -1,20 +1,21 @@
-"""Dumps of any length, made of the sample dumps: `python -m ops.bench.generator --multiply 25 --seed 1 OUT_DIR`.
+"""Generated dumps of any length, from the sample dumps.
 
-Every copy repeats the 1,000 records of a sample dump with other ids and names. In copy k a record's id is raised by
-k x `SHIFT`, so the ids ascend through the file, and the names of artists and labels get the suffix `#k`.
+`python -m ops.bench.generator --multiply 25 --seed 1 OUT_DIR` writes them.
 
-What a copy refers to is shared among copies as in the real data, because that decides what a write costs:
-whether an end exists already, and how many records meet in it.
+Every copy repeats the 1,000 records of a sample dump with other ids and names. In copy k an id is raised by k x `SHIFT`, so ids ascend
+through the file, and names of artists and labels get the suffix `#k`.
+
+Copies share the nodes that they refer to as in the real data. That decides the cost of a write: does the node exist already, and how
+many relationships does it have?
 
 - Genres, styles, countries, formats and companies are the same in all copies.
-- An artist, label, master or credited person that is referred to (an *end*) is now and then a new one of the
-  copy's own, and mostly the one that some earlier copy used. So what is popular becomes more so, and the degrees are
-  skewed. The more references an end has in the sample, the rarer is a new one. `NOVELTY` makes the ends of a
-  release about as many as in the real dumps, where there are 0.5 artists, 0.12 labels and 0.13 masters a release.
+- A referenced artist, label, master or credited person (an *end*) is mostly one that an earlier copy used, and sometimes a new one. So
+  popular ends become more popular, and degrees are skewed. The more references an end has in the sample, the rarer is a new one.
+  `NOVELTY` gives about as many ends per release as the real dumps have: 0.5 artists, 0.12 labels and 0.13 masters.
 - Aliases, groups, members and a master's main release stay within the copy: these circles are small.
 
-The same seed gives the same bytes; a smaller multiple with the same seed gives the beginning of the larger one's records.
-Bytes are replaced, nothing is parsed: tens of thousands of releases a second. Memory grows by 40 KB a copy.
+The same seed gives the same bytes. A smaller multiple with the same seed gives the beginning of the larger one's records. Bytes are
+replaced, nothing is parsed: tens of thousands of releases per second. Memory grows by 40 KB per copy.
 """
 
 import gzip
@@ -33,10 +34,10 @@ from pipeline.model import RecordType
 
 #: Larger than any id in the sample dumps.
 SHIFT = 20_000_000
-#: How likely a copy is to need a new end instead of one that is there, for an end with one reference in the sample.
+#: Probability that a copy uses a new end, for an end with one reference in the sample.
 NOVELTY = {"artist": 0.18, "label": 0.2, "master": 0.25, "person": 0.18}
 
-#: Window bits that ask for a gzip header; the library writes no time into it, so that equal seeds give equal bytes.
+#: Window bits for a gzip header. The library writes no time into it, so equal seeds give equal bytes.
 GZIP = 31
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -53,8 +54,8 @@ _RECORDS = {
 }
 _ARTIST = rb"<artist><id>(?P<artist>[1-9]\d*)</id><name>(?P<artist_name>[^<]*)</name>"
 _NOBODY = rb"<artist><id>0?</id><name>(?P<person_name>[^<]*)</name>"
-#: What is replaced. A group is named after the kind of an end and holds its id, or its name where it ends in `_name`;
-#: `own` is what every copy has for itself.
+#: Texts to replace. A group has the kind of its end as its name and holds the id, or with the suffix `_name` the name;
+#: `own` stands for the record itself.
 _REPLACED = {
     RecordType.ARTISTS: rb"<id>(?P<own>\d+)</id><name>(?P<own_name>[^<]*)</name>"
     rb'|<id>(?P<own_2>\d+)</id>(?=<name id=)|<name id="(?P<own_3>\d+)">(?P<own_3_name>[^<]*)</name>',
@@ -71,7 +72,7 @@ _REPLACED = {
 
 @dataclass(slots=True)
 class Template:
-    """A sample dump cut into `pieces` where something is replaced."""
+    """A sample dump, split into `pieces` at the texts to replace."""
 
     pieces: list[bytes] = field(default_factory=list)
     #: Each end, its texts in the sample (is it a name?), and the indexes into `pieces` where they stand.
@@ -79,7 +80,7 @@ class Template:
     records: int = 0
 
     def references(self) -> Counter[End]:
-        """How often each end is referred to."""
+        """Count the references to each end."""
         counts: Counter[End] = Counter()
         for end, texts in self.slots.items():
             if end[0] != "own":
@@ -87,7 +88,7 @@ class Template:
         return counts
 
     def copy(self, number: int, copies_of_ends: Mapping[End, int]) -> bytes:
-        """The records of one copy, one a line."""
+        """Return the records of one copy, one per line."""
         pieces = self.pieces.copy()
         for end, texts in self.slots.items():
             copy = number if end[0] == "own" else copies_of_ends[end]
@@ -101,7 +102,7 @@ class Template:
 
 
 def template(record_type: RecordType) -> Template:
-    """The sample dump of this type as a template."""
+    """Return the sample dump of this type as a template."""
     with gzip.open(SAMPLE / _FILE_NAME.format(record_type)) as sample:
         dump = sample.read()
     made = Template()
@@ -123,7 +124,7 @@ def template(record_type: RecordType) -> Template:
 
 
 def _groups(found: re.Match[bytes]) -> list[tuple[str, End]]:
-    """The groups that matched, in their order in the text, and the end that each belongs to."""
+    """Return the groups that matched, in text order, each with its end."""
     matched = {group: text for group, text in found.groupdict().items() if text is not None}
     kinds = {group: group.partition("_")[0] for group in matched}
     ends = {group: (kind, matched.get(kind, matched[group])) for group, kind in kinds.items()}
@@ -131,7 +132,7 @@ def _groups(found: re.Match[bytes]) -> list[tuple[str, End]]:
 
 
 class Sharing:
-    """Which copy's end each end of each copy is; the same for all record types."""
+    """The choice of ends for each copy, the same for all record types."""
 
     def __init__(self, references: Counter[End], seed: int) -> None:
         self._random = random.Random(seed)
@@ -139,7 +140,7 @@ class Sharing:
         self._history = {end: array("I") for end in self._novelty}
 
     def copies(self) -> Iterator[dict[End, int]]:
-        """For copy 0, 1, 2, … without end: the copy that each end is taken from."""
+        """Yield for each copy, without end, the copy that its ends come from."""
         chance = self._random.random
         number = 0
         while True:
@@ -152,7 +153,7 @@ class Sharing:
 
 
 def generate(folder: Path, multiply: int | Mapping[RecordType, int], seed: int = 1) -> dict[RecordType, Path]:
-    """Write a dump of every type, or of those in `multiply`, with that many copies of its sample; returns the files."""
+    """Write dumps with `multiply` copies of their sample; return the files."""
     if isinstance(multiply, int):
         multiply = dict.fromkeys(RecordType, multiply)
     templates = {record_type: template(record_type) for record_type in RecordType}

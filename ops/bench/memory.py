@@ -1,4 +1,4 @@
-"""The most memory that each of some processes took."""
+"""Peak memory of processes."""
 
 import threading
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ INTERVAL_SECONDS = 0.05
 
 
 class Peaks:
-    """Samples resident memory while it is entered; `bytes_of` is the highest of each process, by name.
+    """Sampled peaks of resident memory; `bytes_of` has the peak of each process.
 
-    Pages that processes share count for each of them. A process that has ended keeps what it had.
+    Pages that processes share count for each of them. A process that has ended keeps its peak.
     """
 
     def __init__(self, processes: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
-"""Next month's dump: most records as they were, a few changed, a few new, a few gone.
+"""Next month's dump: a few records changed, a few new, a few gone.
 
-What changes is what editors of Discogs change most: the vote on a record's data, and what it is related to (a style more; the
-aliases of an artist or the parent of a label removed).
+Changes are those that editors of Discogs make most: the vote on a record's data, and its relationships (one style more; the aliases of
+an artist or the parent of a label removed).
 """
 
 import random
@@ -33,7 +33,7 @@ _RELATED = {
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A dump, and how many of its records differ from those of the month before."""
+    """A dump, with its differences from the month before."""
 
     path: Path
     records: int
@@ -43,9 +43,9 @@ class Month:
 
 
 def next_month(longer: Path, before: int, path: Path, seed: int) -> Month:
-    """Write the dump of the month after the one that holds the first `before` records of `longer`.
+    """Write the month after the one with the first `before` records of `longer`.
 
-    `longer` goes on with the records that are new: it has at least `before` x (1 + NEW). The same seed gives the same bytes.
+    `longer` must have at least `before` x (1 + NEW) records: the rest are the new ones. The same seed gives the same bytes.
     """
     chance = random.Random(seed).random
     counts = {"same": 0, "changed": 0, "new": 0, "vanished": 0}

@@ -1,4 +1,4 @@
-"""An embedded stack for one benchmark, used through the command as a user would."""
+"""The embedded stack of a benchmark, used through the command like a user does."""
 
 import asyncio
 import json
@@ -25,17 +25,17 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_schema, create_schema
 from workers.state.exclusive import COUNTED
 
-#: Of the same environment as this process.
+#: The command in the environment of this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
 
 
 class BenchError(GraphinatorError):
-    """A step of the benchmark failed, so that there is nothing to measure."""
+    """A step of the benchmark failed: there is nothing to measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one load reported, and what was seen from outside."""
+    """The report and the measurements of one load."""
 
     #: The last line of the command's output.
     report: dict[str, Any]
@@ -46,7 +46,7 @@ class Load:
 
 
 class BenchStack:
-    """Starts a stack in a folder of its own, and stops and removes it in the end."""
+    """A stack in a temporary folder, stopped and removed at the end."""
 
     def __init__(self, workers: int | None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="graphinator-bench-"))
@@ -71,12 +71,12 @@ class BenchStack:
         shutil.rmtree(self.home)
 
     def login(self) -> tuple[str, str, str]:
-        """Address, user and password of Neo4j."""
+        """Return address, user and password of Neo4j."""
         server = self.info["neo4j"]
         return server["uri"], server["user"], Path(server["password_file"]).read_text("utf-8").strip()
 
     def load(self, dump: Path) -> Load:
-        """Load one dump with the command, and watch."""
+        """Load one dump with the command and sample its memory."""
         started = time.perf_counter()
         with (
             (self.home / "load.log").open("w+b") as log,
@@ -93,7 +93,7 @@ class BenchStack:
         return Load(json.loads(output.splitlines()[-1]), seconds, peaks.bytes_of)
 
     def redis_peak(self) -> int:
-        """The most memory in bytes that Redis has used for data since it started."""
+        """Return the peak of Redis's memory since its start, in bytes."""
         with redis.Redis.from_url(self.info["redis"]["url"]) as client:
             return int(client.info("memory")["used_memory_peak"])
 
@@ -107,9 +107,9 @@ class BenchStack:
 
     @contextmanager
     def constraints_only(self) -> Iterator[None]:
-        """For the time of a `with`, the schema has its unique constraints and no other index.
+        """Drop all indexes but the unique constraints for the time of a `with`.
 
-        Raises GraphRejected if it lacks a constraint: whatever writes would crawl then, and no figure mean anything.
+        Raises GraphRejected if a constraint is missing: writes without it are so slow that no figure would mean anything.
         """
         asyncio.run(self._schema(check_schema))
         with self._session() as session:
@@ -148,5 +148,5 @@ class BenchStack:
 
 
 def _end(log: bytes) -> str:
-    """The last lines of what a command has said."""
+    """Return the last lines of a command's output."""
     return "\n".join(log.decode(errors="replace").strip().splitlines()[-5:])

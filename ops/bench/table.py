@@ -1,4 +1,4 @@
-"""The figures of a benchmark beside their goals, as a table and as JSON."""
+"""The figures of a benchmark and their goals, as a table and as JSON."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ READER_MEGABYTES, WORKER_MEGABYTES, REDIS_MEGABYTES = 100, 250, 256
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table; what it does not have is empty."""
+    """One line of the table; missing cells are empty."""
 
     what: str
     measured: str
@@ -27,7 +27,7 @@ class Line:
 
 
 def lines(figures: Figures) -> Iterator[Line]:
-    """Every figure as a line, rates first."""
+    """Yield every figure as a line, rates first."""
     for record_type in figures.records:
         if record_type is not RecordType.RELEASES:
             yield Line(f"{record_type}, first load", _rate(figures.median(_first(record_type))))
@@ -62,7 +62,7 @@ def _against(
     baseline: Callable[[Round], float],
     times: int | None = None,
 ) -> Line:
-    """A rate of ours beside one of the baseline's, and whether it is so many times as high."""
+    """Compare our rate with that of the baseline; `times` is the goal."""
     ratio = figures.median(lambda each: ours(each) / baseline(each))
     return Line(
         what,
@@ -114,12 +114,12 @@ _VERDICTS = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}
 
 
 def as_table(figures: Figures) -> Table:
-    """The lines for a person; rates and ratios are medians of the rounds."""
+    """Return the lines as a table; rates and ratios are medians of the rounds."""
     records = ", ".join(f"{number:,} {record_type}" for record_type, number in figures.records.items())
     table = Table(
         title=f"graphinator beside the common way: {records}; median of {len(figures.rounds)} rounds, peaks of memory",
-        caption="Both goals were set on the common way's first load; `both unchanged` compares like with like. A command "
-        "includes its start and the clean-up of the graph.",
+        caption="Both goals are set on the common way's first load; `both unchanged` compares like with like. A command "
+        "includes its start and `finish`.",
         title_justify="left",
         caption_justify="left",
     )
@@ -133,5 +133,5 @@ def as_table(figures: Figures) -> Table:
 
 
 def as_json(figures: Figures) -> dict[str, Any]:
-    """Everything measured, round by round, and the lines of the table."""
+    """Return all measurements, round by round, and the lines of the table."""
     return {**asdict(figures), "lines": [asdict(line) for line in lines(figures)]}

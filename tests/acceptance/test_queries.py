@@ -14,7 +14,7 @@ QUERY = re.compile(
 
 
 def _cell(value: object) -> set[str]:
-    """A value as a cell of a table; the order of a list is not compared."""
+    """Return a value as the texts of a cell; lists are compared as sets."""
     return set(map(str, value)) if isinstance(value, list) else {"" if value is None else str(value)}
 
 

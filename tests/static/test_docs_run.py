@@ -1,4 +1,4 @@
-"""The Python blocks of the async docs are run, page by page from top to bottom, over the fake and the real driver.
+"""The Python blocks of the async docs run on the fake and the real driver.
 
 A block that shows an error names it: ```` ```python raises=TypeError ````; it must raise that error.
 """
@@ -98,7 +98,7 @@ async def test_the_code_on_the_page_does_what_the_page_says(page: Path, driver: 
             await run(block, page, names)
             continue
         with warnings.catch_warnings():
-            # What such a block forgets to await or to close is what it is about.
+            # Such a block forgets to await or to close something, on purpose.
             warnings.simplefilter("ignore")
             own = dict(names)
             with pytest.raises(Exception, match="") as raised:  # noqa: PT011 - its name is compared
@@ -106,7 +106,7 @@ async def test_the_code_on_the_page_does_what_the_page_says(page: Path, driver: 
             assert raised.type.__name__ == block.raises, f"line {block.line}"
             raised.value.__traceback__ = None
             del raised, own
-            gc.collect()  # what is only found then must not fail a later block, or test
+            gc.collect()  # warnings that come up only now must not fail a later block or test
 
 
 def test_the_pages_have_code() -> None:

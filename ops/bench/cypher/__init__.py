@@ -1,1 +1,1 @@
-"""The statements of the baseline, one a file."""
+"""The statements of the benchmark, one per file."""

@@ -1,4 +1,4 @@
-// By whom they are.
+// Main artists of the releases.
 UNWIND $rows AS row
 MATCH (release:Release {id: row.release})
 MERGE (artist:Artist {id: row.id})

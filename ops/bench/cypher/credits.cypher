@@ -1,4 +1,4 @@
-// Who is credited on them.
+// Credits of the releases.
 UNWIND $rows AS row
 MATCH (release:Release {id: row.release})
 MERGE (person:Person {name: row.name})

@@ -1,2 +1,2 @@
-// One index less.
+// Drop one index.
 DROP INDEX $name

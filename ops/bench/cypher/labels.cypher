@@ -1,4 +1,4 @@
-// On which labels they are.
+// Labels of the releases.
 UNWIND $rows AS row
 MATCH (release:Release {id: row.release})
 MERGE (label:Label {id: row.id})

@@ -1,4 +1,4 @@
-// Which masters they are versions of.
+// Masters of the releases.
 UNWIND $rows AS row
 MATCH (release:Release {id: row.release})
 MERGE (master:Master {id: row.id})

@@ -1,4 +1,4 @@
-// The indexes that serve searches only: neither those of constraints nor the server's own.
+// Names of the search indexes, without those of constraints and the server's own.
 SHOW INDEXES YIELD name, type, owningConstraint
 WHERE owningConstraint IS NULL AND type <> "LOOKUP"
 RETURN collect(name) AS names

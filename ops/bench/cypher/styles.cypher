@@ -1,4 +1,4 @@
-// Their styles.
+// Styles of the releases.
 UNWIND $rows AS row
 MATCH (release:Release {id: row.release})
 MERGE (style:Style {name: row.name})

@@ -1,4 +1,4 @@
-// An empty graph; constraints and indexes stay.
+// Delete all nodes; constraints and indexes stay.
 MATCH (n)
 CALL (n) {
   DELETE n

@@ -1,4 +1,4 @@
-// No relationship; before `wipe`, for which a transaction would otherwise hold all those of its nodes.
+// Delete all relationships, before `wipe`: otherwise its transactions hold all relationships of their nodes.
 MATCH ()-[r]->()
 CALL (r) {
   DELETE r
