@@ -23,10 +23,6 @@ from workers.upstream.dispatch import dispatch
 MOST_FAILED = 10
 #: How often the progress is told, at most.
 PROGRESS_SECONDS = 0.1
-#: Where more than this share of at least so many records is new or changed, counting anew costs less than keeping count.
-MUCH_SHARE, MUCH_RECORDS = 0.1, 20_000
-#: How long to wait before the writers are asked again to stop keeping count, where Redis could not promise to remember it.
-UNCOUNT_AGAIN_SECONDS = 60.0
 
 
 class WouldVanish(GraphinatorError):
@@ -160,7 +156,6 @@ class _Load:
         self._run = run
         self._started_at = time.monotonic()
         self._told_at = 0.0
-        self._uncounted_at = -float("inf")
         self._read = 0
         #: The ids of all records read so far, those set aside too: a few MB for a whole dump, whose ids lie close together.
         self._all_ids = BitMap64()
@@ -276,11 +271,6 @@ class _Load:
     def _look(self) -> None:
         self._sender.runs.tell_read(self._run, self._read)
         self._tally, self._failures = self._sender.runs.tally(self._run)
-        written = self._tally.created + self._tally.changed
-        much = written > MUCH_SHARE * max(MUCH_RECORDS, self._tally.read)
-        if much and time.monotonic() - self._uncounted_at > UNCOUNT_AGAIN_SECONDS:
-            self._sender.steps.uncount()
-            self._uncounted_at = time.monotonic()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started_at

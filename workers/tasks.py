@@ -18,7 +18,7 @@ from celery import Task
 from celery.exceptions import ChordError, Reject
 
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
-from pipeline.graph.finish import finish as finish_graph
+from pipeline.graph import derived, statistics
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.vanished import find_vanished
 from pipeline.model import RecordType, Rejected
@@ -132,7 +132,6 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             rows,
             claim,
             worker.batch_size,
-            keep_counts=worker.steps.keeps_counts(),
         )
         refused = worker.loop.run(holding(claim, work), timeout_seconds=worker.settings.batch_timeout_seconds)
         if rows:
@@ -214,12 +213,9 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
             return {"vanish": len(found.ids), "of": found.records}
         if not found.ids:
             return {"removed": 0}
-        keep_counts = worker.steps.keeps_counts()
         removed, left = 0, iter(found.ids)
         while ids := list(islice(left, REMOVED_TOGETHER)):
-            removed += hold(
-                remove(worker.driver(), type_, ids, claim, worker.batch_size, keep_counts=keep_counts)
-            )
+            removed += hold(remove(worker.driver(), type_, ids, claim, worker.batch_size))
         return {"removed": removed}
 
     return _step(worker, token, work)
@@ -227,15 +223,16 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outc
 
 @app.task(name=FINISH.name, ignore_result=True)
 def finish(token: str, full: bool) -> Outcome:
-    """Settle what a load leaves to its end: the statistics; with `full` all that is derived, anew."""
+    """Count the statistics; with `full`, rebuild everything derived first."""
     worker = this_process()
 
     def work(hold: Hold, _: Claim) -> Outcome:
-        counts = full or not worker.steps.is_counted()
-        hold(finish_graph(worker.driver(), counts=counts, derived=full))
-        return {"counted anew": counts}
+        if full:
+            hold(derived.rebuild(worker.driver()))
+        hold(statistics.count(worker.driver()))
+        return {}
 
-    return _step(worker, token, work, counts=True)
+    return _step(worker, token, work, settles=True)
 
 
 class Hold(Protocol):
@@ -246,9 +243,9 @@ class Hold(Protocol):
 
 
 def _step(
-    worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *, counts: bool = False
+    worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *, settles: bool = False
 ) -> Outcome:
-    """Take a step if it is still asked for and nobody takes it; `counts`: when it has ended well, all is counted.
+    """Run an exclusive task that is still requested; `settles`: its success leaves no statistics stale.
 
     What passes by itself is not tried again here: whoever asked for the step sends it again.
     """
@@ -269,7 +266,7 @@ def _step(
         except Exception as error:
             worker.steps.end(token, {"failed": _reason(error)})
             raise
-        worker.steps.end(token, outcome, counted=counts)
+        worker.steps.end(token, outcome, settled=settles)
         return outcome
 
 

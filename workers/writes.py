@@ -34,8 +34,6 @@ async def write(
     rows: list[Row],
     claim: Claim,
     size: BatchSize,
-    *,
-    keep_counts: bool,
 ) -> list[tuple[Row, str]]:
     """Write the rows in one transaction, or in as many as it takes; where the graph refuses some, find them by halving.
 
@@ -45,7 +43,7 @@ async def write(
 
     async def attempt(part: Sequence[Row]) -> list[tuple[Row, str]]:
         try:
-            await write_records(driver, record_type, part, keep_counts=keep_counts, before_commit=held(claim))
+            await write_records(driver, record_type, part, before_commit=held(claim))
         except DataRejected as error:
             if len(part) == 1:
                 return [(part[0], str(error))]
@@ -68,14 +66,10 @@ async def remove(
     ids: list[int],
     claim: Claim,
     size: BatchSize,
-    *,
-    keep_counts: bool,
 ) -> int:
     """Remove records in one transaction, or in as many as it takes; how many there were."""
 
     async def attempt(part: Sequence[int]) -> int:
-        return await remove_records(
-            driver, record_type, part, keep_counts=keep_counts, before_commit=held(claim)
-        )
+        return await remove_records(driver, record_type, part, before_commit=held(claim))
 
     return sum([removed async for removed in size.in_parts(ids, attempt)])

@@ -23,7 +23,6 @@ from ops.stack.state import load_state
 from pipeline.errors import GraphinatorError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_schema, create_schema
-from workers.state.exclusive import COUNTED
 
 #: The command in the environment of this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
@@ -98,9 +97,7 @@ class BenchStack:
             return int(client.info("memory")["used_memory_peak"])
 
     def wipe(self) -> None:
-        """Empty the graph; its schema stays. What is known of its statistics goes with it."""
-        with redis.Redis.from_url(self.info["redis"]["url"]) as client:
-            client.delete(COUNTED)
+        """Empty the graph; its schema stays."""
         with self._session() as session:
             for name in ("wipe_relationships", "wipe"):
                 session.run(statement(name)).consume()

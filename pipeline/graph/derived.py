@@ -11,13 +11,26 @@ from typing import Any
 from neo4j import AsyncManagedTransaction
 
 from pipeline.graph.cypher import statement
-from pipeline.graph.driver import execute
+from pipeline.graph.driver import Driver, execute, graph_errors, run_alone
 from pipeline.graph.relationships import Link
 
 #: Labels of nodes that live by their relationships alone, or by them until a record defines them, with their keys.
 ORPHANABLE = {
     "Master": "id", "Artist": "id", "Label": "id", "Genre": "name", "Style": "name", "Person": "name",
 }  # fmt: skip
+
+
+@graph_errors()
+async def rebuild(driver: Driver) -> None:
+    """Rebuild SAME_AS and PART_OF, and delete all orphans. Nothing may write to the graph meanwhile.
+
+    Idempotent, and of bounded memory: the server commits in parts.
+    Raises GraphUnavailable, after which it may be repeated, or GraphRejected.
+    """
+    for name in ("assert_same_as", "assert_part_of", "settle_same_as", "settle_part_of"):
+        await run_alone(driver, statement(name))
+    for label in ORPHANABLE:
+        await run_alone(driver, statement("settle_orphans", label=label))
 
 
 class Support:

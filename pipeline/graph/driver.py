@@ -148,6 +148,24 @@ async def repeat(work: Callable[[], Awaitable[T]]) -> T:
     )(attempt)
 
 
+#: A statement that commits in parts may walk all credits of a full graph.
+ALONE_TIMEOUT_SECONDS = 3600.0
+
+
+async def run_alone(driver: "Driver", text: str, **parameters: Any) -> list[neo4j.Record]:
+    """Run a statement that commits in parts, and return its rows.
+
+    The driver neither manages nor retries such a statement: `repeat` does, so it must be idempotent.
+    """
+
+    async def run() -> list[neo4j.Record]:
+        async with await driver.session(database="neo4j") as session:
+            result = await session.run(neo4j.Query(text, timeout=ALONE_TIMEOUT_SECONDS), parameters)
+            return [record async for record in result]
+
+    return await repeat(run)
+
+
 def _is_worth_another_attempt(error: BaseException) -> bool:
     return (
         isinstance(error, Neo4jError | DriverError)

@@ -42,7 +42,6 @@ class Link(NamedTuple):
 class Stored:
     """What the graph holds of one record's newest version so far."""
 
-    year: int | None
     #: Each with the `elementId` of its relationship, which is good for this transaction.
     links: dict[Link, str]
 
@@ -55,7 +54,7 @@ async def stored_records(
         return {}
     text = statement("stored_records", label=record_type.label, types=OWN_TYPES[record_type])
     record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
-    return {id_: Stored(year, dict(map(_stored_link, links))) for id_, year, links in record["records"]}
+    return {id_: Stored(dict(map(_stored_link, links))) for id_, links in record["records"]}
 
 
 def _stored_link(values: list[Any]) -> tuple[Link, str]:

@@ -15,7 +15,6 @@ from pipeline.graph.driver import NO_RETRIES, Bulk, Driver, execute, graph_error
 from pipeline.graph.lookup import fingerprints_in
 from pipeline.graph.parameters import own_ends, record_parameters, shared_pairs
 from pipeline.graph.relationships import SHARED, Stored, links_of, missing, stored_records
-from pipeline.graph.statistics import Upkeep, new_version, stored_version
 from pipeline.model import RecordType, Row
 from pipeline.records.rows import PROPERTIES
 
@@ -52,20 +51,18 @@ async def write_records(
     record_type: RecordType,
     rows: Sequence[Row],
     *,
-    keep_counts: bool = False,
     before_commit: BeforeCommit | None = None,
 ) -> Written:
     """Make the graph say what `rows`, distinct by id, say: all of them or, when this raises, none.
 
     A row whose fingerprint the graph already holds writes nothing, so that batches may be delivered twice, also at once.
-    With `keep_counts` the statistics of the graph, right before, are right afterwards; all writers of that time must then do
-    so. `before_commit` is awaited when all is written; if it raises, the transaction rolls back and that is raised.
+    `before_commit` is awaited when all is written; if it raises, the transaction rolls back and that is raised.
     Raises GraphUnavailable (the outcome may be unknown: repeat it), GraphOverloaded (repeat it in parts) or GraphRejected.
     """
 
     async def write() -> Written:
         async with await driver.session(database="neo4j", **NO_RETRIES) as session:
-            return await session.execute_write(_write, record_type, rows, keep_counts, before_commit)
+            return await session.execute_write(_write, record_type, rows, before_commit)
 
     return await repeat(write)
 
@@ -76,7 +73,6 @@ async def remove_records(
     record_type: RecordType,
     ids: Sequence[int],
     *,
-    keep_counts: bool = False,
     before_commit: BeforeCommit | None = None,
 ) -> int:
     """Remove the records with these ids, and give how many there were: all of them or, when this raises, none.
@@ -86,7 +82,7 @@ async def remove_records(
 
     async def remove() -> int:
         async with await driver.session(database="neo4j", **NO_RETRIES) as session:
-            return await session.execute_write(_remove, record_type, ids, keep_counts, before_commit)
+            return await session.execute_write(_remove, record_type, ids, before_commit)
 
     return await repeat(remove)
 
@@ -96,7 +92,6 @@ async def _write(
     tx: AsyncManagedTransaction,
     record_type: RecordType,
     rows: Sequence[Row],
-    keep_counts: bool,
     before_commit: BeforeCommit | None,
 ) -> Written:
     news, _ = await _news(tx, record_type, sorted(rows, key=lambda row: int(row["id"])))
@@ -109,7 +104,7 @@ async def _write(
     changed = [row["id"] for row in news if row["id"] in known]
     if news:
         stored = await stored_records(tx, record_type, changed)
-        await _rewrite(tx, _Changes(record_type, news, stored), keep_counts)
+        await _rewrite(tx, _Changes(record_type, news, stored))
     if before_commit is not None:
         await before_commit()
     return Written(len(news) - len(changed), len(changed), len(rows) - len(news))
@@ -120,7 +115,6 @@ async def _remove(
     tx: AsyncManagedTransaction,
     record_type: RecordType,
     ids: Sequence[int],
-    keep_counts: bool,
     before_commit: BeforeCommit | None,
 ) -> int:
     known = sorted(await fingerprints_in(tx, record_type, ids)) if ids else []
@@ -128,7 +122,7 @@ async def _remove(
         ends = [{"id": id_, "name": None} for id_ in known]
         await execute(tx, statement("lock_records", label=record_type.label), ends=ends)
         stored = await stored_records(tx, record_type, known)
-        await _rewrite(tx, _Changes(record_type, [], stored, gone=known), keep_counts)
+        await _rewrite(tx, _Changes(record_type, [], stored, gone=known))
     if before_commit is not None:
         await before_commit()
     return len(known)
@@ -167,15 +161,9 @@ class _Changes:
         ]
 
 
-async def _rewrite(tx: AsyncManagedTransaction, changes: _Changes, keep_counts: bool) -> None:
+async def _rewrite(tx: AsyncManagedTransaction, changes: _Changes) -> None:
     record_type, rows = changes.record_type, changes.rows
-    upkeep, support = Upkeep(), Support()
-    if keep_counts and record_type is RecordType.RELEASES:
-        new = {row["id"]: row for row in rows}
-        upkeep.add(
-            (stored_version(changes.stored.get(id_)), new_version(new.get(id_))) for id_ in changes.ids
-        )
-    await upkeep.begin(tx)
+    support = Support()
     await _delete_surplus(tx, changes, support)
     await support.hold(tx)
     if record_type in SHARED:
@@ -188,7 +176,6 @@ async def _rewrite(tx: AsyncManagedTransaction, changes: _Changes, keep_counts: 
         if rows:
             text = statement("write_records", label=record_type.label)
             await execute(tx, text, batch=record_parameters(rows, changes.missing()))
-    await upkeep.end(tx)
     await support.settle(tx)
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.graph.cypher import statement
+from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import ATTEMPTS, VERIFIED_FOR_SECONDS, Driver
-from pipeline.graph.finish import finish
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.vanished import find_vanished
 from pipeline.graph.verify import Verification
@@ -101,7 +102,7 @@ async def write_claimed(
     size: BatchSize | None = None,
 ) -> list[tuple[Row, str]]:
     claim = cast("Claim", FixedClaim(holds=holds))
-    return await writes.write(real.driver, record_type, rows, claim, size or BatchSize(), keep_counts=False)
+    return await writes.write(real.driver, record_type, rows, claim, size or BatchSize())
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -117,9 +118,7 @@ async def test_the_task_removes_records(real: World) -> None:
     await write_claimed(real, rows, record_type=RecordType.LABELS)
     claim = cast("Claim", FixedClaim())
     ids = [row["id"] for row in rows]
-    removed = await writes.remove(
-        real.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize(), keep_counts=False
-    )
+    removed = await writes.remove(real.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize())
     assert removed == len(rows)
     assert await fingerprints(real.driver, RecordType.LABELS, ids) == {}
 
@@ -245,7 +244,8 @@ OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
     "write_records": lambda driver: write_records(driver, RecordType.LABELS, ROWS[RecordType.LABELS]),
     "create_schema": create_schema,
     "check_schema": check_schema,
-    "finish": lambda driver: finish(driver, counts=False, derived=False),
+    "rebuild": rebuild,
+    "count": count,
     "find_vanished": lambda driver: find_vanished(driver, RecordType.LABELS, {3}.__contains__),
     "verify": lambda driver: Verification(RecordType.LABELS).check(driver, CHUNK),
     "differences": lambda driver: Verification(RecordType.LABELS).differences(driver),

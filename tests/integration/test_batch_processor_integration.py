@@ -14,10 +14,11 @@ import pytest
 from pyroaring import BitMap64
 
 from pipeline.errors import GraphRejected
+from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import Driver
-from pipeline.graph.finish import finish
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.vanished import find_vanished
 from pipeline.graph.writer import Written, remove_records, write_records
@@ -87,7 +88,8 @@ async def test_session_run_is_async(world: World) -> None:
     assert world.watched.seen[-1] == "left"
     assert "run" in world.watched.seen
     world.watched.seen.clear()
-    await finish(world.driver, counts=True, derived=True)
+    await rebuild(world.driver)
+    await count(world.driver)
     assert len(world.watched.seen) > 6
     assert world.watched.seen == ["entered", "run", "left"] * (len(world.watched.seen) // 3)
 
@@ -195,7 +197,7 @@ async def test_every_batch_is_in_the_graph_and_may_change(real: World) -> None:
     assert await write_everything(real.driver) == [Written(unchanged=len(rows)) for rows in ROWS.values()]
     changed = release(21, 2, artists=[7])
     assert await write_records(real.driver, RecordType.RELEASES, [changed]) == Written(changed=1)
-    await finish(real.driver, counts=True, derived=False)
+    await count(real.driver)
     assert await node_counts(real.driver) == {**NODES, "Genre": 1, "Person": 0}
     assert (await find_vanished(real.driver, RecordType.RELEASES, {20}.__contains__)).ids == BitMap64([21])
     assert await remove_records(real.driver, RecordType.RELEASES, [21]) == 1

@@ -25,10 +25,11 @@ from neo4j.exceptions import (
 )
 
 from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
+from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import Driver, graph_error, graph_errors
-from pipeline.graph.finish import finish
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.vanished import find_vanished
 from pipeline.graph.verify import Verification
@@ -198,7 +199,8 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
     [
         create_schema,
         check_schema,
-        lambda driver: finish(driver, counts=False, derived=False),
+        rebuild,
+        count,
         lambda driver: find_vanished(driver, RecordType.LABELS, set().__contains__),
         lambda driver: Verification(RecordType.LABELS).differences(driver),
         lambda driver: remove_records(driver, RecordType.LABELS, [1]),

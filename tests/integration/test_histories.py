@@ -28,7 +28,6 @@ from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.integration.conftest import configured
 from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, write_dump
-from workers import loader as loader_module
 from workers import sender as sender_module
 from workers import tasks
 from workers.app import GraphinatorApp, configuration
@@ -227,7 +226,7 @@ def empty(
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-@hypothesis.given(history=_HISTORIES, seed=st.integers(0, 1000), much=st.booleans())
+@hypothesis.given(history=_HISTORIES, seed=st.integers(0, 1000))
 def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
     empty: neo4j.Session,
     redis: Redis,
@@ -235,8 +234,6 @@ def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
     tmp_path: Path,
     history: list[Loading | Calling | Forgetting],
     seed: int,
-    *,
-    much: bool,
 ) -> None:
     empty.run(EMPTY_GRAPH).consume()
     for key in redis.scan_iter(PREFIX + "*"):
@@ -247,10 +244,6 @@ def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
     app.add_defaults(lambda: configuration(app.settings))
     # What is on disk at once need not be waited for.
     with pytest.MonkeyPatch.context() as patch, configured(redis, "appendfsync", "always"):
-        if much:
-            # Few records are taken for many: the statistics are counted anew.
-            patch.setattr(loader_module, "MUCH_RECORDS", 1)
-            patch.setattr(loader_module, "UNCOUNT_AGAIN_SECONDS", 0.0)
         patch.setattr(sender_module, "send_batch", deliveries.send_batch)
         patch.setattr(sender_module, "send_step", deliveries.send_step)
         lived = History(app, redis, deliveries, tmp_path)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import Driver
-from pipeline.graph.finish import finish
 from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType
 from tests.integration.rows import artist, credit, keyed, label, master, release
@@ -45,7 +45,7 @@ async def test_a_record_without_relationships_is_no_orphan(driver: Driver) -> No
         await write_records(driver, record_type, [row])
     await write_records(driver, RecordType.RELEASES, [SUPPORTING])
     await remove_records(driver, RecordType.RELEASES, [1])
-    await finish(driver, counts=True, derived=True)
+    await rebuild(driver)
     await expect_counted(driver, rows)
 
 
@@ -86,13 +86,12 @@ async def test_a_record_that_goes_leaves_a_stub_where_something_refers_to_it(
     driver: Driver, record_type: RecordType, row: dict[str, Any]
 ) -> None:
     rows = keyed(RecordType.RELEASES, [SUPPORTING])
-    await write_records(driver, RecordType.RELEASES, [SUPPORTING], keep_counts=True)
-    await write_records(driver, record_type, [row], keep_counts=True)
-    assert await remove_records(driver, record_type, [1, 2], keep_counts=True) == 1
-    await finish(driver, counts=False, derived=False)
+    await write_records(driver, RecordType.RELEASES, [SUPPORTING])
+    await write_records(driver, record_type, [row])
+    assert await remove_records(driver, record_type, [1, 2]) == 1
     await expect_counted(driver, rows)
     assert await remove_records(driver, record_type, [1]) == 0
-    assert await remove_records(driver, RecordType.RELEASES, [1], keep_counts=True) == 1
+    assert await remove_records(driver, RecordType.RELEASES, [1]) == 1
     await expect_counted(driver, {})
 
 
@@ -139,15 +138,14 @@ async def test_the_first_year_is_looked_for_when_its_release_goes(driver: Driver
         for id_, year in ((1, 1990), (2, 1995), (3, 1991))
     ]
     rows.append(release(4, artists=[1]))
-    await write_records(driver, RecordType.RELEASES, rows, keep_counts=True)
+    await write_records(driver, RecordType.RELEASES, rows)
     for gone in (3, 1, 2):
-        await remove_records(driver, RecordType.RELEASES, [gone], keep_counts=True)
+        await remove_records(driver, RecordType.RELEASES, [gone])
         rows = [row for row in rows if row["id"] != gone]
         await expect_counted(driver, keyed(RecordType.RELEASES, rows))
 
 
-@pytest.mark.parametrize("keep_counts", [True, False])
-async def test_batches_at_once_keep_the_counts_of_what_they_share(driver: Driver, keep_counts: bool) -> None:
+async def test_batches_at_once_may_share_all_their_ends(driver: Driver) -> None:
     """All want the same few ends, most of them new to the graph, and the same pairs of them."""
     for version in (1, 2, 3):
         rows = [
@@ -164,10 +162,7 @@ async def test_batches_at_once_keep_the_counts_of_what_they_share(driver: Driver
             for id_ in range(1, 17)
         ]
         parts = [rows[0::4], rows[1::4][::-1], rows[2::4], rows[3::4][::-1]]
-        await asyncio.gather(
-            *(write_records(driver, RecordType.RELEASES, part, keep_counts=keep_counts) for part in parts)
-        )
-        await finish(driver, counts=not keep_counts, derived=False)
+        await asyncio.gather(*(write_records(driver, RecordType.RELEASES, part) for part in parts))
         await expect_counted(driver, keyed(RecordType.RELEASES, rows))
 
 
@@ -184,5 +179,5 @@ async def test_a_full_finish_repairs_whatever_is_derived(driver: Driver) -> None
         "MATCH (n:Artist) REMOVE n.label_count",
     ):
         await values(driver, text)
-    await finish(driver, counts=True, derived=True)
+    await rebuild(driver)
     await expect_counted(driver, rows)

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline.errors import GraphRejected
+from pipeline.graph import statistics
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
 from pipeline.model import Chunk, RecordType
@@ -207,9 +208,8 @@ def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process
         assert worker.steps.is_running()
         assert "skipped" in tasks.finish(token, False)
     assert worker.steps.outcome(token) is None
-    assert tasks.finish(token, False) == {"counted anew": True}
-    assert worker.steps.outcome(token) == {"counted anew": True}
-    assert worker.steps.is_counted()
+    assert tasks.finish(token, False) == {}
+    assert worker.steps.outcome(token) == {}
     worker.steps.ask(token)
     assert "skipped" in tasks.finish(token, False)
 
@@ -229,15 +229,14 @@ def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, red
 def test_why_a_step_failed_is_kept_for_the_sender(
     worker: process.WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_: Driver, **__: bool) -> None:
+    async def refuse(_: Driver) -> None:
         raise GraphRejected("no such index")
 
-    monkeypatch.setattr(tasks, "finish_graph", refuse)
+    monkeypatch.setattr(statistics, "count", refuse)
     token = asked(worker)
     with pytest.raises(GraphRejected):
         tasks.finish(token, False)
     assert worker.steps.outcome(token) == {"failed": "no such index"}
-    assert not worker.steps.is_counted()
 
 
 def test_a_record_that_comes_in_another_version_has_changed(
@@ -247,16 +246,6 @@ def test_a_record_that_comes_in_another_version_has_changed(
         store(worker.batches, [record])
         assert run(1) == tally.as_dict()
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
-
-
-def test_statistics_that_are_no_longer_kept_are_counted_anew(worker: process.WorkerProcess) -> None:
-    worker.caretaker.stop()  # it may withdraw a step
-    assert tasks.finish(asked(worker), False) == {"counted anew": True}
-    assert tasks.finish(asked(worker), False) == {"counted anew": False}
-    worker.steps.uncount()
-    assert not worker.steps.keeps_counts()
-    assert tasks.finish(asked(worker), False) == {"counted anew": True}
-    assert worker.steps.keeps_counts()
 
 
 def test_a_step_that_ends_its_workers_is_given_up(worker: process.WorkerProcess) -> None:

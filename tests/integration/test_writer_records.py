@@ -1,6 +1,7 @@
 """What one record becomes, and what is left when it says something else."""
 
 from pipeline.graph.driver import Driver
+from pipeline.graph.statistics import count
 from pipeline.graph.writer import Written, write_records
 from pipeline.model import RecordType, Row
 from tests.graph_dump import differences, read_graph
@@ -34,7 +35,8 @@ async def expect(driver: Driver, rows: Rows) -> None:
 
 
 async def expect_counted(driver: Driver, rows: Rows) -> None:
-    """As `expect`, the statistics included."""
+    """Count the statistics, and compare the graph with them."""
+    await count(driver)
     async with await driver.session(database="neo4j") as session:
         found = await read_graph(session, ignoring=frozenset())
     assert differences(add_statistics(graph_of(rows)), found) == []

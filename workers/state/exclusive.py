@@ -7,7 +7,6 @@ still asked for, and waits until what has begun has ended; so no record is ever 
     graphinator:step:running       who takes it (expires unless renewed)
     graphinator:step:<token>       how it ended (expires)
     graphinator:step:<token>:begun how many processes have begun it and not come to its end (expires)
-    graphinator:counted            `1` while writers keep the statistics right, `0` when they are to stop; else they leave them alone
     graphinator:unsettled          `1` while records of upstream tasks are written and not yet followed by a `finish`, `0` when one failed
 """
 
@@ -18,7 +17,6 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ResponseError
 
 from pipeline.errors import GraphOverloaded
 from workers.state.in_flight import MOST_DEATHS
@@ -27,24 +25,20 @@ from workers.state.lease import CLAIM_SECONDS, Claim, claimed
 
 STEP = PREFIX + "step"
 RUNNING = STEP + ":running"
-COUNTED = PREFIX + "counted"
 UNSETTLED = PREFIX + "unsettled"
 
 OUTCOME_SECONDS = 3600
 #: A step may take hours.
 BEGUN_SECONDS = 7 * 24 * 3600
-#: How long Redis may take to have something on disk; it writes once a second.
-FSYNC_MILLISECONDS = 5000
 
 Outcome = dict[str, Any]
 
-#: Only the step that is still asked for may end: that all is counted would be too much said once records are written again.
+#: Only the step that is still asked for may end: statistics are stale once records are written again.
 _END = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 if KEYS[3] then
-  redis.call('SET', KEYS[3], 1)
-  redis.call('DEL', KEYS[4])
+  redis.call('DEL', KEYS[3])
 end
 redis.call('DEL', KEYS[1])
 return 1
@@ -118,9 +112,9 @@ class Steps:
                 self._redis.decr(key)
                 self._redis.expire(key, BEGUN_SECONDS)
 
-    def end(self, token: str, outcome: Outcome, *, counted: bool = False) -> None:
-        """Tell how the step ended, and whether all is counted and settled now, if it is still asked for."""
-        keys = [STEP, _outcome(token), *([COUNTED, UNSETTLED] if counted else [])]
+    def end(self, token: str, outcome: Outcome, *, settled: bool = False) -> None:
+        """Store how the step ended, if it is still asked for; `settled`: its success leaves no statistics stale."""
+        keys = [STEP, _outcome(token), *([UNSETTLED] if settled else [])]
         self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
 
     # What upstream tasks handed over
@@ -137,33 +131,6 @@ class Steps:
     def give_up_settling(self) -> None:
         """Note that the `finish` failed, which nobody should try again and again; the next one that ends well settles it."""
         self._redis.set(UNSETTLED, 0, xx=True)
-
-    # The statistics
-
-    def is_counted(self) -> bool:
-        """Whether the statistics are right; False also when Redis has lost its data."""
-        return self._redis.get(COUNTED) == b"1"
-
-    def keeps_counts(self) -> bool:
-        """Whether writers keep the statistics right."""
-        return bool(self._redis.exists(COUNTED))
-
-    def uncount(self, fsync_milliseconds: int = FSYNC_MILLISECONDS) -> None:
-        """Have writers leave the statistics alone: the next `finish` counts anew.
-
-        They stop when that is on disk: a Redis that loses its last second would else say that all is counted. Until then they
-        go on, and this may be called again.
-        """
-        if not self.keeps_counts():
-            return
-        # By one connection: what another one has written is not waited for.
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(COUNTED, 0)
-            pipe.waitaof(1, 0, fsync_milliseconds)
-            _, on_disk = pipe.execute(raise_on_error=False)
-        # It fails without an append-only file, which is among the dangers that `workers.celery_redis.check` tells of.
-        if isinstance(on_disk, ResponseError) or on_disk[0]:
-            self._redis.delete(COUNTED)
 
 
 def _outcome(token: str) -> str:

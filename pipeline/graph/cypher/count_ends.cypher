@@ -1,9 +1,10 @@
-// How many artists, or labels, have a release of each genre, or style: [name, number]. Goes from node to node, so that
-// no more is held in memory than one node's genres or styles and the numbers.
+// Counts the artists, or labels, that have a release of each genre and style: [label, name, number]. Walks from node to
+// node, so that the server holds one node's genres and styles at a time.
 MATCH (n:@label)
+WHERE EXISTS { (n)<-[:@type]-() }
 CALL (n) {
-  MATCH (n)<-[:@type]-(:Release)-[:IS]->(kind:@kind)
+  MATCH (n)<-[:@type]-(:Release)-[:IS]->(kind)
   RETURN DISTINCT kind
 }
-WITH kind.name AS name, count(*) AS number
-RETURN collect([name, number]) AS counts
+WITH kind, count(*) AS number
+RETURN collect([head(labels(kind)), kind.name, number]) AS counts

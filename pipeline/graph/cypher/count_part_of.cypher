@@ -1,4 +1,4 @@
-// How many genres a style is part of, or how many styles a genre has; degrees are stored with the node.
+// Sets the number of genres of each style, or of styles of each genre, from their degrees.
 MATCH (n:@label)
 WITH n, COUNT { (n)-[:PART_OF]-(:@other) } AS number
 WHERE coalesce(n.@property, 0) <> number

@@ -1,5 +1,7 @@
-// On each node: how many releases refer to it, and the year of the first one; what is right already is not written.
+// Sets release_count and first_year of the nodes of one label. A degree tells which nodes no release can refer to;
+// they are skipped unless a release did when they were counted last.
 MATCH (n:@label)
+WHERE EXISTS { (n)<-[:@type]-() } OR n.release_count IS NOT NULL
 CALL (n) {
   OPTIONAL MATCH (n)<-[:@type]-(release:Release)
   WITH n, nullIf(count(release), 0) AS releases, min(release.year) AS year

@@ -15,7 +15,6 @@ from tests.acceptance.faults.harness import (
     start,
     wait_until,
 )
-from workers.state.exclusive import COUNTED
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
@@ -63,7 +62,6 @@ def test_where_only_the_statistics_are_missing_resume_counts_them(product: Produ
     product.load(releases, **SMALL)
     with product.driver() as driver, driver.session() as session:
         session.run("MATCH (style:Style) REMOVE style.release_count, style.genre_count").consume()
-    product.redis.delete(COUNTED)
     assert product.graph_differences([releases])
     result = product.run("resume", **HURRIED)
     assert result.stdout == "no load was interrupted\n", result.stderr
