@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ops.stack.endpoints import read_endpoints
 from pipeline.errors import SettingError
-from workers.app import GraphinatorApp, app
+from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings, load_settings
 
 
@@ -26,12 +26,12 @@ class Context:
 
     @contextmanager
     def app(self) -> Iterator[GraphinatorApp]:
-        """Configure the Celery app for the servers; close its connections at the end."""
-        app.settings = self.connected()
-        try:
+        """Open a Celery app for the servers; close its connections at the end."""
+        settings = self.connected()
+        with GraphinatorApp("graphinator", set_as_current=False) as app:
+            app.settings = settings
+            app.add_defaults(lambda: configuration(settings))
             yield app
-        finally:
-            app.close()
 
     def program(self) -> str:
         """Return the command line of graphinator for this home."""

@@ -12,8 +12,10 @@ from typing import Any
 
 import neo4j
 import pytest
+from click.testing import CliRunner
 from redis import Redis
 
+from ops.cli import main
 from ops.stack.stack import Stack
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
@@ -40,18 +42,16 @@ class Product:
 
     def environment(self, **settings: object) -> dict[str, str]:
         own = {f"GRAPHINATOR_{name.upper()}": str(value) for name, value in settings.items()}
-        return {**os.environ, "GRAPHINATOR_HOME": str(self.stack.home), **own}
+        path = f"{COMMAND.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return {**os.environ, "PATH": path, "GRAPHINATOR_HOME": str(self.stack.home), **own}
 
     def run(self, *arguments: object, **settings: object) -> "subprocess.CompletedProcess[str]":
-        """Run the command to its end."""
-        return subprocess.run(
-            [COMMAND, *map(str, arguments)],
-            env=self.environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        """Run the command to its end, in this process: that saves a second of imports."""
+        words = [str(argument) for argument in arguments]
+        ended = CliRunner().invoke(main, words, env=self.environment(**settings))
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        return subprocess.CompletedProcess(words, ended.exit_code, ended.stdout, ended.stderr)
 
     def start(self, *arguments: object, **settings: object) -> "subprocess.Popen[str]":
         """Start the command and leave it running, at most until the test ends."""

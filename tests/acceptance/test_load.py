@@ -267,7 +267,7 @@ def test_a_wrong_password_of_redis_is_named(product: Product, tmp_path: Path, sa
     url = product.redis_url.replace("//", "//nobody:nothing@")
     ended = product.run("load", sample[0], **servers_of_ones_own(product, tmp_path, redis_url=url))
     assert ended.returncode == 8
-    assert ended.stderr.startswith("Error: Redis does not let us in (")
+    assert ended.stderr.startswith("Error: Redis refuses the login (")
     assert "nothing" not in ended.stderr
 
 
