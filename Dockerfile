@@ -1,4 +1,5 @@
-# One image for workers and Flower. The code is on PYTHONPATH; only locked, hash-checked packages are installed.
+# The image of workers; with REQUIREMENTS=requirements-flower.txt that of Flower. The code is on PYTHONPATH; only locked,
+# hash-checked packages are installed, and no embedded servers.
 FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -8,8 +9,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --require-hashes --no-deps --only-binary :all: -r requirements.txt
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} .
+RUN pip install --require-hashes --no-deps --only-binary :all: -r ${REQUIREMENTS}
 
 COPY pipeline pipeline
 COPY workers workers

@@ -53,7 +53,9 @@ lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--no-emit-index-url --no-emit-find-links --extra flower -c requirements.txt pyproject.toml -o requirements-flower.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --all-extras -c requirements-flower.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/python -m ops.stack.jars
 
 docs: $(STAMP) ## write the generated parts of the documentation again

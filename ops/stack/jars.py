@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import jgo
-from jgo.maven import Artifact, MavenContext
 
 from ops.stack.files import exclusive
 from pipeline.errors import StackError
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact, MavenContext
 
 LOCK = Path(__file__).with_name("neo4j.lock")
 
@@ -118,6 +120,8 @@ def _ensure(folder: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
 
 
 def _download(path: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
+    from jgo.maven import MavenContext  # noqa: PLC0415 - of the extra `embedded`: other commands run without it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         # A new folder for each attempt, so that an interrupted download is never used.
@@ -139,7 +143,7 @@ def _download(path: Path, jar: Jar, remotes: dict[str, str] | None) -> None:
             return
 
 
-def _artifact(jar: Jar, context: MavenContext) -> Artifact:
+def _artifact(jar: Jar, context: "MavenContext") -> "Artifact":
     return context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, "jar")
 
 
@@ -150,6 +154,8 @@ def _sha256(path: Path) -> str:
 
 def lock(path: Path = LOCK) -> int:
     """Resolve the roots, write the lock and return the number of jars."""
+    import jgo  # noqa: PLC0415 - of the extra `embedded`: other commands run without it
+
     lines = []
     for artifact in jgo.resolve("+".join(ROOTS)):
         parts = (artifact.groupId, artifact.artifactId, artifact.classifier, artifact.version)

