@@ -1,6 +1,6 @@
 """Text output for people: consoles, tables, counted nouns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,32 +24,41 @@ def print_table(
 ) -> None:
     """Print rows of names, then numbers. Nothing is cut.
 
-    A table that is wider than the terminal becomes one block per row, with one number per line.
+    A table that is wider than the terminal becomes one block per row.
     """
-    lines = [(*names, *(f"{number:,}" for number in numbers)) for names, numbers in rows]
     names = len(rows[0][0]) if rows else 1
-    table = _aligned([headings, *lines], left=names)
+    lines = [[*row_names, *(f"{number:,}" for number in numbers)] for row_names, numbers in rows]
+    table = _aligned([headings, *lines], names)
     if not console.is_terminal or cell_len(table[0]) <= console.width:
-        for place, line in enumerate(table):
-            console.print(Text(line.rstrip(), style="bold" if place == 0 else ""))
+        console.print(Text(table[0], style="bold"))
+        for line in table[1:]:
+            console.print(line.rstrip())
         return
-    for row in lines:
-        console.print(Text(_GAP.join(row[:names]), style="bold"))
-        for number in _aligned([*zip(headings[names:], row[names:], strict=True)], left=1):
-            console.print(f"{_GAP}{number}")
+    for cells in lines:
+        console.print(Text(_GAP.join(cells[:names]), style="bold"))
+        for line in _filled(map(" ".join, zip(headings[names:], cells[names:], strict=True)), console.width):
+            console.print(line)
 
 
-def _aligned(lines: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """Pad the cells of each column to one width; the first `left` columns align left."""
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    aligned = []
-    for line in lines:
-        cells = []
-        for place, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            space = " " * (width - cell_len(cell))
-            cells.append(cell + space if place < left else space + cell)
-        aligned.append(_GAP.join(cells))
-    return aligned
+def _aligned(lines: Sequence[Sequence[str]], names: int) -> list[str]:
+    """Pad the cells of each column to one width; numbers align right."""
+    columns = []
+    for place, column in enumerate(zip(*lines, strict=True)):
+        width = max(map(cell_len, column))
+        spaces = [" " * (width - cell_len(cell)) for cell in column]
+        pairs = zip(column, spaces, strict=True)
+        columns.append([cell + space if place < names else space + cell for cell, space in pairs])
+    return [_GAP.join(cells) for cells in zip(*columns, strict=True)]
+
+
+def _filled(items: Iterable[str], width: int) -> list[str]:
+    """Return indented lines of items, up to `width`; no item is broken."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and cell_len(lines[-1] + _GAP + item) > width:
+            lines.append("")
+        lines[-1] += _GAP + item
+    return lines
 
 
 def counted(number: int, noun: str) -> str:

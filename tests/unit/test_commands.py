@@ -49,7 +49,7 @@ def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Context:
 
 
 def printed(width: int | None = None) -> Console:
-    """Return a console that prints to a string, as a terminal of some width or as a pipe."""
+    """Return a console that prints to a string; `width` makes it a terminal."""
     console = plain_console()
     console.file = io.StringIO()
     if width is not None:
@@ -112,12 +112,15 @@ def test_a_table_is_aligned() -> None:
 def test_a_table_wider_than_the_terminal_becomes_blocks() -> None:
     narrow = printed(40)
     print_table(narrow, HEADINGS, ROWS)
-    assert text_of(narrow).splitlines()[:4] == [
+    assert text_of(narrow).splitlines() == [
         "artists: \u97f3.xml  finished",
-        "  read         18,488,888",
-        "  quarantined           0",
+        "  read 18,488,888  quarantined 0",
         "labels: x.xml  failed",
+        "  read 7  quarantined 1,000",
     ]
+    tiny = printed(20)
+    print_table(tiny, HEADINGS, ROWS)
+    assert text_of(tiny).splitlines()[1:3] == ["  read 18,488,888", "  quarantined 0"]
 
 
 def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> None:

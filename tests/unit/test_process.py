@@ -1,7 +1,8 @@
-"""A process is recognised by more than its pid, and stopped whole."""
+"""Processes, saved state, files and ports of the embedded stack."""
 
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from ops.stack.files import write_private
+from ops.stack.ports import LOOPBACK, answers, choose, is_free
 from ops.stack.process import ProcessId, last_line, spawn, stop
 from ops.stack.state import StackState, load_state, save_state
 from pipeline.errors import StackError
@@ -113,18 +115,16 @@ def test_a_command_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         ("starting\nERROR the port is taken\nbye\n\n", "ERROR the port is taken"),
         ("starting\nbye\n\n", "bye"),
         ("", "the log is empty"),
+        (None, "the log is empty"),
     ],
 )
-def test_the_last_line_is_the_one_that_tells(tmp_path: Path, log: str, line: str) -> None:
-    (tmp_path / "log").write_text(log)
+def test_the_last_error_of_a_log_is_found(tmp_path: Path, log: str | None, line: str) -> None:
+    if log is not None:
+        (tmp_path / "log").write_text(log)
     assert last_line(tmp_path / "log") == line
 
 
-def test_the_last_line_of_no_log() -> None:
-    assert last_line(Path("/no/such")) == "the log is empty"
-
-
-def test_the_state_forgets_what_does_not_run(tmp_path: Path) -> None:
+def test_the_state_forgets_ended_processes(tmp_path: Path) -> None:
     process = start(tmp_path, "import time; time.sleep(600)")
     gone = replace(process, started=process.started - 3600)
     save_state(
@@ -138,7 +138,7 @@ def test_the_state_forgets_what_does_not_run(tmp_path: Path) -> None:
     stop([process], timeout_seconds=60)
 
 
-def test_a_state_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stack.json").write_text('{"ports": []}')
     with pytest.raises(StackError, match=r"stack\.json cannot be read"):
         load_state(tmp_path / "stack.json")
@@ -152,3 +152,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_taken_port_gives_way_to_the_next_preferred_or_a_free_one() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        taken = listener.getsockname()[1]
+        assert answers(taken)
+        assert not is_free(taken)
+        free = choose(None, taken)
+        assert free != taken
+        assert choose(taken, free) == free
+
+
+def test_a_port_that_is_bound_but_does_not_listen_is_taken_too() -> None:
+    with socket.socket() as bound:
+        bound.bind((LOOPBACK, 0))
+        assert not is_free(bound.getsockname()[1])
+
+
+def test_a_free_port_that_is_preferred_is_taken_again_right_after_use() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection((LOOPBACK, port)):
+            listener.accept()[0].close()
+    assert choose(port) == port
