@@ -26,12 +26,12 @@ from workers.state.keys import PREFIX
 
 COMMAND = Path(sys.executable).parent / "graphinator"
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
-#: How long workers may take to be done with messages whose outcome is known already.
+#: Workers acknowledge a message shortly after its result is known.
 LEFTOVER_SECONDS = 60.0
 
 
 class Product:
-    """The command `graphinator` for the home of the tests, and a look at what it did."""
+    """The command `graphinator` for the home of the tests, and its servers."""
 
     def __init__(self, stack: Stack, server: Neo4jServer, redis: Redis, redis_url: str) -> None:
         self.stack = stack
@@ -66,36 +66,36 @@ class Product:
         return process
 
     def end(self) -> None:
-        """End what was started and still runs: it must not meet the next test."""
+        """Kill started commands that still run, before the next test."""
         for process in self._started:
             with process:
                 process.kill()
 
     def load(self, *paths: Path, **settings: object) -> dict[str, Any]:
-        """Load dumps; the JSON of a load that ended well."""
+        """Load dumps without an error and return the JSON report."""
         ended = self.run("load", *paths, "--json", **settings)
         assert ended.returncode == 0, ended.stderr
         result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
         return result
 
     def workers(self, number: int) -> None:
-        """Have exactly so many workers running."""
+        """Run exactly this number of workers."""
         self.stack.up(workers=number)
 
     def graph_differences(
         self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), *, bookkeeping: bool = True
     ) -> list[str]:
-        """How the graph in Neo4j differs from the one that these dumps define; see `read_graph` on bookkeeping."""
+        """Compare Neo4j with the graph of these dumps; `bookkeeping` as in `read_graph`."""
         with self.driver() as driver, driver.session() as session:
             found = read_graph_at_once(session, ignoring=frozenset(), bookkeeping=bookkeeping)
         return differences(add_statistics(expected_graph(dumps, malformed)), found)
 
     def empty(self) -> None:
-        """Start from nothing. The broker's own keys stay: the workers hold on to them.
+        """Empty Redis and Neo4j. The broker's own keys stay: workers depend on them.
 
-        Redis goes first: what a test before has left in flight is then written no more.
+        Redis goes first, so that batches left by the test before are not written.
         """
-        # What Celery keeps of chords that were cut off, and of results, until it expires.
+        # Celery keeps results and interrupted chords until they expire.
         patterns = (PREFIX + "*", "celery-taskset-meta-*", "celery-task-meta-*")
         keys = [key for pattern in patterns for key in self.redis.scan_iter(pattern)]
         if keys:
@@ -104,9 +104,9 @@ class Product:
             session.run(EMPTY_GRAPH).consume()
 
     def remains(self, *, cut_off: bool = False) -> set[str]:
-        """What is now in Redis of work: batches, chords, queued and unacknowledged messages.
+        """Return the keys of batches, chords, queued and unacknowledged messages.
 
-        With `cut_off` without what Celery keeps of a chord whose sender or counter was cut off, which expires.
+        `cut_off` leaves out interrupted chords, which expire.
         """
         patterns = (
             "graphinator:pending",
@@ -124,19 +124,19 @@ class Product:
         }
 
     def leftovers(self, *, cut_off: bool = False) -> set[str]:
-        """What stays of it once all is done: a load ends a moment before its last message is acknowledged."""
+        """Wait for the last acknowledgements and return the remaining keys."""
         deadline = time.monotonic() + LEFTOVER_SECONDS
         while (found := self.remains(cut_off=cut_off)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
 
     def driver(self) -> neo4j.Driver:
-        """A look at Neo4j itself."""
+        """Connect to Neo4j."""
         return neo4j.GraphDatabase.driver(self._server.uri, auth=(self._server.user, self._server.password))
 
 
 def without_workers(stack: Stack) -> None:
-    """Neither workers nor what killed ones had taken: others would be given it when the visibility timeout has passed."""
+    """Stop workers and drop their unacknowledged messages, which others would get later."""
     stack.up(workers=0)
     endpoints = stack.endpoints()
     assert endpoints is not None
@@ -146,9 +146,9 @@ def without_workers(stack: Stack) -> None:
 
 @pytest.fixture(scope="package")
 def staffed(stack: Stack) -> Iterator[Stack]:
-    """The stack; its workers are gone when the other tests begin to empty their Redis.
+    """The stack with workers, which stop before other tests empty Redis.
 
-    They write what upstream tasks handed over after a second instead of five: tests wait for it.
+    Upstream records are written after one second instead of five, because tests wait for them.
     """
     without_workers(stack)
     yield Stack(stack.settings.model_copy(update={"ingest_seconds": 1}))
@@ -157,7 +157,7 @@ def staffed(stack: Stack) -> Iterator[Stack]:
 
 @contextmanager
 def opened(stack: Stack, server: Neo4jServer, settings: Settings) -> Iterator[Product]:
-    """The product with two workers, an empty graph, nothing in flight."""
+    """Open the product with two workers, an empty graph and nothing in flight."""
     with connect_redis(settings) as redis:
         product = Product(stack, server, redis, settings.redis_url or "")
         product.workers(2)
@@ -177,7 +177,7 @@ def product(staffed: Stack, neo4j_server: Neo4jServer, settings: Settings) -> It
 
 @pytest.fixture(scope="session")
 def sample() -> list[Path]:
-    """The four sample dumps, in the order in which a folder is loaded."""
+    """The four sample dumps, in load order."""
     return [
         SAMPLE / f"discogs_20200806_{name}.xml.gz" for name in ("artists", "labels", "masters", "releases")
     ]

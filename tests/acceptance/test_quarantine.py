@@ -30,7 +30,7 @@ def add(product: Product, record_type: RecordType, *raws: str) -> list[str]:
 
 
 def replay(product: Product, *arguments: str) -> tuple[str, list[str]]:
-    """Replay and wait until it is written; return the last line and the lines about entries."""
+    """Replay and wait for the writes; return the result and the lines about entries."""
     ended = product.run("quarantine", "replay", *arguments)
     assert ended.returncode == 0, ended.stderr
     await_ingested(product)

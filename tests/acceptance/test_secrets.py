@@ -1,4 +1,4 @@
-"""Neo4j's password is in its file, and nowhere that others look: logs, messages, lists of processes, output."""
+"""Neo4j's password is only in its file: not in logs, messages, process lists, output."""
 
 import base64
 import re
@@ -43,13 +43,13 @@ def test_the_password_is_nowhere_but_in_its_file(
 
 
 def bodies(commands: list[str]) -> list[str]:
-    """What Celery puts into messages, in the commands that send them."""
+    """Decode the bodies of Celery messages in Redis commands."""
     found = re.findall(r"body\W+([A-Za-z0-9+/=]{20,})", "\n".join(commands))
     return [base64.b64decode(body).decode() for body in found]
 
 
 def logs(product: Product) -> str:
-    """Those of workers, Valkey and Neo4j."""
+    """Read the logs of workers, Valkey and Neo4j."""
     return "".join(path.read_text(errors="replace") for path in product.stack.home.rglob("*.log"))
 
 

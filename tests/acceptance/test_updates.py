@@ -27,7 +27,7 @@ def dump(folder: Path, record_type: RecordType, ids: range, seed: int) -> Path:
 
 
 def months(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Dumps of all types of two months: some records are new, some have changed, and one in fifty is gone."""
+    """Write dumps of two months, with new, changed and vanished records."""
     return (
         [dump(folder / "a", record_type, range(1, 201), 0) for record_type in RecordType],
         [dump(folder / "b", record_type, range(5, 211), 1) for record_type in RecordType],
@@ -119,7 +119,7 @@ def upstream(product: Product, record_type: RecordType, *records: str) -> "subpr
     )
 
 
-#: What is in Redis until all that was handed over is written and settled.
+#: Keys that exist until all upstream records are written.
 IN_HAND = ("graphinator:pending", "graphinator:load", "graphinator:unsettled")
 
 

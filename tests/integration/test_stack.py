@@ -1,4 +1,4 @@
-"""The embedded stack on its real servers: harmless to start twice, gone when stopped, its data kept."""
+"""The embedded stack: start, restart, crash, stop."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ Stack(load_settings(home=Path(sys.argv[1]))).up(workers=0)
 
 UP_WORKER = UP.replace("workers=0", "workers=1")
 
-SET_ASIDE = Rejected(8, "mismatched tag", b"<label>\xff</label>")
+QUARANTINED = Rejected(8, "mismatched tag", b"<label>\xff</label>")
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
@@ -47,7 +47,7 @@ def processes(stack: Stack) -> list[psutil.Process]:
 
 
 def left_over(home: Path) -> list[str]:
-    """Processes that name the folder on their command line or work in it, zombies aside."""
+    """Return command lines of processes that use the folder, without zombies."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -84,7 +84,7 @@ def up_twice_at_once(stack: Stack) -> Endpoints:
 def remember(endpoints: Endpoints) -> None:
     with Redis.from_url(endpoints.redis_url) as redis:
         redis.set("kept", "yes")
-        Quarantine(redis, limit_bytes=10_000).add(RecordType.LABELS, "labels.xml", [SET_ASIDE], "run")
+        Quarantine(redis, limit_bytes=10_000).add(RecordType.LABELS, "labels.xml", [QUARANTINED], "run")
         redis.waitaof(1, 0, 5000)
     with GraphDatabase.driver(
         endpoints.neo4j_uri, auth=(endpoints.neo4j_user, endpoints.password())
@@ -95,7 +95,7 @@ def remember(endpoints: Endpoints) -> None:
 def recalls(endpoints: Endpoints) -> bool:
     with Redis.from_url(endpoints.redis_url) as redis:
         entries = [(entry.reason, entry.raw) for entry in Quarantine(redis, limit_bytes=10_000)]
-        kept = redis.get("kept") == b"yes" and entries == [(SET_ASIDE.reason, SET_ASIDE.raw)]
+        kept = redis.get("kept") == b"yes" and entries == [(QUARANTINED.reason, QUARANTINED.raw)]
     with GraphDatabase.driver(
         endpoints.neo4j_uri, auth=(endpoints.neo4j_user, endpoints.password())
     ) as driver:
@@ -110,13 +110,13 @@ def test_up_again_changes_nothing(stack: Stack, servers: Endpoints) -> None:
     assert processes(stack) == before
 
 
-def test_info_is_what_a_script_is_told(stack: Stack, servers: Endpoints) -> None:
-    told = servers.to_json()
-    assert told["neo4j"]["uri"].startswith(f"bolt://{LOOPBACK}:")
-    assert told["neo4j"]["password_file"] == str(stack.home / "neo4j.password")
-    assert told["redis"]["url"].startswith(f"redis://{LOOPBACK}:")
-    assert told["home"] == str(stack.home)
-    assert told["workers"] == 0
+def test_endpoints_are_printed_as_json(stack: Stack, servers: Endpoints) -> None:
+    printed = servers.to_json()
+    assert printed["neo4j"]["uri"].startswith(f"bolt://{LOOPBACK}:")
+    assert printed["neo4j"]["password_file"] == str(stack.home / "neo4j.password")
+    assert printed["redis"]["url"].startswith(f"redis://{LOOPBACK}:")
+    assert printed["home"] == str(stack.home)
+    assert printed["workers"] == 0
 
 
 def test_the_password_is_the_owners_only_and_on_no_command_line(stack: Stack, servers: Endpoints) -> None:
@@ -135,7 +135,7 @@ def test_only_the_loopback_address_listens(stack: Stack) -> None:
     assert len(open_to) >= 1
 
 
-def test_valkey_keeps_what_it_is_given(servers: Endpoints) -> None:
+def test_valkey_is_durable_and_never_evicts(servers: Endpoints) -> None:
     with Redis.from_url(servers.redis_url) as redis:
         options = redis.config_get("*")
     assert options["appendonly"] == "yes"
@@ -224,7 +224,7 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
         stack.up(workers=0)
 
 
-def test_up_awaits_or_replaces_workers_that_a_call_that_was_killed_has_started(stack: Stack) -> None:
+def test_up_adopts_workers_started_by_a_killed_call(stack: Stack) -> None:
     try:
         with subprocess.Popen([sys.executable, "-c", UP_WORKER, str(stack.home)]) as starter:
             while not load_state(stack.home / "stack.json").workers:
@@ -237,7 +237,7 @@ def test_up_awaits_or_replaces_workers_that_a_call_that_was_killed_has_started(s
         stack.up(workers=0)
 
 
-def test_a_worker_that_is_told_to_end_at_once_does_not_wait_for_work_that_it_has_not(stack: Stack) -> None:
+def test_an_idle_worker_quits_at_once(stack: Stack) -> None:
     try:
         stack.up(workers=1)
         idle = processes(stack)[-1]
@@ -247,7 +247,7 @@ def test_a_worker_that_is_told_to_end_at_once_does_not_wait_for_work_that_it_has
         stack.up(workers=0)
 
 
-def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_start_names_the_reason_and_stops_everything(tmp_path: Path) -> None:
     with own_stack(tmp_path) as stack:
         broken = tmp_path / "valkey" / "appendonlydir" / "appendonly.aof.manifest"
         broken.parent.mkdir(parents=True)
