@@ -22,6 +22,7 @@ from pipeline.errors import (
 from workers.loader import QuarantineFull, WouldVanish
 from workers.sender import LoadBroken
 from workers.settings import ServerNotSet
+from workers.state.lease import LeaseLost
 
 
 class ExitCode(IntEnum):
@@ -80,6 +81,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     LoadBroken: Failure(
         ExitCode.INCOMPLETE, "`graphinator resume` goes on; records in the graph are not written again"
     ),
+    LeaseLost: Failure(ExitCode.INCOMPLETE, "`graphinator resume` goes on"),
     QuarantineFull: Failure(
         ExitCode.INCOMPLETE,
         "free it with `graphinator quarantine export` and `graphinator quarantine purge`, "

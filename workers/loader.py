@@ -1,4 +1,4 @@
-"""A dump → batches in flight → a report."""
+"""A load: dumps become batches in flight, and a report each."""
 
 import secrets
 import time
@@ -12,34 +12,45 @@ from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import Chunk, RecordType
 from pipeline.reader.dump import Dump, ids_in, open_dump
 from workers.app import GraphinatorApp
-from workers.chords import REMOVE_VANISHED
-from workers.sender import LoadBroken, Sender, StepFailed
-from workers.state.in_flight import Meta
-from workers.state.packing import pack
-from workers.state.runs import About, Ending, Tally
+from workers.messages import REMOVE_VANISHED
+from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
+from workers.state.encoding import pack
+from workers.state.in_flight import BatchMeta
+from workers.state.runs import RunEnd, RunPlan, Runs, Tally
 from workers.upstream.dispatch import dispatch
 
-#: One batch may fail for what it holds; where so many of a dump do, the others would too.
-MOST_FAILED = 10
-#: How often the progress is told, at most.
+#: One batch may fail for its content; after so many failed batches of a dump the rest would fail too.
+MAX_FAILED = 10
+#: The shortest time between two calls of `on_progress`.
 PROGRESS_SECONDS = 0.1
 
 
 class WouldVanish(GraphinatorError):
-    """A full dump lacks more of the graph's records than is likely: none of them was removed."""
+    """A dump that counts as complete lacks too many of the stored records; none was removed."""
+
+    def __init__(self, record_type: RecordType, missing: int, stored: int) -> None:
+        super().__init__(
+            f"this dump lacks {missing:,} of the {stored:,} {record_type.value} in the graph, so none was removed"
+        )
+        self.missing = missing
+        self.stored = stored
 
 
 class QuarantineFull(LoadBroken):
-    """The quarantine has no room: records of a load are neither in it nor in the graph."""
+    """The quarantine had no space: records of a load are neither in it nor in the graph."""
+
+    def __init__(self, records: int) -> None:
+        super().__init__(f"the quarantine is full: {records:,} records are not kept in it")
+        self.records = records
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the dumps of a load contain."""
+    """The contents of the dumps of a load."""
 
-    #: Whether a dump holds only some records of its type, so that nothing can be said of the others.
+    #: The dump holds only some records of its type; records that it lacks stay.
     partial: bool = False
-    #: Whether any number of records may be gone from one dump to the next.
+    #: Any number of records may vanish from one dump to the next.
     allow_vanish: bool = False
 
 
@@ -48,26 +59,25 @@ FULL = Contents()
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the load of one dump stands."""
+    """The progress of the load of one dump."""
 
     record_type: RecordType
     path: Path
     #: Records read from the dump so far.
     read: int
-    #: What became of those that are done.
     tally: Tally
     batches_in_flight: int
-    #: Compressed bytes read so far and in total; how many records there are shows only at the end.
+    #: Compressed bytes read so far and in total; the number of records shows only at the end.
     consumed_bytes: int
     size_bytes: int
     seconds: float
-    #: What the load waits for, if for anything but its own batches.
+    #: The reason of a wait; "" while the load reads or waits for its own batches.
     waiting_for: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the load of one dump ended."""
+    """The end of the load of one dump."""
 
     record_type: RecordType
     path: Path
@@ -81,7 +91,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether all of the dump is in the graph or in the quarantine."""
+        """Return True if every record is in the graph or in the quarantine."""
         return not self.problems
 
 
@@ -92,72 +102,71 @@ def load(
     on_wait: Callable[[str], None],
     contents: Contents = FULL,
 ) -> Iterator[Report]:
-    """Load dumps one after the other, as the only load at that time; gives a report as each one ends.
+    """Load dumps one after the other, under the load lock; yields a report as each one ends.
 
-    Records that a full dump lacks are removed, if all of that dump was loaded. `on_wait` is called again and again while
-    something is awaited before the first dump and after the last one.
-    Raises BusyError while another load runs, DumpError for a file that is refused as a whole. A fault
-    further on in a file is among its report's problems, and the records before it are loaded.
+    Records that a complete dump lacks are removed once all of it is loaded. `on_wait` is called again and again while
+    something is awaited before the first dump and after the last one. Raises BusyError while another load runs,
+    LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a file is among the problems
+    of its report: the records before it are loaded.
     """
-    sender = Sender(app)
-    sender.on_wait = on_wait
-    with sender.locked():
-        # What upstream tasks have handed over before is older than what is read from now on.
+    with open_sender(app, on_wait) as sender:
+        # Records that upstream tasks handed over before are older than what is read from now on.
         dispatch(sender, app.settings, everything=True)
-        for run, path in _plan(sender, paths, contents):
+        runs = Runs(sender.redis)
+        for run, path in _plan(runs, sender.holder, paths, contents):
             with open_dump(path, **app.settings.dump_limits()) as dump:
-                yield _Load(app, sender, dump, contents, on_progress, run).run()
-        sender.on_wait = on_wait
+                yield Load(app, sender, runs, dump, contents, on_progress, run).run()
+            sender.on_wait = on_wait
         sender.finish()
 
 
-def _plan(sender: Sender, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
-    """A run for each dump, listed before the first one begins: what a load that is cut off has left shows."""
+def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
+    """List a run for each dump before the first one begins: a load that is cut off shows what it left."""
     record_types: list[RecordType] = []
-    # Where one is no dump, none is listed: those would look as if they had stalled.
+    # If one file is no dump, no run is listed: it would look stalled.
     for path in paths:
         with open_dump(path) as dump:
             record_types.append(dump.record_type)
     planned = []
     for record_type, path in zip(record_types, paths, strict=True):
         run = f"{record_type}-{secrets.token_hex(4)}"
-        sender.runs.plan(
-            run,
-            About(
-                record_type,
-                str(path.absolute()),
-                contents.partial,
-                contents.allow_vanish,
-                time.time(),
-                sender.holder,
-            ),
+        plan = RunPlan(
+            record_type,
+            str(path.absolute()),
+            contents.partial,
+            contents.allow_vanish,
+            time.time(),
+            holder,
         )
+        runs.plan(run, plan)
         planned.append((run, path))
     return planned
 
 
-class _Load:
-    """The load of one dump."""
+class Load:
+    """The load of one dump: read, drain, vanish, report."""
 
     def __init__(
         self,
         app: GraphinatorApp,
         sender: Sender,
+        runs: Runs,
         dump: Dump,
         contents: Contents,
         on_progress: Callable[[Progress], None],
         run: str,
     ) -> None:
-        self._app = app
-        self._contents = contents
+        self._settings = app.settings
         self._sender = sender
+        self._runs = runs
         self._dump = dump
+        self._contents = contents
         self._on_progress = on_progress
         self._run = run
         self._started_at = time.monotonic()
-        self._told_at = 0.0
+        self._shown_at = 0.0
         self._read = 0
-        #: The ids of all records read so far, those set aside too: a few MB for a whole dump, whose ids lie close together.
+        #: The ids of all records, quarantined ones too: a few MB for a whole dump, whose ids lie close together.
         self._all_ids = BitMap64()
         self._batches_sent = 0
         #: The batch that is being filled, and the ids of its records.
@@ -165,41 +174,83 @@ class _Load:
         self._ids: set[int] = set()
         self._tally = Tally()
         self._failures: list[str] = []
+        self._problems: list[GraphinatorError] = []
 
     def run(self) -> Report:
-        problems: list[GraphinatorError] = []
-        self._sender.on_wait = self._tell
-        self._sender.runs.tell_read(self._run, 0)
+        """Load the dump; what keeps it from being complete is in the report."""
+        self._sender.on_wait = self._show
+        self._runs.set_read(self._run, 0)
+        self._read_dump()
+        self._drain()
+        vanished = 0 if self._problems or self._contents.partial else self._remove_vanished()
+        return self._report(vanished)
+
+    def _read_dump(self) -> None:
+        """Send the dump in batches, up to its end or its first fault."""
         try:
-            settings = self._app.settings
-            for chunk in self._dump.chunks(settings.chunk_records, settings.chunk_bytes, self._tell):
+            for chunk in self._dump.chunks(self._settings.chunk_records, self._settings.chunk_bytes):
                 self._add(chunk)
                 del chunk  # not while the next one is read
-                if len(self._failures) >= MOST_FAILED:
-                    problems.append(
-                        LoadBroken(f"{MOST_FAILED} batches failed, the rest of the dump was not read")
+                if len(self._failures) >= MAX_FAILED:
+                    self._problems.append(
+                        LoadBroken(f"{MAX_FAILED} batches failed, the rest of the dump was not read")
                     )
                     break
         except DumpError as error:
-            problems.append(error)
+            self._problems.append(error)
         self._send()
+
+    def _add(self, chunk: Chunk) -> None:
+        self._read += len(chunk.records) + len(chunk.rejected)
+        # A record that comes again waits for the next batch, and so counts as the newer one.
+        if len(self._chunks) == self._settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
+            self._send()
+        self._chunks.append(pack(chunk))
+        self._ids.update(chunk.ids)
+        self._all_ids.update(ids_in(chunk))
+        self._show()
+
+    def _send(self) -> None:
+        if self._chunks:
+            self._batches_sent += 1
+            meta = BatchMeta(self._dump.record_type, self._run, str(self._dump.path), len(self._chunks))
+            self._sender.send(f"{self._run}-{self._batches_sent}", meta, self._chunks, self._ids)
+            self._chunks, self._ids = [], set()
+
+    def _drain(self) -> None:
+        """Wait for the last batch, then look what is missing."""
         self._sender.drain()
-        self._look()
-        problems += map(LoadBroken, dict.fromkeys(self._failures))
-        if not_kept := self._sender.runs.number_not_kept(self._run):
-            problems.append(
-                QuarantineFull(f"the quarantine is full: {not_kept:,} records are not kept in it")
-            )
+        self._update()
+        self._problems += map(LoadBroken, dict.fromkeys(self._failures))
+        if not_kept := self._runs.not_kept(self._run):
+            self._problems.append(QuarantineFull(not_kept))
         lost = self._read - self._tally.read
-        if lost and not problems:
-            problems.append(LoadBroken(f"Redis has lost {lost:,} records in flight"))
-        vanished = 0
-        if not problems and not self._contents.partial:
-            try:
-                vanished = self._remove_vanished()
-            except (WouldVanish, StepFailed) as error:
-                problems.append(error)
-        self._sender.runs.end(self._run, Ending(time.time(), vanished, [str(each) for each in problems]))
+        if lost and not self._problems:
+            self._problems.append(LoadBroken(f"Redis has lost {lost:,} records in flight"))
+
+    def _remove_vanished(self) -> int:
+        """Have a worker remove the records of this type that the dump lacks; return their number."""
+        record_type = self._dump.record_type
+        self._runs.store_ids(self._run, self._all_ids)
+        try:
+            result = self._sender.run_exclusive(
+                REMOVE_VANISHED,
+                self._run,
+                record_type.value,
+                self._contents.allow_vanish,
+                reason="the removal of records that the dump lacks",
+            )
+        except TaskFailed as error:
+            self._problems.append(error)
+            return 0
+        finally:
+            self._runs.drop_ids(self._run)
+        if result.missing:
+            self._problems.append(WouldVanish(record_type, result.missing, result.stored))
+        return result.removed
+
+    def _report(self, vanished: int) -> Report:
+        self._runs.end(self._run, RunEnd(time.time(), vanished, [str(each) for each in self._problems]))
         return Report(
             self._dump.record_type,
             self._dump.path,
@@ -207,60 +258,22 @@ class _Load:
             self._tally,
             vanished,
             self._seconds(),
-            problems,
+            self._problems,
         )
 
-    def _remove_vanished(self) -> int:
-        """Have a worker remove the records of this type that the dump lacks; how many those were."""
-        self._sender.runs.store_ids(self._run, self._all_ids)
-        try:
-            outcome = self._sender.step(
-                REMOVE_VANISHED,
-                self._run,
-                self._dump.record_type.value,
-                self._contents.allow_vanish,
-                reason="the removal of records that the dump lacks",
-            )
-        finally:
-            self._sender.runs.drop_ids(self._run)
-        if "vanish" in outcome:
-            raise WouldVanish(
-                f"this dump lacks {outcome['vanish']:,} of the {outcome['of']:,} {self._dump.record_type.value} "
-                "in the graph, so none was removed"
-            )
-        return int(outcome["removed"])
-
-    def _add(self, chunk: Chunk) -> None:
-        self._read += len(chunk.records) + len(chunk.rejected)
-        # A record that comes again waits for the next batch, and so counts as the newer one.
-        if len(self._chunks) == self._app.settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
-            self._send()
-        self._chunks.append(pack(chunk))
-        self._ids.update(chunk.ids)
-        self._all_ids.update(ids_in(chunk))
-        self._tell()
-
-    def _send(self) -> None:
-        if self._chunks:
-            self._batches_sent += 1
-            meta = Meta(self._dump.record_type, self._run, str(self._dump.path), len(self._chunks))
-            self._sender.send(f"{self._run}-{self._batches_sent}", meta, self._chunks, self._ids)
-            self._chunks, self._ids = [], set()
-
-    def _tell(self, waiting_for: str = "") -> None:
+    def _show(self, waiting_for: str = "") -> None:
         now = time.monotonic()
-        if now - self._told_at < PROGRESS_SECONDS:
+        if now - self._shown_at < PROGRESS_SECONDS:
             return
-        self._told_at = now
-        self._sender.keep_lock()
-        self._look()
+        self._shown_at = now
+        self._update()
         self._on_progress(
             Progress(
                 self._dump.record_type,
                 self._dump.path,
                 self._read,
                 self._tally,
-                self._sender.batches.in_flight(),
+                len(self._sender.in_flight),
                 self._dump.consumed,
                 self._dump.size,
                 self._seconds(),
@@ -268,9 +281,9 @@ class _Load:
             )
         )
 
-    def _look(self) -> None:
-        self._sender.runs.tell_read(self._run, self._read)
-        self._tally, self._failures = self._sender.runs.tally(self._run)
+    def _update(self) -> None:
+        self._runs.set_read(self._run, self._read)
+        self._tally, self._failures = self._runs.progress(self._run)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started_at

@@ -1,7 +1,7 @@
-"""The sending side of the pipeline: the lock of a load, its credit, and what must be sent again.
+"""The sending side: batches and exclusive tasks, by the process that holds the load lock.
 
-One load runs at a time. A batch is stored first and sent second; whatever ends the load, the workers
-finish what was sent, and the next load sends the rest before its own first batch.
+A batch is stored first and sent second. When a load ends early, workers finish what it has sent, and the next holder
+of the lock sends the rest before anything of its own.
 """
 
 import logging
@@ -10,259 +10,231 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 
 from kombu.exceptions import OperationalError
+from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
-from pipeline.errors import BusyError, GraphinatorError
-from workers.app import NORMALISE_QUEUE, WRITE_QUEUE, GraphinatorApp, connect_inbox, connect_redis
-from workers.chords import FINISH, TaskName, send_batch, send_step
-from workers.state.exclusive import Outcome, Steps
-from workers.state.in_flight import PENDING, Batches, Meta
-from workers.state.keys import bytes_of, text_of_all
-from workers.state.lease import release
-from workers.state.runs import LOCK, Runs
+from pipeline.errors import GraphinatorError
+from workers.app import NORMALISE_QUEUE, WRITE_QUEUE, GraphinatorApp, connect_redis
+from workers.messages import FINISH, TaskName, send_batch, send_exclusive
+from workers.state.encoding import text_of_all
+from workers.state.exclusive import ExclusiveTasks, TaskResult
+from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.keys import IN_FLIGHT
+from workers.state.lease import Lease
+from workers.state.load_lock import Holder, LoadLock
 
 #: What a load waits for while no worker answers.
 NO_WORKER = "a worker: none answers"
 
 logger = logging.getLogger(__name__)
 
-LOCK_SECONDS = 30
-#: The pause between two looks at what the workers have done.
+#: The pause between two looks at the progress of workers.
 POLL_SECONDS = 0.01
-#: How often the lock is renewed and lost messages are looked for.
-TEND_SECONDS = 2.0
-#: The pause between two attempts at a step that failed.
-STEP_AGAIN_SECONDS = 1.0
-#: How long nothing may happen before the workers are asked whether they are there.
+#: How often the lock is checked, and lost messages and silent workers are looked for.
+CHECK_SECONDS = 2.0
+#: The pause before an exclusive task that broke off is sent again.
+RETRY_SECONDS = 1.0
+#: Without progress for so long, the workers are pinged.
 SILENCE_SECONDS = 10.0
+
+OnWait = Callable[[str], None]
 
 
 class LoadBroken(GraphinatorError):
-    """A load cannot go on, for a reason that is not in the dump; it can be repeated."""
+    """A load cannot go on, for a reason outside of its dump; it can be repeated."""
 
 
-class StepFailed(LoadBroken):
-    """A step that a worker took has failed; it would fail again."""
+class TaskFailed(LoadBroken):
+    """An exclusive task has failed, and would fail again."""
 
 
 class CameBack(Exception):
-    """A batch that was done is pending again: Redis has come back older than it was."""
+    """A batch that was done is in flight again: Redis came back older than it was."""
 
 
-class Holder(StrEnum):
-    """What the lock is held for."""
+class WorkerWatch:
+    """Notices that no worker answers while nothing moves."""
 
-    LOAD = "load"
-    #: A load waits for it: for seconds, unless the statistics are to be counted anew.
-    CARETAKER = "caretaker"
+    def __init__(self, app: GraphinatorApp) -> None:
+        self._app = app
+        self._last: set[str] = set()
+        self._moved_at = time.monotonic()
+        self.is_silent = False
+
+    def look(self, in_flight: set[str]) -> None:
+        """Compare the batches in flight with those of the last look; ping where nothing has moved."""
+        if in_flight != self._last:
+            self._last, self._moved_at, self.is_silent = in_flight, time.monotonic(), False
+        elif time.monotonic() - self._moved_at > SILENCE_SECONDS:
+            self.is_silent = not self._app.control.ping(timeout=1.0)
 
 
 class Sender:
-    """Sends batches of chunks, never more in flight than the credit, never one record twice at a time."""
+    """Sends batches within the credit, never two versions of one record at a time, and exclusive tasks.
 
-    def __init__(self, app: GraphinatorApp) -> None:
-        self._settings = app.settings
-        self._redis = connect_redis(app.settings)
-        #: Called again and again while something is awaited, with what that is if not the own batches.
-        self.on_wait: Callable[[str], None] = lambda _: None
-        self._token = b""
+    Every wait calls `on_wait` again and again with its reason; "" stands for the own batches.
+    """
+
+    def __init__(self, app: GraphinatorApp, redis: Redis, lease: Lease, on_wait: OnWait) -> None:
         self._app = app
-        self._tended_at = 0.0
-        #: The batches that were pending at the last look, when that last changed, and whether no worker answers.
-        self._pending: set[str] = set()
-        self._moved_at = time.monotonic()
-        self._silent = False
+        self._settings = app.settings
+        self._lease = lease
+        self._exclusive = ExclusiveTasks(redis)
+        self._watch = WorkerWatch(app)
+        self._checked_at = 0.0
         #: The ids in the batches that may still be in flight.
         self._ids: deque[tuple[str, set[int]]] = deque()
-        self.batches = Batches(self._redis)
-        self.runs = Runs(self._redis)
-        self.steps = Steps(self._redis)
-        self.inbox = connect_inbox(app.settings, self._redis)
+        self.redis = redis
+        self.on_wait = on_wait
+        self.in_flight = InFlight(redis)
+        #: The token of the lock.
+        self.holder = lease.token
 
-    @property
-    def holder(self) -> str:
-        """What the lock holds while this is the one that sends."""
-        return self._token.decode()
-
-    @contextmanager
-    def locked(self, holder: Holder = Holder.LOAD) -> Iterator[None]:
-        """Be the only one that sends; raises BusyError while a load runs.
-
-        Before anything else, waits until what an interrupted load has left is done: it is older.
-        """
-        self._token = f"{holder}:{secrets.token_hex(8)}".encode()
-        while not self._redis.set(LOCK, self._token, nx=True, ex=LOCK_SECONDS) and not self._holds():
-            if holder is Holder.CARETAKER or not self._is_taken_care_of():
-                raise BusyError("another load is under way")
-            self.on_wait("what the workers finish by themselves")
-            time.sleep(POLL_SECONDS)
-        self._moved_at, self._silent = time.monotonic(), False
-        try:
-            self.steps.withdraw()
-            while self.steps.is_running():
-                self._pause("the end of what an interrupted load has begun")
-            self._send_again(self.batches.never_sent())
-            self.drain("the batches that an interrupted load has left")
-            yield
-        finally:
-            release(self._redis, LOCK, self._token)
-
-    def _holds(self) -> bool:
-        return self._redis.get(LOCK) == self._token
-
-    def _guard(self, in_flight: set[str]) -> Callable[[Pipeline], None]:
-        """Lets a transaction through only if the lock is still held at its end, and no batch but these is in flight.
-
-        Raises LoadBroken or CameBack. One that came back may hold older versions of records than those that follow.
-        """
-
-        def guard(pipe: Pipeline) -> None:
-            pipe.watch(LOCK)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-            if pipe.get(LOCK) != self._token:
-                raise _lock_lost()
-            if not in_flight.issuperset(text_of_all(pipe.zrange(PENDING, 0, -1))):
-                raise CameBack
-
-        return guard
-
-    def keep_lock(self) -> None:
-        """Renew the lock; raises LoadBroken where it is lost."""
-        if not self._holds():
-            raise _lock_lost()
-        self._redis.expire(LOCK, LOCK_SECONDS)
-
-    def is_abandoned(self) -> bool:
-        """Whether something is in flight or unsettled, and nobody holds the lock who would see to its end."""
-        return (self.batches.in_flight() > 0 or self.steps.is_unsettled()) and not self._redis.exists(LOCK)
-
-    def _is_taken_care_of(self) -> bool:
-        # Without a holder it was let go this moment, which is as good.
-        holder = self._redis.get(LOCK)
-        return holder is None or bytes_of(holder).startswith(f"{Holder.CARETAKER}:".encode())
+    def recover(self) -> None:
+        """See what an earlier holder left to its end: it is older than what follows."""
+        self._exclusive.withdraw()
+        while self._exclusive.is_running():
+            self.wait("an exclusive task of an interrupted load")
+        self.drain("batches of an interrupted load")
 
     def send(
         self,
         batch: str,
-        meta: Meta,
+        meta: BatchMeta,
         chunks: Sequence[bytes],
         ids: set[int],
         also: Callable[[Pipeline], None] | None = None,
     ) -> None:
-        """Store the packed chunks, of records with these ids, as one batch and send its chord, as soon as there is credit for it.
+        """Store packed chunks as one batch and send it, as soon as there is credit.
 
-        If one of its records is in flight in another version, that one goes first: the later one counts. `also` adds to the
-        transaction that stores the batch.
+        `ids` are those of its records: another version of one of them that is in flight goes first. `also` adds
+        commands to the transaction that stores the batch. Raises LeaseLost.
         """
-        self._wait_until(self._settings.batches_in_flight - 1)
-        pending = self.batches.pending()
-        self._ids = deque(sent for sent in self._ids if sent[0] in pending)
+        self._wait_for(self._settings.batches_in_flight - 1, "")
+        in_flight = self.in_flight.batches()
+        self._ids = deque(sent for sent in self._ids if sent[0] in in_flight)
         if not all(ids.isdisjoint(sent) for _, sent in self._ids):
             self.drain()
         self._store(batch, meta, chunks, also)
-        self._send_again([batch])
+        self._send_batches([batch])
         self._ids.append((batch, ids))
 
+    def drain(self, reason: str = "") -> None:
+        """Wait until nothing is in flight."""
+        self._wait_for(0, reason)
+
+    def finish(self, *, full: bool = False) -> TaskResult:
+        """Have a worker count the statistics; with `full`, rebuild everything derived before."""
+        return self.run_exclusive(FINISH, full, reason="the statistics")
+
+    def run_exclusive(self, task: TaskName, *args: object, reason: str) -> TaskResult:
+        """Have a worker run an exclusive task and wait for its end. Raises TaskFailed."""
+        token, sent_at, patience = secrets.token_hex(8), time.monotonic(), 0.0
+        while (result := self._exclusive.result(token)) is None:
+            if self._exclusive.is_running():
+                # A worker that breaks off in the middle leaves it to the next one.
+                patience = RETRY_SECONDS
+            elif time.monotonic() - sent_at >= patience:
+                # Asks once more too: a Redis that lost its last second has forgotten the token.
+                try:
+                    self._exclusive.ask(token, self._guard(set()))
+                except CameBack:
+                    self.drain()
+                    continue
+                send_exclusive(self._app, task, token, *args)
+                sent_at, patience = time.monotonic(), self._settings.resend_after_seconds
+            self.wait(reason)
+        while self._exclusive.is_running():
+            # A worker gives its lease up a moment later; a Redis that forgot it may have let a second worker begin.
+            self.wait(reason)
+        if result.error:
+            raise TaskFailed(f"{reason}: {result.error}")
+        return result
+
+    def wait(self, reason: str) -> None:
+        """Pause, and check now and then what may hold things up. Raises LeaseLost."""
+        self._check()
+        self.on_wait(NO_WORKER if self._watch.is_silent else reason)
+        time.sleep(POLL_SECONDS)
+
+    def _wait_for(self, in_flight: int, reason: str) -> None:
+        while len(self.in_flight) > in_flight:
+            self.wait(reason)
+        self._check()
+
+    def _check(self) -> None:
+        if time.monotonic() - self._checked_at < CHECK_SECONDS:
+            return
+        self._checked_at = time.monotonic()
+        self._lease.check()
+        # While messages wait in a queue, a batch is late and not lost.
+        is_queued = any(self.redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE))
+        if not is_queued and not self._exclusive.is_running():
+            self._send_batches(self.in_flight.overdue(self._settings.resend_after_seconds))
+        self._watch.look(self.in_flight.batches())
+
     def _store(
-        self, batch: str, meta: Meta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None
+        self, batch: str, meta: BatchMeta, chunks: Sequence[bytes], also: Callable[[Pipeline], None] | None
     ) -> None:
-        def no_step(pipe: Pipeline) -> None:
-            # One that is done may have come back with a Redis that is older than it was.
-            self.steps.withdraw(pipe)
+        def add(pipe: Pipeline) -> None:
+            # A task that is done may have come back with a Redis older than it was.
+            self._exclusive.withdraw(pipe)
             if also is not None:
                 also(pipe)
 
         guard = self._guard({batch, *(sent for sent, _ in self._ids)})
         while True:
             try:
-                self.batches.store(batch, meta, chunks, guard=guard, also=no_step)
+                self.in_flight.store(batch, meta, chunks, guard=guard, also=add)
             except CameBack:
                 self.drain()
             except OutOfMemoryError:
-                # What is in flight makes room when it is done.
-                if not self.batches.in_flight():
+                # Batches make room when they are done.
+                if not len(self.in_flight):
                     raise
-                self._pause("room in Redis: its maxmemory is reached")
+                self.wait("room in Redis: its maxmemory is reached")
             else:
                 return
 
-    def drain(self, reason: str = "") -> None:
-        """Wait until nothing is in flight."""
-        self._wait_until(0, reason)
+    def _guard(self, in_flight: set[str]) -> Callable[[Pipeline], None]:
+        """Return a guard that raises LeaseLost, or CameBack if another batch than these is in flight.
 
-    def finish(self, *, full: bool = False) -> None:
-        """Have a worker settle what a load leaves to its end; with `full`, all that is derived anew."""
-        self.step(FINISH, full, reason="the statistics")
+        A batch that came back may hold older versions of the records that follow.
+        """
 
-    def step(self, task: TaskName, *args: object, reason: str) -> Outcome:
-        """Have a worker take a step, and wait for its end; raises StepFailed if it fails."""
-        token, sent_at, has_begun = secrets.token_hex(8), -float("inf"), False
-        while (outcome := self.steps.outcome(token)) is None:
-            is_running = self.steps.is_running()
-            has_begun = has_begun or is_running
-            # A worker that failed or ended in the middle of it leaves it to the next one.
-            patience = STEP_AGAIN_SECONDS if has_begun else self._settings.resend_after_seconds
-            if not is_running and time.monotonic() - sent_at > patience:
-                # Once more too: a Redis that lost its last second has forgotten what it was asked for.
-                try:
-                    self.steps.ask(token, self._guard(set()))
-                except CameBack:
-                    self.drain()
-                    continue
-                send_step(self._app, task, token, *args)
-                sent_at, has_begun = time.monotonic(), False
-            self._pause(reason)
-        while self.steps.is_running():
-            # By another worker as well: Redis has forgotten that this one was at it.
-            self._pause(reason)
-        if "failed" in outcome:
-            raise StepFailed(f"{reason}: {outcome['failed']}")
-        return outcome
+        def guard(pipe: Pipeline) -> None:
+            self._lease.guard(pipe)
+            if not in_flight.issuperset(text_of_all(pipe.zrange(IN_FLIGHT, 0, -1))):
+                raise CameBack
 
-    def _wait_until(self, in_flight: int, reason: str = "") -> None:
-        while self.batches.in_flight() > in_flight:
-            self._pause(reason)
-        self._tend()
+        return guard
 
-    def _pause(self, reason: str) -> None:
-        self._tend()
-        self.on_wait(NO_WORKER if self._silent else reason)
-        time.sleep(POLL_SECONDS)
-
-    def _tend(self) -> None:
-        if time.monotonic() - self._tended_at < TEND_SECONDS:
-            return
-        self._tended_at = time.monotonic()
-        self.keep_lock()
-        if not any(self._redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE)):
-            # While its messages wait, a batch is late and not lost.
-            self._send_again(self.batches.overdue(self._settings.resend_after_seconds))
-        self._look_for_workers()
-
-    def _look_for_workers(self) -> None:
-        pending = self.batches.pending()
-        if pending != self._pending:
-            self._pending, self._moved_at, self._silent = pending, time.monotonic(), False
-        elif time.monotonic() - self._moved_at > SILENCE_SECONDS:
-            self._silent = not self._app.control.ping(timeout=1.0)
-
-    def _send_again(self, batches: Sequence[str]) -> None:
+    def _send_batches(self, batches: Sequence[str]) -> None:
         for batch in batches:
-            meta = self.batches.meta(batch)
+            meta = self.in_flight.meta(batch)
             if meta is None:
-                self.batches.forget(batch)
-            else:
-                try:
-                    send_batch(self._app, batch, meta.chunks)
-                except OperationalError as error:
-                    # It is stored, and stays overdue.
-                    logger.warning("a batch could not be sent: %s", error)
-                    return
-                self.batches.sent(batch)
+                self.in_flight.forget(batch)
+                continue
+            try:
+                send_batch(self._app, batch, meta.chunks)
+            except OperationalError as error:
+                # It is stored, and stays overdue.
+                logger.warning("a batch could not be sent: %s", error)
+                return
+            self.in_flight.mark_sent(batch)
 
 
-def _lock_lost() -> LoadBroken:
-    return LoadBroken("this load has lost its lock: it was suspended, or Redis lost its data")
+@contextmanager
+def open_sender(app: GraphinatorApp, on_wait: OnWait, holder: Holder = Holder.LOAD) -> Iterator[Sender]:
+    """Hold the load lock; first sees what an interrupted load left to its end.
+
+    `on_wait` is called again and again while something is awaited. Raises BusyError while a load runs.
+    """
+    redis = connect_redis(app.settings)
+    with LoadLock(redis, holder).held(on_wait) as lease:
+        sender = Sender(app, redis, lease, on_wait)
+        sender.recover()
+        yield sender

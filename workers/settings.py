@@ -146,6 +146,13 @@ class Settings(BaseSettings):
     chunks_per_batch: int = Field(2, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
     batches_in_flight: int = Field(8, ge=1, le=1024, description="chords under way at a time, per load")
 
+    statistics_seconds: int = Field(
+        3600,
+        ge=1,
+        le=7 * 86_400,
+        description="statistics that have been stale for so long are counted while no load runs",
+    )
+
     batch_timeout_seconds: int = Field(
         200, ge=1, le=3600, description="one task's budget; at most a third of the visibility timeout"
     )

@@ -1,9 +1,9 @@
-"""The tasks: a chord of `normalise` tasks with `write_batch` as its body, and the steps that end a load.
+"""The Celery tasks: `normalise` and `write_batch` in a chord, `ingest`, and the exclusive tasks.
 
-Arguments are names of things in Redis, never the things. Task bodies are sync functions: Celery runs
-no coroutines; what is asynchronous is handed to the worker's event loop. Bad data never raises: it goes
-to the quarantine. What does raise is infrastructure, and is tried again without limit, or a defect, and
-then the batch is marked as failed and its load ends incomplete.
+Arguments are names of things in Redis, never the things. Task bodies are sync functions, since Celery runs no
+coroutines; they hand coroutines to the worker's event loop. Bad data never raises: it goes to the quarantine. What
+does raise is infrastructure, and is retried without limit, or a defect: then the batch fails and its load ends
+incomplete.
 """
 
 import gc
@@ -11,37 +11,44 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec
 
+import msgspec
 import redis.exceptions
+from asgiref.sync import sync_to_async
 from celery import Task
 from celery.exceptions import ChordError, Reject
 
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
-from pipeline.graph import derived, statistics
+from pipeline.graph.derived import rebuild
 from pipeline.graph.lookup import fingerprints
+from pipeline.graph.statistics import count
 from pipeline.graph.vanished import find_vanished
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import app
-from workers.chords import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
+from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
-from workers.state.exclusive import Outcome
-from workers.state.in_flight import Meta
-from workers.state.lease import Claim, holding
-from workers.state.runs import UPSTREAM, Tally
+from workers.messages import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
+from workers.state.exclusive import TaskResult
+from workers.state.in_flight import BatchMeta
+from workers.state.lease import LeaseLost
+from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
+from workers.state.statistics import StatisticsState
 from workers.upstream.aside import release, run_of, set_aside, set_aside_refused
 from workers.upstream.inbox import InboxFull
-from workers.worker import WorkerProcess, this_process
-from workers.writes import remove, write
+from workers.worker import this_worker
 
 logger = logging.getLogger(__name__)
 
-#: What passes by itself: tried again for as long as it takes.
+P = ParamSpec("P")
+
+#: Errors that pass by themselves: retried for as long as it takes.
 PASSING = (
     GraphUnavailable,
     InboxFull,
+    LeaseLost,
     LoopStopped,
     TimeoutError,
     redis.exceptions.ConnectionError,
@@ -51,23 +58,14 @@ PASSING = (
 
 #: Vanished records that are removed in one transaction.
 REMOVED_TOGETHER = 1000
-#: More than this share of a type's records does not vanish from one dump to the next: the dump is not whole.
-MOST_VANISHING = 0.05
-#: What is said of a batch in whose hands one process after the other has ended.
-DEADLY = "a worker process ended, or ran out of memory, each time it worked on this; its log, or the kernel's, says more"
-#: The same of a step.
-DEADLY_STEP = "a worker process ended, or Neo4j had too little memory or time, each time; their logs say more"
+#: A larger share of a type's records does not vanish from one dump to the next: the dump is not complete.
+MAX_VANISHING = 0.05
 
 Summary = dict[str, Any]
-Result = TypeVar("Result")
-
-
-class Deadly(GraphinatorError):
-    """Work that has ended one worker process after the other: it is not tried again."""
 
 
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task that works with what its worker process holds open, and is tried again."""
+    """A task that is retried while its infrastructure is away."""
 
     autoretry_for = PASSING
     max_retries: int | None = None
@@ -80,7 +78,7 @@ class CallTask(GraphTask):
     """A task whose message nobody would send again."""
 
     def retry(self, *args: Any, **options: Any) -> Any:
-        """As Celery's, which drops the message where Redis does not take the next one, being full for instance."""
+        """Retry as Celery does, but keep the message where Redis does not take the next one."""
         try:
             return super().retry(*args, **options)
         except Reject as error:
@@ -89,60 +87,53 @@ class CallTask(GraphTask):
 
 @app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
 def normalise(batch: str, index: int) -> Summary:
-    """Chunk `index` of the batch → rows of what the graph lacks, put beside it; gives their tally."""
-    worker = this_process()
-    with worker.batches.attempt(batch, str(index)) as is_harmless:
-        meta = worker.batches.meta(batch)
-        if meta is not None and not is_harmless:
-            raise Deadly(DEADLY)
-        chunk = worker.batches.chunk(batch, index)
+    """Store the rows of one chunk that the graph lacks; return the tally of the chunk."""
+    worker = this_worker()
+    with worker.in_flight.attempt(batch, str(index)):
+        meta = worker.in_flight.meta(batch)
+        chunk = worker.in_flight.chunk(batch, index)
         if meta is None or chunk is None:
-            return Tally().as_dict()  # the message has outlived its batch
+            return Tally().as_dict()  # a late redelivery: the batch is done
         known = worker.loop.run(
             fingerprints(worker.driver(), meta.record_type, chunk.ids),
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
-        outcome = normalise_chunk(chunk, known)
-        set_aside(worker, meta, outcome.rejected, run_of(batch, meta))
-        worker.batches.store_rows(batch, index, outcome.rows)
-        return Tally(outcome.unchanged, outcome.created, outcome.changed, len(outcome.rejected)).as_dict()
+        normalised = normalise_chunk(chunk, known)
+        set_aside(worker, meta, normalised.rejected, run_of(batch, meta))
+        worker.in_flight.store_rows(batch, index, normalised.rows)
+        return Tally(
+            normalised.unchanged, normalised.created, normalised.changed, len(normalised.rejected)
+        ).as_dict()
 
 
 @app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
-    """Write the rows of all chunks of the batch, count the batch and take it off the list of pending ones."""
-    worker = this_process()
-    with (
-        worker.batches.attempt(batch, "body") as is_harmless,
-        worker.batches.writing(batch) as claim,
-    ):
-        meta = worker.batches.meta(batch)
-        if claim is None or meta is None:
+    """Write the rows of all chunks of a batch and settle it; return its tally."""
+    worker = this_worker()
+    with worker.in_flight.lease(batch) as lease:
+        meta = worker.in_flight.meta(batch)
+        if lease is None or meta is None:
             return {"skipped": "another copy of this batch has written it, or is writing it"}
-        if not is_harmless:
-            raise Deadly(DEADLY)
-        rows = worker.batches.rows(batch, meta.chunks)
-        tally = sum((Tally(**summary) for summary in summaries), Tally())
-        if rows is None or len(rows) != tally.created + tally.changed:
-            # The chunks are still there, and the batch is still pending: it is sent again.
-            return {"skipped": "the rows do not fit the summaries"}
-        work = write(
-            worker.driver(),
-            meta.record_type,
-            rows,
-            claim,
-            worker.batch_size,
-        )
-        refused = worker.loop.run(holding(claim, work), timeout_seconds=worker.settings.batch_timeout_seconds)
-        if rows:
-            # The driver's results hold their parameters, all rows once more, in cycles.
-            gc.collect()
-        if refused:
-            tally = set_aside_refused(worker, batch, meta, refused, tally)
-        if meta.source == UPSTREAM:
-            release(worker, batch, meta, claim)
-        worker.batches.complete(batch, meta.run, tally)
-        return tally.as_dict()
+        with worker.in_flight.attempt(batch, "body"):
+            rows = worker.in_flight.rows(batch, meta.chunks)
+            tally = sum((Tally(**summary) for summary in summaries), Tally())
+            if rows is None or len(rows) != tally.created + tally.changed:
+                # The chunks are still there, and the batch is in flight: it is sent again.
+                return {"skipped": "the rows do not fit the summaries"}
+            writer = BatchWriter(worker.driver(), lease, worker.statistics)
+            refused = worker.loop.run(
+                lease.run(writer.write, meta.record_type, rows),
+                timeout_seconds=worker.settings.batch_timeout_seconds,
+            )
+            if rows:
+                # The driver's results hold their parameters, all rows once more, in cycles.
+                gc.collect()
+            if refused:
+                tally = set_aside_refused(worker, batch, meta, refused, tally)
+            if meta.source == UPSTREAM:
+                release(worker, batch, meta, lease)
+            worker.in_flight.complete(batch, meta.run, tally)
+            return tally.as_dict()
 
 
 @app.task(name=INGEST.name, base=CallTask, bind=True)
@@ -154,7 +145,7 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some are no records of this type,
     which names them and what is wrong; the others are accepted all the same.
     """
-    worker = this_process()
+    worker = this_worker()
     type_, records = arguments(given, named)
     outcomes = [accept(type_, record, worker.settings.record_bytes) for record in records]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
@@ -163,7 +154,7 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     worker.inbox.add(call, type_, accepted, redelivered=redelivered)
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
-        meta = Meta(type_, f"{UPSTREAM}-{type_}", UPSTREAM, 0)
+        meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, 0)
         set_aside(worker, meta, refused, f"{UPSTREAM}-{call}")
         raise RecordsRefused(refusal(outcomes))
     return {"record_type": type_.value, "accepted": len(accepted)}
@@ -171,106 +162,97 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
 
 @app.task(name=BATCH_FAILED.name, ignore_result=True)
 def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None:
-    """Called, not sent, when a task of the batch raised what no retry helps against: the load ends incomplete.
+    """Settle a batch as failed when one of its tasks raised what no retry helps against.
 
-    Celery passes the failed request, the exception and its traceback only to a task that is not bound.
+    Called, not sent, by Celery, which passes request, exception and traceback only to a task that is not bound.
     """
     if isinstance(error, (ChordError, Reject, *PASSING)):
-        # Redis failed under Celery, or a header task did, which has said why: a batch that is still pending is sent again.
+        # Redis failed under Celery, or a header task did, which has its own call: what is in flight is sent again.
         return
-    batches = this_process().batches
-    meta = batches.meta(batch)
-    if meta is not None:
-        reason = _reason(error)
-        logger.error("batch %s failed: %s", batch, reason)
-        if meta.source == UPSTREAM:
-            # Nobody will hand these records over again.
-            try:
-                chunk = batches.chunk(batch, 0)
-                rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
-                set_aside(this_process(), meta, rejected, run_of(batch, meta))
-            except MemoryError:
-                logger.exception("the records of %s cannot be kept", batch)
-        batches.fail(batch, meta.run, reason)
+    worker = this_worker()
+    meta = worker.in_flight.meta(batch)
+    if meta is None:
+        return
+    reason = _reason(error)
+    logger.error("batch %s failed: %s", batch, reason)
+    if meta.source == UPSTREAM:
+        # Nobody will hand these records over again.
+        try:
+            chunk = worker.in_flight.chunk(batch, 0)
+            rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
+            set_aside(worker, meta, rejected, run_of(batch, meta))
+        except MemoryError:
+            logger.exception("the records of %s cannot be kept", batch)
+    worker.in_flight.fail(batch, meta.run, reason)
 
 
 @app.task(name=REMOVE_VANISHED.name, ignore_result=True)
-def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Outcome:
-    """Remove the records of the type that are not among the ids stored for the run.
+def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Summary:
+    """Exclusive: remove the records of a type that the dump of a run lacks.
 
-    Gives how many were removed. Where more vanish than is likely, unless that is allowed, gives how many would
-    `vanish` `of` how many, and removes none.
+    Where more are missing than is likely, unless `allow` is set, none is removed.
     """
-    worker = this_process()
-
-    def work(hold: Hold, claim: Claim) -> Outcome:
-        type_ = RecordType(record_type)
-        contained = worker.runs.ids(run)
-        if contained is None:
-            raise GraphRejected("the ids that the dump contains are no longer in Redis: load again")
-        found = hold(find_vanished(worker.driver(), type_, contained.__contains__))
-        if len(found.ids) > MOST_VANISHING * found.records and not allow:
-            return {"vanish": len(found.ids), "of": found.records}
-        if not found.ids:
-            return {"removed": 0}
-        removed, left = 0, iter(found.ids)
-        while ids := list(islice(left, REMOVED_TOGETHER)):
-            removed += hold(remove(worker.driver(), type_, ids, claim, worker.batch_size))
-        return {"removed": removed}
-
-    return _step(worker, token, work)
+    return _run_exclusive(token, _remove_vanished, this_worker().runs, run, RecordType(record_type), allow)
 
 
 @app.task(name=FINISH.name, ignore_result=True)
-def finish(token: str, full: bool) -> Outcome:
-    """Count the statistics; with `full`, rebuild everything derived first."""
-    worker = this_process()
-
-    def work(hold: Hold, _: Claim) -> Outcome:
-        if full:
-            hold(derived.rebuild(worker.driver()))
-        hold(statistics.count(worker.driver()))
-        return {}
-
-    return _step(worker, token, work, settles=True)
+def finish(token: str, full: bool) -> Summary:
+    """Exclusive: count the statistics unless they are fresh; with `full`, rebuild everything derived before."""
+    return _run_exclusive(token, _finish, this_worker().statistics, full)
 
 
-class Hold(Protocol):
-    """Runs a coroutine on the event loop, holding the claim of a step meanwhile."""
+def _run_exclusive(
+    token: str,
+    work: Callable[Concatenate[BatchWriter, P], Coroutine[Any, Any, TaskResult]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Summary:
+    """Run an exclusive task under its lease, if it is still asked for.
 
-    def __call__(self, coroutine: Coroutine[Any, Any, Result], /) -> Result:
-        """What the coroutine returns."""
-
-
-def _step(
-    worker: WorkerProcess, token: str, work: Callable[[Hold, Claim], Outcome], *, settles: bool = False
-) -> Outcome:
-    """Run an exclusive task that is still requested; `settles`: its success leaves no statistics stale.
-
-    What passes by itself is not tried again here: whoever asked for the step sends it again.
+    Errors that pass are not retried here: the process that asked sends the task again.
     """
-    with worker.steps.running(token) as claim:
-        if claim is None:
-            return {"skipped": "it is not asked for any more, or another worker does it"}
-
-        def hold(coroutine: Coroutine[Any, Any, Result], /) -> Result:
-            return worker.loop.run(holding(claim, coroutine))
-
+    worker = this_worker()
+    with worker.exclusive.lease(token) as lease:
+        if lease is None:
+            return {"skipped": "it is not asked for any more, or another worker runs it"}
         try:
-            with worker.steps.attempt(token) as is_harmless:
-                if not is_harmless:
-                    raise Deadly(DEADLY_STEP)
-                outcome = work(hold, claim)
+            with worker.exclusive.attempt():
+                writer = BatchWriter(worker.driver(), lease, worker.statistics)
+                result = worker.loop.run(lease.run(work, writer, *args, **kwargs))
         except PASSING:
             raise
         except Exception as error:
-            worker.steps.end(token, {"failed": _reason(error)})
+            worker.exclusive.end(lease, token, TaskResult(error=_reason(error)))
             raise
-        worker.steps.end(token, outcome, settled=settles)
-        return outcome
+        worker.exclusive.end(lease, token, result)
+        return dict(msgspec.to_builtins(result))
+
+
+async def _remove_vanished(
+    writer: BatchWriter, runs: Runs, run: str, record_type: RecordType, allow: bool
+) -> TaskResult:
+    contained = await sync_to_async(runs.ids, thread_sensitive=False)(run)
+    if contained is None:
+        raise GraphRejected("the ids in the dump are no longer in Redis")
+    found = await find_vanished(writer.driver, record_type, contained.__contains__)
+    if len(found.ids) > MAX_VANISHING * found.records and not allow:
+        return TaskResult(missing=len(found.ids), stored=found.records)
+    removed, left = 0, iter(found.ids)
+    while ids := list(islice(left, REMOVED_TOGETHER)):
+        removed += await writer.remove(record_type, ids)
+    return TaskResult(removed=removed)
+
+
+async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) -> TaskResult:
+    if full:
+        await rebuild(writer.driver)
+    elif await sync_to_async(statistics.is_fresh, thread_sensitive=False)():
+        return TaskResult()
+    await count(writer.driver)
+    return TaskResult(counted=True)
 
 
 def _reason(error: BaseException) -> str:
-    """What is said of an error that no retry helps against, in one line."""
+    """Return an error that no retry helps against as one line."""
     name = "" if isinstance(error, GraphinatorError) else f"{type(error).__name__}: "
     return name + " ".join(str(error).split())

@@ -11,8 +11,8 @@ from ops.commands.load import end_with_problems, print_reports, run_load
 from ops.commands.progress import LoadProgress
 from workers.app import connect_redis
 from workers.loader import Contents, Report
-from workers.sender import Sender
-from workers.state.runs import Run, Runs, State
+from workers.sender import open_sender
+from workers.state.runs import Run, Runs, RunState
 
 
 @click.command(short_help="Continue interrupted loads.")
@@ -23,7 +23,7 @@ def resume(context: Context) -> None:
     Files are read from their beginning; records that are in the graph are skipped. `graphinator status` shows interrupted
     loads as stalled. Without such loads this is `graphinator finish`.
     """
-    stalled = [run for run in Runs(connect_redis(context.connected())) if run.state is State.STALLED]
+    stalled = [run for run in Runs(connect_redis(context.connected())) if run.state is RunState.STALLED]
     if not stalled:
         run_finish(context)
         click.echo("no load was interrupted")
@@ -48,18 +48,19 @@ def finish(context: Context, full: bool) -> None:
 
 def run_finish(context: Context, *, full: bool = False) -> None:
     """Have a worker run `finish`, and wait for its end."""
-    with context.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
-        sender = Sender(app)
-        sender.on_wait = progress.wait
-        with sender.locked():
-            sender.finish(full=full)
+    with (
+        context.app() as app,
+        LoadProgress(plain_console(stderr=True)) as progress,
+        open_sender(app, progress.wait) as sender,
+    ):
+        sender.finish(full=full)
 
 
 def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:
     """Return the files of runs by load options, in their order, each file once."""
     paths: dict[Contents, dict[Path, None]] = defaultdict(dict)
     for run in runs:
-        if run.about is not None:
-            contents = Contents(partial=run.about.partial, allow_vanish=run.about.allow_vanish)
-            paths[contents][Path(run.about.path)] = None
+        if run.plan is not None:
+            contents = Contents(partial=run.plan.partial, allow_vanish=run.plan.allow_vanish)
+            paths[contents][Path(run.plan.path)] = None
     return {contents: list(each) for contents, each in paths.items()}

@@ -16,8 +16,8 @@ from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
-from workers.state.in_flight import Batches
-from workers.state.runs import Run, Runs, State
+from workers.state.in_flight import InFlight
+from workers.state.runs import Run, Runs, RunState
 from workers.worker import open_driver
 
 #: Newest runs in the text; `--json` has all.
@@ -62,10 +62,9 @@ def read_status(context: Context) -> dict[str, Any]:
             status["workers"] = sorted(active_workers(app))
     if settings.redis_url is not None:
         redis = connect_redis(settings)
-        batches = Batches(redis)
-        pending = batches.pending()
-        status["runs"] = [described(run, pending) for run in Runs(redis)]
-        status["batches_in_flight"] = len(pending)
+        in_flight = InFlight(redis).batches()
+        status["runs"] = [described(run, in_flight) for run in Runs(redis)]
+        status["batches_in_flight"] = len(in_flight)
         status["quarantined"] = len(connect_quarantine(settings, redis))
     return status
 
@@ -78,19 +77,19 @@ def read_graph(context: Context) -> dict[str, Any]:
     return {"nodes": nodes, "relationships": relationships}
 
 
-def described(run: Run, pending: set[str]) -> dict[str, Any]:
-    """Return one run as JSON; `pending` are the batches in flight."""
-    ending = run.ending
+def described(run: Run, in_flight: set[str]) -> dict[str, Any]:
+    """Return one run as JSON; `in_flight` are the batches in flight."""
+    end = run.end
     return {
         "run": run.name,
         "record_type": run.record_type.value,
         "state": run.state.value,
-        "path": None if run.about is None else run.about.path,
-        "at": None if run.about is None else run.about.at,
+        "path": None if run.plan is None else run.plan.path,
+        "at": None if run.plan is None else run.plan.at,
         "read": run.read,
         **run.tally.as_dict(),
-        "vanished": 0 if ending is None else ending.vanished,
-        "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in pending),
+        "vanished": 0 if end is None else end.vanished,
+        "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in in_flight),
         "problems": _problems(run),
     }
 
@@ -98,7 +97,7 @@ def described(run: Run, pending: set[str]) -> dict[str, Any]:
 def _problems(run: Run) -> list[str]:
     if run.not_kept:
         return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks are lost"]
-    return [] if run.ending is None else run.ending.problems
+    return [] if run.end is None else run.end.problems
 
 
 async def _counts(context: Context) -> tuple[dict[str, int], dict[str, int]]:
@@ -150,7 +149,7 @@ def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -
     for run in runs[-SHOWN_RUNS:]:
         for problem in run["problems"]:
             console.print(one_line(f"{run['run']}: {problem}"), markup=False)
-    if any(run["state"] == State.STALLED for run in runs):
+    if any(run["state"] == RunState.STALLED for run in runs):
         console.print(f"`{context.command('resume')}` continues stalled loads")
 
 

@@ -109,11 +109,9 @@ class Product:
         `cut_off` leaves out interrupted chords, which expire.
         """
         patterns = (
-            "graphinator:pending",
+            "graphinator:in_flight",
             "graphinator:batch:*",
-            "graphinator:writing:*",
             "graphinator:load",
-            "graphinator:unsettled",
         )
         broker = ("normalise", "write", "unacked", "celery-taskset-meta-*.[jts]", "celery-task-meta-*")
         found = {

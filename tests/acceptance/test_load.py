@@ -17,8 +17,8 @@ from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
 from tests.oracle import expected_graph
-from workers.chords import send_batch
-from workers.state.in_flight import Batches, Meta
+from workers.messages import send_batch
+from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.runs import Runs
 
 COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
@@ -188,17 +188,17 @@ def test_a_record_that_neo4j_refuses_is_quarantined_and_its_batch_is_written(
 
 
 def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Product) -> None:
-    batches = Batches(product.redis)
+    batches = InFlight(product.redis)
     batches.store(
-        "spoilt", Meta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
+        "spoilt", BatchMeta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
     )
     backend = "workers.celery_redis.backend:UnwaitedRedisBackend+" + product.redis_url
     with Celery(broker=product.redis_url, backend=backend, set_as_current=False) as app:
         send_batch(app, "spoilt", 1)
-        while batches.in_flight():
+        while len(batches):
             time.sleep(0.05)
         cast("RedisBackend", app.backend).client.close()
-    assert any("ZstdError" in failure for failure in Runs(product.redis).tally("spoilt-run")[1])
+    assert any("ZstdError" in failure for failure in Runs(product.redis).progress("spoilt-run")[1])
 
 
 def test_a_wrong_setting_is_one_line_that_names_the_variable(product: Product) -> None:

@@ -47,7 +47,7 @@ async def real(neo4j_server: Neo4jServer) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process.WorkerProcess]:
+def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process.Worker]:
     """This process as a worker, started and stopped as Celery does; the graph and Redis are empty."""
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings
@@ -56,7 +56,7 @@ def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process
     thresholds = gc.get_threshold()
     process.start(sender)
     try:
-        yield process.this_process()
+        yield process.this_worker()
     finally:
         process.stop(sender)
         gc.unfreeze()

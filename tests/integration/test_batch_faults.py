@@ -21,11 +21,12 @@ from pipeline.graph.verify import Verification
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import Chunk, RecordType, Row
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
-from tests.integration.rows import release
+from tests.integration.rows import label, release
 from tests.integration.world import ROWS, Attempt, Watched, World
-from workers import writes
-from workers.batch_size import LEAST_RECORDS, MOST_RECORDS, BatchSize
-from workers.state.lease import Claim, ClaimLost
+from workers import batch_writer as batch_writer_module
+from workers.batch_writer import BatchWriter
+from workers.state.lease import Lease, LeaseLost
+from workers.state.statistics import StatisticsState
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
@@ -83,50 +84,62 @@ async def test_the_loser_of_a_race_looks_again(real: World) -> None:
     assert await write_records(real.driver, RecordType.MASTERS, rows) == Written(created=len(rows))
 
 
-class FixedClaim:
-    """A claim on a batch that stands, or has ended, without Redis."""
+class FixedLease:
+    """A lease that is held, or lost, without Redis."""
 
-    def __init__(self, *, holds: bool = True) -> None:
-        self._holds = holds
+    def __init__(self, *, is_held: bool = True) -> None:
+        self._is_held = is_held
 
-    def holds(self) -> bool:
-        return self._holds
+    def check(self) -> None:
+        if not self._is_held:
+            raise LeaseLost("a batch")
 
 
-async def write_claimed(
+class Marks:
+    """A state of the statistics without Redis."""
+
+    stale = 0
+
+    def mark_stale(self) -> None:
+        self.stale += 1
+
+
+def batch_writer(real: World, *, is_held: bool = True, marks: Marks | None = None) -> BatchWriter:
+    lease = cast("Lease", FixedLease(is_held=is_held))
+    return BatchWriter(real.driver, lease, cast("StatisticsState", marks or Marks()))
+
+
+async def write(
     real: World,
     rows: list[Row],
     *,
-    holds: bool = True,
+    is_held: bool = True,
     record_type: RecordType = RecordType.RELEASES,
-    size: BatchSize | None = None,
 ) -> list[tuple[Row, str]]:
-    claim = cast("Claim", FixedClaim(holds=holds))
-    return await writes.write(real.driver, record_type, rows, claim, size or BatchSize())
+    return await batch_writer(real, is_held=is_held).write(record_type, rows)
 
 
 @pytest.mark.parametrize("record_type", list(RecordType))
 async def test_the_task_writes_records_of_every_type(real: World, record_type: RecordType) -> None:
     rows = ROWS[record_type]
-    assert await write_claimed(real, rows, record_type=record_type) == []
+    assert await write(real, rows, record_type=record_type) == []
     ids = [row["id"] for row in rows]
     assert sorted(await fingerprints(real.driver, record_type, ids)) == sorted(ids)
 
 
 async def test_the_task_removes_records(real: World) -> None:
     rows = ROWS[RecordType.LABELS]
-    await write_claimed(real, rows, record_type=RecordType.LABELS)
-    claim = cast("Claim", FixedClaim())
+    await write(real, rows, record_type=RecordType.LABELS)
     ids = [row["id"] for row in rows]
-    removed = await writes.remove(real.driver, RecordType.LABELS, [*ids, 99], claim, BatchSize())
+    removed = await batch_writer(real).remove(RecordType.LABELS, [*ids, 99])
     assert removed == len(rows)
     assert await fingerprints(real.driver, RecordType.LABELS, ids) == {}
 
 
 async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_written(real: World) -> None:
     rows = [release(number, title={} if number == 5 else "fine") for number in range(1, 9)]
-    assert await write_claimed(real, []) == []
-    refused = await write_claimed(real, rows)
+    assert await write(real, []) == []
+    refused = await write(real, rows)
     assert [row["id"] for row, _ in refused] == [5]
     assert "Property values" in refused[0][1]
     assert sorted(await fingerprints(real.driver, RecordType.RELEASES, range(1, 9))) == [1, 2, 3, 4, 6, 7, 8]
@@ -134,16 +147,16 @@ async def test_a_record_that_the_graph_refuses_is_found_and_the_others_are_writt
 
 async def test_bad_records_side_by_side_or_alone_are_found_all_the_same(real: World) -> None:
     rows = [release(number, title={} if number in (4, 5) else "fine") for number in range(1, 9)]
-    assert sorted(row["id"] for row, _ in await write_claimed(real, rows)) == [4, 5]
-    assert len(await write_claimed(real, [rows[3], rows[4]])) == 2
+    assert sorted(row["id"] for row, _ in await write(real, rows)) == [4, 5]
+    assert len(await write(real, [rows[3], rows[4]])) == 2
 
 
 async def test_a_graph_that_refuses_too_many_records_is_an_error(
     real: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writes, "MOST_REFUSED", 2)
+    monkeypatch.setattr(batch_writer_module, "MAX_REFUSED", 2)
     with pytest.raises(GraphRejected, match=r"3 of 3 records: .*Property values"):
-        await write_claimed(real, [release(number, title={}) for number in (1, 2, 3)])
+        await write(real, [release(number, title={}) for number in (1, 2, 3)])
 
 
 async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(real: World) -> None:
@@ -156,7 +169,7 @@ async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(real: 
 
     real.watched.refuse(forbid)
     with pytest.raises(GraphRejected, match="no privilege"):
-        await write_claimed(real, [release(1), release(2)])
+        await write(real, [release(1), release(2)])
 
 
 def writes_releases(text: str) -> bool:
@@ -187,41 +200,52 @@ def at_most(rows: int, world: World) -> None:
 
 async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(real: World) -> None:
     at_most(20, real)
-    size = BatchSize()
     rows = [release(number) for number in range(1, 101)]
-    assert await write_claimed(real, rows, size=size) == []
+    assert await write(real, rows) == []
     ids = [row["id"] for row in rows]
     assert sorted(await fingerprints(real.driver, RecordType.RELEASES, ids)) == ids
-    assert LEAST_RECORDS <= size.records < 100
+    assert len(tries(real)) == 11
 
 
-async def test_parts_grow_again_as_they_go_through(real: World) -> None:
-    size = BatchSize()
-    size.records = LEAST_RECORDS
-    for number in range(1, 200, 10):
-        await write_claimed(real, [release(number)], size=size)
-    assert size.records > 2 * LEAST_RECORDS
-    size.records = MOST_RECORDS
-    await write_claimed(real, [release(1000)], size=size)
-    assert size.records == MOST_RECORDS
+async def test_a_removal_that_is_too_much_for_the_server_is_done_in_parts(real: World) -> None:
+    rows = [label(number) for number in range(1, 41)]
+    await write(real, rows, record_type=RecordType.LABELS)
+
+    def refuse(_: str, parameters: dict[str, Any]) -> Exception | None:
+        return out_of_memory() if len(parameters.get("ids", [])) > 4 else None
+
+    real.watched.refuse(refuse)
+    assert await batch_writer(real).remove(RecordType.LABELS, range(1, 41)) == 40
+
+
+async def test_statistics_are_stale_before_anything_is_written(real: World) -> None:
+    marks = Marks()
+    writer = batch_writer(real, marks=marks, is_held=False)
+    assert await writer.write(RecordType.RELEASES, []) == []
+    assert marks.stale == 0
+    for act in (
+        writer.write(RecordType.RELEASES, ROWS[RecordType.RELEASES]),
+        writer.remove(RecordType.RELEASES, [20]),
+    ):
+        with pytest.raises(LeaseLost):
+            await act
+    assert marks.stale == 2
 
 
 async def test_where_even_a_few_records_are_too_much_the_batch_waits(real: World) -> None:
     at_most(3, real)
     with pytest.raises(GraphOverloaded, match="the pool is exhausted"):
-        await write_claimed(real, [release(number) for number in range(1, 30)])
-    # Of 29, of 14 and of 10 records: what is too much is not tried once more as it is.
-    assert len(tries(real)) == 3
+        await write(real, [release(number) for number in range(1, 21)])
+    # Fewer than 20 are not tried, and 20 not once more as they are.
+    assert len(tries(real)) == 1
 
 
 async def test_what_is_too_much_only_at_its_commit_is_not_tried_as_it_is_either(real: World) -> None:
     real.watched.fail(out_of_memory, at=Moment.COMMIT, occurrence=2)  # the first is that of check_schema
     rows = [release(number) for number in range(1, 101)]
-    size = BatchSize()
-    assert await write_claimed(real, rows, size=size) == []
+    assert await write(real, rows) == []
     committed = [attempt.committed for attempt in tries(real)]
     assert committed.count(True) == len(committed) - 1 >= 2
-    assert size.records < len(rows)
 
 
 async def test_deadlocks_without_end_are_taken_for_too_much(real: World) -> None:
@@ -231,11 +255,11 @@ async def test_deadlocks_without_end_are_taken_for_too_much(real: World) -> None
     assert len(real.watched.attempts) == ATTEMPTS
 
 
-async def test_a_batch_whose_claim_has_ended_is_not_written(real: World) -> None:
-    with pytest.raises(ClaimLost):
-        await write_claimed(real, ROWS[RecordType.RELEASES], holds=False)
+async def test_a_batch_whose_lease_is_lost_is_not_written(real: World) -> None:
+    with pytest.raises(LeaseLost):
+        await write(real, ROWS[RecordType.RELEASES], is_held=False)
     assert not any((await node_counts(real.driver)).values())
-    assert await write_claimed(real, ROWS[RecordType.RELEASES]) == []
+    assert await write(real, ROWS[RecordType.RELEASES]) == []
 
 
 CHUNK = Chunk(RecordType.LABELS, [0], [3], [b"<label><id>3</id></label>"])

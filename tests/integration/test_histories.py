@@ -26,22 +26,21 @@ from pipeline.graph.driver import Driver
 from pipeline.model import RecordType
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
-from tests.integration.conftest import configured
 from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, write_dump
 from workers import sender as sender_module
 from workers import tasks
 from workers.app import GraphinatorApp, configuration
-from workers.chords import FINISH, REMOVE_VANISHED, TaskName
 from workers.loader import Contents, load
+from workers.messages import FINISH, REMOVE_VANISHED, TaskName
+from workers.sender import open_sender
 from workers.settings import Settings
-from workers.state.keys import PREFIX
-from workers.upstream.inbox import INBOX
-from workers.worker import WorkerProcess
+from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, PREFIX
+from workers.worker import Worker
 
 #: `make test` lives through the same few histories each time; `HISTORIES=300` goes looking for new ones.
 MANY = int(os.environ.get("HISTORIES", "0"))
 
-STEPS: dict[TaskName, Any] = {FINISH: tasks.finish, REMOVE_VANISHED: tasks.remove_vanished}
+EXCLUSIVE_TASKS: dict[TaskName, Any] = {FINISH: tasks.finish, REMOVE_VANISHED: tasks.remove_vanished}
 
 
 class Deliveries:
@@ -57,8 +56,8 @@ class Deliveries:
     def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
         self._running.append(self._pool.submit(self._chord, batch, chunks))
 
-    def send_step(self, _: Celery, task: TaskName, *args: object) -> None:
-        self._running.append(self._pool.submit(lambda: self._task(STEPS[task], *args)))
+    def send_exclusive(self, _: Celery, task: TaskName, *args: object) -> None:
+        self._running.append(self._pool.submit(lambda: self._task(EXCLUSIVE_TASKS[task], *args)))
 
     def _chord(self, batch: str, chunks: int) -> None:
         headers = self._shuffled([*range(chunks), *range(chunks)][: chunks + self._number(chunks)])
@@ -191,14 +190,14 @@ class History:
         return [draw_record(record_type, id_, seed) for id_, seed in drawn]
 
     def wait(self) -> None:
-        """Until all that was handed over is written and the statistics are settled."""
+        """Until all that was handed over is written."""
         while self._is_busy():
             time.sleep(0.01)
 
     def _is_busy(self) -> bool:
         counts = self._redis.hgetall(INBOX)
         waiting = any(int(counts.get(f"{record_type}:records".encode(), 0)) for record_type in RecordType)
-        return waiting or bool(self._redis.exists(PREFIX + "load", PREFIX + "pending"))
+        return waiting or bool(self._redis.exists(LOAD_LOCK, IN_FLIGHT))
 
 
 @pytest.fixture
@@ -207,9 +206,7 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def empty(
-    worker: WorkerProcess, redis: Redis, neo4j_server: Neo4jServer, driver: Driver
-) -> Iterator[neo4j.Session]:
+def empty(worker: Worker, redis: Redis, neo4j_server: Neo4jServer, driver: Driver) -> Iterator[neo4j.Session]:
     """A session on the graph, with a worker that is this process."""
     worker.driver()
     auth = (neo4j_server.user, neo4j_server.password)
@@ -242,14 +239,15 @@ def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings
     app.add_defaults(lambda: configuration(app.settings))
-    # What is on disk at once need not be waited for.
-    with pytest.MonkeyPatch.context() as patch, configured(redis, "appendfsync", "always"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender_module, "send_batch", deliveries.send_batch)
-        patch.setattr(sender_module, "send_step", deliveries.send_step)
+        patch.setattr(sender_module, "send_exclusive", deliveries.send_exclusive)
         lived = History(app, redis, deliveries, tmp_path)
         for step in history:
             lived.take(step)
         lived.wait()
+        with open_sender(app, lambda _: None) as sender:
+            sender.finish()
         deliveries.close()
     found = read_graph_at_once(empty, ignoring=frozenset(), bookkeeping=False)
     assert differences(lived.newest.graph(tmp_path), found) == []

@@ -11,14 +11,13 @@ from ops.commands import status
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.records.accept import Accepted, RecordsRefused
 from tests.integration.conftest import configured
-from tests.integration.test_tasks import asked, releases, run
+from tests.integration.test_tasks import releases, run
 from workers import tasks
 from workers import worker as process
 from workers.app import INGEST_QUEUE
-from workers.sender import Sender
-from workers.state.exclusive import UNSETTLED
-from workers.state.in_flight import Meta
-from workers.state.packing import pack
+from workers.sender import open_sender
+from workers.state.encoding import pack
+from workers.state.in_flight import BatchMeta
 from workers.state.runs import Tally
 from workers.upstream.dispatch import dispatch
 from workers.upstream.inbox import Inbox, InboxFull
@@ -30,12 +29,12 @@ def ingest(record_type: str, *records: object) -> dict[str, Any]:
     return summary
 
 
-def waiting(worker: process.WorkerProcess) -> dict[str, int]:
+def waiting(worker: process.Worker) -> dict[str, int]:
     return {record_type.value: waiting.records for record_type, waiting in worker.inbox.waiting().items()}
 
 
 def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
-    worker: process.WorkerProcess,
+    worker: process.Worker,
 ) -> None:
     worker.caretaker.stop()
     assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
@@ -60,7 +59,7 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
             tasks.ingest(*call)
 
 
-def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.WorkerProcess) -> None:
+def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.Worker) -> None:
     worker.caretaker.stop()
     worker.settings = worker.settings.model_copy(update={"record_bytes": 70_000})
     with pytest.raises(RecordsRefused, match="longer than 70,000 bytes"):
@@ -69,7 +68,7 @@ def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.W
 
 
 def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
-    worker: process.WorkerProcess,
+    worker: process.Worker,
 ) -> None:
     worker.caretaker.stop()
     one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
@@ -82,7 +81,7 @@ def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_
     assert waiting(worker) == {"labels": 5}
 
 
-def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: process.WorkerProcess) -> None:
+def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: process.Worker) -> None:
     worker.caretaker.stop()
     for call, ids in (("a", [1]), ("b", [1, 2]), ("c", [1, 2, 3])):
         worker.inbox.add(call, RecordType.LABELS, [Accepted(id_, b"x" * 1000) for id_ in ids])
@@ -95,26 +94,23 @@ def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: proc
     assert taken(2, 1 << 20) == taken(100, 2999) == taken(0, 0) == [1]
 
 
-def test_what_was_handed_over_is_unsettled_until_a_finish_has_followed(
-    worker: process.WorkerProcess, redis: Redis
+def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
+    worker: process.Worker, redis: Redis
 ) -> None:
     worker.caretaker.stop()
     ingest("labels", {"id": 1})
-    sender = Sender(worker.caretaker._app)
-    with sender.locked():
+    with open_sender(worker.caretaker._app, lambda _: None) as sender:
         dispatch(sender, worker.settings, everything=True)
-        (batch,) = sender.batches.pending()
+        with redis.pipeline() as pipe:
+            worker.statistics.mark_fresh(pipe)
+            pipe.execute()
+        (batch,) = sender.in_flight.batches()
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
-        assert worker.steps.is_unsettled()
-    assert sender.is_abandoned()
-    worker.steps.give_up_settling()
-    assert not sender.is_abandoned()
-    tasks.finish(asked(worker), False)
-    assert not redis.exists(UNSETTLED)
+        assert not worker.statistics.is_fresh()
 
 
 def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
-    worker: process.WorkerProcess, redis: Redis
+    worker: process.Worker, redis: Redis
 ) -> None:
     @worker.caretaker._app.task(base=tasks.CallTask)
     def wait() -> None:
@@ -140,38 +136,38 @@ def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
     assert isinstance(raised.value, tasks.PASSING)
 
 
-def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.WorkerProcess, redis: Redis) -> None:
+def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.Worker, redis: Redis) -> None:
     worker.caretaker.stop()
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
     head = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
-    meta = Meta(RecordType.LABELS, "ingest-labels", "ingest", 1)
+    meta = BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1)
     chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, head.ids, head.records))
-    worker.batches.store("b", meta, [chunk], also=partial(worker.inbox.remove, head=head))
+    worker.in_flight.store("b", meta, [chunk], also=partial(worker.inbox.remove, head=head))
     assert waiting(worker) == {}
     assert redis.hget("graphinator:inbox", "bytes") == b"0"
     assert run(1) == Tally(created=2, unchanged=1).as_dict()
 
 
 def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
-    worker: process.WorkerProcess,
+    worker: process.Worker,
 ) -> None:
     chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
-    worker.batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
+    worker.in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
     tasks.batch_failed(None, ValueError("no help"), None, "b")
     assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [
         ("ValueError: no help", b'{"id":1}')
     ]
 
 
-def store_ingested(worker: process.WorkerProcess, batch: str, *records: bytes) -> None:
+def store_ingested(worker: process.Worker, batch: str, *records: bytes) -> None:
     ids = [*range(1, len(records) + 1)]
     chunk = pack(Chunk(RecordType.RELEASES, [-1] * len(ids), ids, list(records)))
-    worker.batches.store(batch, Meta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
+    worker.in_flight.store(batch, BatchMeta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
 
 
 def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_counts_up_once(
-    worker: process.WorkerProcess,
+    worker: process.Worker,
 ) -> None:
     worker.caretaker.stop()
     good, endless = releases(b"Ann", b"B" * 40_000)
@@ -192,7 +188,7 @@ def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_co
     assert "too large to index" in entries[1].reason
 
 
-def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.WorkerProcess) -> None:
+def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.Worker) -> None:
     worker.caretaker.stop()
     (good,) = releases(b"Ann")
     for batch in ("first", "second"):
@@ -203,7 +199,7 @@ def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.Wo
 
 
 def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
-    worker: process.WorkerProcess,
+    worker: process.Worker,
 ) -> None:
     (good,) = releases(b"Ann")
     worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], "old-run")
@@ -216,7 +212,7 @@ def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
 
 
 def test_status_reports_upstream_records_that_a_full_quarantine_lost(
-    worker: process.WorkerProcess, redis: Redis
+    worker: process.Worker, redis: Redis
 ) -> None:
     worker.caretaker.stop()
     worker.quarantine = Quarantine(redis, limit_bytes=1)

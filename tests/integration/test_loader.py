@@ -14,21 +14,21 @@ from pipeline.model import RecordType
 from workers import loader
 from workers import sender as sender_module
 from workers.app import GraphinatorApp, configuration
-from workers.chords import REMOVE_VANISHED, TaskName
 from workers.loader import Report, load
+from workers.messages import REMOVE_VANISHED, TaskName
 from workers.settings import Settings
-from workers.state.exclusive import Steps
-from workers.state.in_flight import Batches
-from workers.state.runs import LOCK, About, Runs, State, Tally
+from workers.state.in_flight import InFlight
+from workers.state.keys import EXCLUSIVE
+from workers.state.runs import RunPlan, Runs, RunState, Tally
 
 
 class Workers:
     """Does at once what is sent, or has the batch fail."""
 
     def __init__(self, redis: Redis) -> None:
-        self._batches = Batches(redis)
+        self._redis = redis
+        self._in_flight = InFlight(redis)
         self._runs = Runs(redis)
-        self._steps = Steps(redis)
         self.fails: Callable[[Sequence[int]], bool] = lambda _: False
         #: The ids of the batches, in order.
         self.batches: list[list[int]] = []
@@ -36,28 +36,28 @@ class Workers:
         self.contained: list[BitMap64 | None] = []
 
     def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
-        meta = self._batches.meta(batch)
+        meta = self._in_flight.meta(batch)
         assert meta is not None
-        found = [self._batches.chunk(batch, index) for index in range(chunks)]
+        found = [self._in_flight.chunk(batch, index) for index in range(chunks)]
         ids = [id_ for chunk in found if chunk is not None for id_ in chunk.ids]
         rejected = sum(len(chunk.rejected) for chunk in found if chunk is not None)
         self.batches.append(ids)
         if self.fails(ids):
-            self._batches.fail(batch, meta.run, f"{ids} cannot be written")
+            self._in_flight.fail(batch, meta.run, f"{ids} cannot be written")
         else:
-            self._batches.complete(batch, meta.run, Tally(created=len(ids), quarantined=rejected))
+            self._in_flight.complete(batch, meta.run, Tally(created=len(ids), quarantined=rejected))
 
-    def send_step(self, _: Celery, task: TaskName, token: str, *args: object) -> None:
+    def send_exclusive(self, _: Celery, task: TaskName, _token: str, *args: object) -> None:
         if task is REMOVE_VANISHED:
             self.contained.append(self._runs.ids(str(args[0])))
-        self._steps.end(token, {"removed": 0})
+        self._redis.hset(EXCLUSIVE, "result", "{}")
 
 
 @pytest.fixture
 def workers(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Workers:
     workers = Workers(redis)
     monkeypatch.setattr(sender_module, "send_batch", workers.send_batch)
-    monkeypatch.setattr(sender_module, "send_step", workers.send_step)
+    monkeypatch.setattr(sender_module, "send_exclusive", workers.send_exclusive)
     return workers
 
 
@@ -128,26 +128,8 @@ def test_where_one_file_is_no_dump_none_is_planned(
 ) -> None:
     path = labels(tmp_path / "labels.xml", record(1))
     runs = Runs(redis)
-    runs.plan("stalled", About(RecordType.LABELS, str(path), False, False, time.time(), "load:gone"))
+    runs.plan("stalled", RunPlan(RecordType.LABELS, str(path), False, False, time.time(), "load:gone"))
     with pytest.raises(DumpError, match="No such file"):
         loaded(app, path, tmp_path / "deleted.xml")
     assert workers.batches == []
-    assert [(run.name, run.state) for run in runs] == [("stalled", State.STALLED)]
-
-
-def test_the_lock_is_kept_while_reading_yields_nothing(
-    app: GraphinatorApp, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
-    path = tmp_path / "labels.xml"
-    path.write_text(f"<labels>{record(1)}<label><id>2</id>{'x' * (20 << 20)}")
-    seconds_left: list[int] = []
-
-    def look(_: object) -> None:
-        seconds_left.append(redis.ttl(LOCK))
-        redis.expire(LOCK, 3)
-
-    (report,) = load(app, [path], look, lambda _: None)
-    assert len(seconds_left) > 20
-    assert min(seconds_left) > 20
-    assert ["the file ends inside the <label>" in str(each) for each in report.problems] == [True]
+    assert [(run.name, run.state) for run in runs] == [("stalled", RunState.STALLED)]

@@ -5,13 +5,11 @@ from redis import Redis
 
 from pipeline.model import RecordType, Rejected
 from pipeline.records import fingerprint
-from workers.state.in_flight import Batches, Meta
-from workers.state.keys import PREFIX
+from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.keys import PREFIX, QUARANTINE, QUARANTINE_BYTES
 from workers.upstream.quarantine import (
-    ENTRIES,
     PAGE_ENTRIES,
     REMEMBERED_RUNS,
-    TOTAL_BYTES,
     Quarantine,
     entry_id,
 )
@@ -26,9 +24,9 @@ def quarantine(redis: Redis) -> Quarantine:
 
 def counted_bytes(redis: Redis) -> int:
     """The total, which is the sum over the entries."""
-    counted = int(redis.get(TOTAL_BYTES) or 0)
+    counted = int(redis.get(QUARANTINE_BYTES) or 0)
     entries = [key for key in redis.scan_iter(PREFIX + "quarantine:entry:*") if redis.type(key) == b"hash"]
-    assert len(entries) == redis.zcard(ENTRIES)
+    assert len(entries) == redis.zcard(QUARANTINE)
     assert counted == sum(int(redis.hget(key, "bytes") or 0) for key in entries)
     return counted
 
@@ -142,13 +140,13 @@ def test_a_full_quarantine_drops_new_records_and_counts_old_ones(redis: Redis) -
 def test_only_the_holder_of_the_lease_removes_what_its_batch_has_written(
     quarantine: Quarantine, redis: Redis
 ) -> None:
-    batches = Batches(redis)
-    batches.store("b", Meta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
+    batches = InFlight(redis)
+    batches.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
     records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(3)]
     quarantine.add(RecordType.LABELS, "labels.xml", records, "load")
     quarantine.add(RecordType.LABELS, "ingest", records[:1], "b")
     ids = {entry.position: entry.entry_id for entry in quarantine}
-    with batches.writing("b") as claim:
+    with batches.lease("b") as claim:
         assert claim is not None
         redis.delete(claim.key)
         quarantine.remove_written(claim, "b", ids.values())

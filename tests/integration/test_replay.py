@@ -9,7 +9,7 @@ from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted
 from workers import tasks
 from workers import worker as process
-from workers.sender import Sender
+from workers.sender import open_sender
 from workers.upstream.dispatch import dispatch
 from workers.upstream.replay import ReplayReport, SkipReason, _Replay
 from workers.worker import open_driver
@@ -20,14 +20,13 @@ NEWER = Accepted(1, b"<label><id>1</id><name>Uno</name></label>")
 
 
 @pytest.fixture
-def replay(worker: process.WorkerProcess) -> Iterator[_Replay]:
+def replay(worker: process.Worker) -> Iterator[_Replay]:
     """A replay that holds the load lock, with two records in the quarantine."""
     worker.caretaker.stop()
     rejected = [Rejected(place, "an old rule", raw) for place, raw in enumerate((ONE, TWO))]
     worker.quarantine.add(RecordType.LABELS, "old.xml", rejected, "old-run")
     app = worker.caretaker._app
-    sender = Sender(app)
-    with sender.locked(), asyncio.Runner() as runner:
+    with open_sender(app, lambda _: None) as sender, asyncio.Runner() as runner:
         driver = open_driver(app.settings)
         try:
             yield _Replay(app, sender, runner, driver, overwrite=False)
@@ -35,19 +34,19 @@ def replay(worker: process.WorkerProcess) -> Iterator[_Replay]:
             runner.run(driver.close())
 
 
-def entries(worker: process.WorkerProcess) -> list[str]:
+def entries(worker: process.Worker) -> list[str]:
     return [entry.entry_id for entry in sorted(worker.quarantine, key=lambda entry: entry.position)]
 
 
-def sent(worker: process.WorkerProcess) -> list[list[bytes]]:
+def sent(worker: process.Worker) -> list[list[bytes]]:
     """The records of each batch in flight."""
-    chunks = [worker.batches.chunk(batch, 0) for batch in worker.batches.pending()]
+    chunks = [worker.in_flight.chunk(batch, 0) for batch in worker.in_flight.batches()]
     return sorted(chunk.records for chunk in chunks if chunk is not None)
 
 
-def write(worker: process.WorkerProcess) -> None:
+def write(worker: process.Worker) -> None:
     """Do the work of the messages of all batches in flight."""
-    for batch in worker.batches.pending():
+    for batch in worker.in_flight.batches():
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
 
 
@@ -61,7 +60,7 @@ def label_names(replay: _Replay) -> list[str]:
 
 
 def test_an_entry_stays_in_the_quarantine_until_its_record_is_written(
-    worker: process.WorkerProcess, replay: _Replay
+    worker: process.Worker, replay: _Replay
 ) -> None:
     assert replay.run([]) == ReplayReport(replayed=2)
     assert sent(worker) == [[ONE, TWO]]
@@ -72,7 +71,7 @@ def test_an_entry_stays_in_the_quarantine_until_its_record_is_written(
 
 
 def test_a_call_that_is_accepted_during_a_replay_wins(
-    worker: process.WorkerProcess, replay: _Replay, monkeypatch: pytest.MonkeyPatch
+    worker: process.Worker, replay: _Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = replay._missing
 
@@ -92,7 +91,7 @@ def test_a_call_that_is_accepted_during_a_replay_wins(
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_records_that_were_accepted_before_a_replay_are_written_first(
-    worker: process.WorkerProcess, replay: _Replay, *, overwrite: bool
+    worker: process.Worker, replay: _Replay, *, overwrite: bool
 ) -> None:
     first, _ = entries(worker)
     worker.inbox.add("call", RecordType.LABELS, [NEWER])
@@ -105,9 +104,7 @@ def test_records_that_were_accepted_before_a_replay_are_written_first(
     assert label_names(replay) == ["One" if overwrite else "Uno"]
 
 
-def test_an_entry_that_is_purged_during_a_replay_is_left_out(
-    worker: process.WorkerProcess, replay: _Replay
-) -> None:
+def test_an_entry_that_is_purged_during_a_replay_is_left_out(worker: process.Worker, replay: _Replay) -> None:
     first, second = entries(worker)
     worker.quarantine.purge([first])
     replay._send(RecordType.LABELS, [first])
@@ -117,16 +114,14 @@ def test_an_entry_that_is_purged_during_a_replay_is_left_out(
 
 
 def test_a_batch_of_a_replay_has_at_most_the_bytes_of_a_chunk(
-    worker: process.WorkerProcess, replay: _Replay
+    worker: process.Worker, replay: _Replay
 ) -> None:
     replay._settings = worker.settings.model_copy(update={"chunk_bytes": len(ONE) + 1})
     assert replay.run([]).replayed == 2
     assert sent(worker) == [[ONE], [TWO]]
 
 
-def test_a_stub_does_not_count_as_a_record_of_the_graph(
-    worker: process.WorkerProcess, replay: _Replay
-) -> None:
+def test_a_stub_does_not_count_as_a_record_of_the_graph(worker: process.Worker, replay: _Replay) -> None:
     first, second = entries(worker)
 
     async def fill() -> None:

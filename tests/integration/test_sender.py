@@ -1,68 +1,116 @@
-"""The lock of loads, on the real Valkey: who has lost it changes nothing, not even before noticing."""
+"""The sender, on the real Valkey: a holder that lost the load lock changes nothing, not even before noticing."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
 
+from pipeline.errors import BusyError
 from pipeline.model import Chunk, RecordType
+from workers import sender as sender_module
 from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
-from workers.chords import FINISH
-from workers.sender import TEND_SECONDS, LoadBroken, Sender, StepFailed
+from workers.messages import FINISH
+from workers.sender import CHECK_SECONDS, Sender, TaskFailed, open_sender
 from workers.settings import Settings
-from workers.state.exclusive import RUNNING, STEP, UNSETTLED
-from workers.state.in_flight import PENDING, Batches, Meta
-from workers.state.keys import bytes_of
-from workers.state.packing import pack
-from workers.state.runs import LOCK, Tally
-from workers.upstream.recovery import Caretaker
+from workers.state.encoding import bytes_of, pack
+from workers.state.exclusive import TaskResult
+from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.keys import EXCLUSIVE, EXCLUSIVE_LEASE, IN_FLIGHT, LOAD_LOCK
+from workers.state.lease import LeaseLost
+from workers.state.load_lock import Holder
+from workers.state.runs import Tally
 
-META = Meta(RecordType.LABELS, "run", "labels.xml", chunks=1)
+META = BatchMeta(RecordType.LABELS, "run", "labels.xml", chunks=1)
 CHUNK = pack(Chunk(RecordType.LABELS, [0], [1], [b"<label><id>1</id></label>"]))
 ACTS: dict[str, Callable[[Sender], object]] = {
     "stores a batch": lambda sender: sender.send("b", META, [CHUNK], {1}),
-    "asks for a step": lambda sender: sender.step(FINISH, False, reason="a test"),
+    "asks for an exclusive task": lambda sender: sender.finish(),
 }
 
 
 @pytest.fixture
-def sender(settings: Settings, redis: Redis) -> Sender:
+def app(settings: Settings) -> GraphinatorApp:
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings.model_copy(update={"resend_after_seconds": 0})
     app.conf.update(configuration(settings))
-    return Sender(app)
+    return app
+
+
+@pytest.fixture
+def sender(app: GraphinatorApp, redis: Redis) -> Iterator[Sender]:
+    with open_sender(app, lambda _: None) as sender:
+        yield sender
+
+
+def complete(in_flight: InFlight) -> None:
+    for batch in in_flight.batches():
+        in_flight.complete(batch, META.run, Tally(created=1))
+
+
+def asked(redis: Redis) -> str | None:
+    """The token of the exclusive task that is asked for."""
+    token = redis.hget(EXCLUSIVE, "token")
+    return None if token is None else bytes_of(token).decode()
+
+
+def end(redis: Redis, result: str = "{}") -> None:
+    """The exclusive task ends."""
+    redis.hset(EXCLUSIVE, "result", result)
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
-def test_who_has_lost_the_lock_stores_nothing_and_asks_for_nothing(
+def test_a_holder_that_lost_the_lock_stores_nothing_and_asks_for_nothing(
     sender: Sender, redis: Redis, act: Callable[[Sender], object]
 ) -> None:
-    with sender.locked():
-        redis.set(LOCK, "load:another")
-        sender._tended_at = time.monotonic()  # it will not look after its lock for two seconds
-        with pytest.raises(LoadBroken, match="lost its lock"):
-            act(sender)
-    assert sender.batches.in_flight() == 0
-    assert not redis.exists(STEP)
-    assert redis.get(LOCK) == b"load:another"
+    redis.set(LOAD_LOCK, "load:another")
+    sender._checked_at = time.monotonic()  # it will not check its lease for two seconds
+    with pytest.raises(LeaseLost):
+        act(sender)
+    assert len(sender.in_flight) == 0
+    assert not redis.exists(EXCLUSIVE)
+    assert redis.get(LOAD_LOCK) == b"load:another"
 
 
-@pytest.mark.parametrize("taken", [True, False])
-def test_the_lock_counts_at_the_end_of_the_transaction(sender: Sender, redis: Redis, *, taken: bool) -> None:
-    batches = Batches(redis)
-    with sender.locked():
+def test_a_second_load_is_refused(app: GraphinatorApp, sender: Sender) -> None:
+    for holder in Holder:
+        with pytest.raises(BusyError), open_sender(app, lambda _: None, holder):
+            pass
 
-        def meanwhile(_: object) -> None:
-            if taken:
-                redis.set(LOCK, "load:another")
 
-        if taken:
-            with pytest.raises(LoadBroken, match="lost its lock"):
-                batches.store("b", META, [CHUNK], guard=sender._guard({"b"}), also=meanwhile)
-        else:
-            batches.store("b", META, [CHUNK], guard=sender._guard({"b"}), also=meanwhile)
-        assert batches.in_flight() == (0 if taken else 1)
+def test_a_load_waits_for_recovery(app: GraphinatorApp, redis: Redis) -> None:
+    reasons: list[str] = []
+
+    def wait(reason: str) -> None:
+        reasons.append(reason)
+        redis.delete(LOAD_LOCK)
+
+    redis.set(LOAD_LOCK, "recovery:1")
+    with open_sender(app, wait) as sender:
+        assert redis.get(LOAD_LOCK) == sender.holder.encode()
+    assert reasons == ["the recovery of earlier batches"]
+
+
+def test_what_an_earlier_holder_left_is_done_first(
+    app: GraphinatorApp, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+    in_flight = InFlight(redis)
+    in_flight.store("old", META, [CHUNK])
+    redis.hset(EXCLUSIVE, "token", "old")
+    redis.set(EXCLUSIVE_LEASE, "a worker")
+
+    def go_on(_: str) -> None:
+        seen.append((bool(redis.exists(EXCLUSIVE_LEASE)), redis.llen(NORMALISE_QUEUE)))
+        if redis.delete(EXCLUSIVE_LEASE):
+            monkeypatch.setattr(sender_module, "CHECK_SECONDS", 0.0)
+        elif redis.llen(NORMALISE_QUEUE):
+            complete(in_flight)
+
+    with open_sender(app, go_on):
+        assert not redis.exists(EXCLUSIVE)
+        assert len(in_flight) == 0
+    assert seen == [(True, 0), (False, 1)]
 
 
 def test_what_is_lost_is_sent_again_while_upstream_tasks_hand_over_records(
@@ -70,120 +118,113 @@ def test_what_is_lost_is_sent_again_while_upstream_tasks_hand_over_records(
 ) -> None:
     """Nobody may be there who takes these: a worker can be told to take other queues only."""
     redis.lpush(INGEST_QUEUE, "a message")
-    with sender.locked():
-        sender.batches.store("b", META, [CHUNK])
-        sender._tended_at = -TEND_SECONDS
-        sender._tend()
+    sender.in_flight.store("b", META, [CHUNK])
+    for _ in range(2):
+        sender._checked_at = -CHECK_SECONDS
+        sender._check()
         assert redis.llen(NORMALISE_QUEUE) == 1
-        sender._tended_at = -TEND_SECONDS
-        sender._tend()
-        assert redis.llen(NORMALISE_QUEUE) == 1
-        sender.batches.complete("b", META.run, Tally(created=1))
+    complete(sender.in_flight)
 
 
-def test_who_has_lost_the_lock_leaves_it_to_the_next_one(sender: Sender, redis: Redis) -> None:
-    with sender.locked():
-        redis.set(LOCK, "load:another")
-    assert redis.get(LOCK) == b"load:another"
+def test_another_version_of_a_record_waits_for_the_one_in_flight(sender: Sender) -> None:
+    sent: list[set[str]] = []
+
+    def done(_: str) -> None:
+        sent.append(sender.in_flight.batches())
+        complete(sender.in_flight)
+
+    sender.on_wait = done
+    sender.send("one", META, [CHUNK], {1})
+    sender.send("two", META, [CHUNK], {2})
+    assert sent == []
+    sender.send("three", META, [CHUNK], {2})
+    assert sent == [{"one", "two"}]
+    complete(sender.in_flight)
 
 
-def test_a_finish_that_failed_is_not_tried_again_by_caretakers(sender: Sender, redis: Redis) -> None:
-    def fail(_: str) -> None:
-        if token := redis.get(STEP):
-            sender.steps.end(bytes_of(token).decode(), {"failed": "no memory"})
-
-    redis.set(UNSETTLED, 1)
-    assert sender.is_abandoned()
-    with sender.locked():
-        sender.on_wait = fail
-        with pytest.raises(StepFailed, match="no memory"):
-            Caretaker._settle(sender)
-    assert not sender.is_abandoned()
-    assert redis.exists(UNSETTLED)
+def test_an_exclusive_task_that_failed_says_why(sender: Sender, redis: Redis) -> None:
+    sender.on_wait = lambda _: end(redis, '{"error": "no memory"}')
+    with pytest.raises(TaskFailed, match="the statistics: no memory"):
+        sender.finish()
 
 
-def test_a_step_that_redis_has_forgotten_is_asked_for_again(sender: Sender, redis: Redis) -> None:
-    asked: list[object] = []
+def test_an_exclusive_task_that_redis_has_forgotten_is_asked_for_again(sender: Sender, redis: Redis) -> None:
+    tokens: list[object] = []
 
     def forget_once(_: str) -> None:
-        token = redis.get(STEP)
-        asked.append(token)
-        assert len(asked) < 3
-        if len(asked) == 1:
-            redis.delete(STEP)
-        elif isinstance(token, bytes):
-            sender.steps.end(token.decode(), {"counted anew": False})
+        tokens.append(asked(redis))
+        assert len(tokens) < 3
+        if len(tokens) == 1:
+            redis.delete(EXCLUSIVE)
+        else:
+            end(redis)
 
-    with sender.locked():
-        sender.on_wait = forget_once
-        assert sender.step(FINISH, False, reason="a test") == {"counted anew": False}
-    assert asked == [asked[0]] * 2
-    assert not redis.exists(STEP)
+    sender.on_wait = forget_once
+    assert sender.run_exclusive(FINISH, False, reason="a test") == TaskResult()
+    assert tokens == [tokens[0]] * 2
 
 
-def comes_back(batches: Batches, redis: Redis, batch: str) -> None:
+def comes_back(in_flight: InFlight, redis: Redis, batch: str) -> None:
     """As by a Redis that is older than it was."""
-    batches.store(batch, META, [CHUNK])
-    redis.zadd(PENDING, {batch: time.time()})
+    in_flight.store(batch, META, [CHUNK])
+    redis.zadd(IN_FLIGHT, {batch: time.time()})
 
 
 def test_a_batch_that_comes_back_goes_before_the_next_one(sender: Sender, redis: Redis) -> None:
-    batches = Batches(redis)
+    in_flight = sender.in_flight
     stored: list[set[str]] = []
 
     def done(_: str) -> None:
-        stored.append(batches.pending())
-        for batch in batches.pending():
-            batches.complete(batch, META.run, Tally(created=1))
+        stored.append(in_flight.batches())
+        complete(in_flight)
 
-    with sender.locked():
-        sender.on_wait = done
-        sender._store("one", META, [CHUNK], None)
-        batches.complete("one", META.run, Tally(created=1))
-        comes_back(batches, redis, "one")
-        sender._store("two", META, [CHUNK], None)
-        assert batches.pending() == {"two"}
-        batches.complete("two", META.run, Tally(created=1))
+    sender.on_wait = done
+    sender.send("one", META, [CHUNK], {1})
+    complete(in_flight)
+    sender._ids.clear()
+    comes_back(in_flight, redis, "one")
+    sender._store("two", META, [CHUNK], None)
+    assert in_flight.batches() == {"two"}
+    complete(in_flight)
     assert stored == [{"one"}]
 
 
-def test_no_step_is_taken_beside_a_batch_that_comes_back(sender: Sender, redis: Redis) -> None:
+def test_no_exclusive_task_runs_beside_a_batch_that_comes_back(sender: Sender, redis: Redis) -> None:
     seen: list[tuple[set[str], bool]] = []
 
     def done(_: str) -> None:
-        seen.append((sender.batches.pending(), bool(redis.exists(STEP))))
+        seen.append((sender.in_flight.batches(), asked(redis) is not None))
         assert len(seen) < 3
-        for batch in sender.batches.pending():
-            sender.batches.complete(batch, META.run, Tally(created=1))
-        if token := redis.get(STEP):
-            sender.steps.end(bytes_of(token).decode(), {})
+        complete(sender.in_flight)
+        if asked(redis):
+            end(redis)
 
-    with sender.locked():
-        comes_back(sender.batches, redis, "old")
-        sender.on_wait = done
-        assert sender.step(FINISH, False, reason="a test") == {}
+    comes_back(sender.in_flight, redis, "old")
+    sender.on_wait = done
+    assert sender.finish() == TaskResult()
     assert seen == [({"old"}, False), (set(), True)]
 
 
-def test_a_step_that_comes_back_is_withdrawn_by_the_next_batch(sender: Sender, redis: Redis) -> None:
-    with sender.locked():
-        redis.set(STEP, "done already")
-        sender._store("one", META, [CHUNK], None)
-        assert not redis.exists(STEP)
+def test_an_exclusive_task_that_comes_back_is_withdrawn_by_the_next_batch(
+    sender: Sender, redis: Redis
+) -> None:
+    redis.hset(EXCLUSIVE, "token", "done already")
+    sender.send("one", META, [CHUNK], {1})
+    assert not redis.exists(EXCLUSIVE)
+    complete(sender.in_flight)
 
 
-def test_a_step_ends_when_nobody_is_at_it_any_more(sender: Sender, redis: Redis) -> None:
+def test_an_exclusive_task_ends_when_no_worker_runs_it_any_more(sender: Sender, redis: Redis) -> None:
     waits: list[bool] = []
 
-    def end(_: str) -> None:
-        waits.append(sender.steps.is_running())
+    def go_on(_: str) -> None:
+        waits.append(bool(redis.exists(EXCLUSIVE_LEASE)))
         if len(waits) == 1:
-            redis.set(RUNNING, "another worker")
-            sender.steps.end(bytes_of(redis.get(STEP) or "").decode(), {})
+            redis.set(EXCLUSIVE_LEASE, "another worker")
+            end(redis)
         else:
-            redis.delete(RUNNING)
+            redis.delete(EXCLUSIVE_LEASE)
 
-    with sender.locked():
-        sender.on_wait = end
-        assert sender.step(FINISH, False, reason="a test") == {}
+    sender.on_wait = go_on
+    assert sender.finish() == TaskResult()
     assert waits == [False, True]

@@ -15,7 +15,6 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline.errors import GraphRejected
-from pipeline.graph import statistics
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
 from pipeline.model import Chunk, RecordType
@@ -24,10 +23,11 @@ from workers import worker as process
 from workers.app import GraphinatorApp
 from workers.loop import LoopStopped
 from workers.settings import Settings
-from workers.state.in_flight import MOST_DEATHS, Batches, Meta
-from workers.state.keys import PREFIX
-from workers.state.lease import ClaimLost, holding
-from workers.state.packing import pack
+from workers.state.encoding import pack
+from workers.state.exclusive import ExclusiveTasks, PoisonTask, TaskResult
+from workers.state.in_flight import MAX_CRASHES, BatchMeta, InFlight, PoisonBatch
+from workers.state.keys import EXCLUSIVE_LEASE, PREFIX
+from workers.state.lease import LeaseLost
 from workers.state.runs import Tally
 from workers.upstream import recovery as caretaker
 from workers.upstream.quarantine import Quarantine
@@ -44,30 +44,30 @@ LONG = b"<release id='%d'><title>x</title><extraartists><artist><name>%b</name><
     ids=lambda error: type(error).__name__,
 )
 def test_what_redis_does_to_a_chord_says_nothing_of_its_batch(
-    worker: process.WorkerProcess, error: Exception
+    worker: process.Worker, error: Exception
 ) -> None:
-    store(worker.batches, [GOOD])
+    store(worker.in_flight, [GOOD])
     tasks.batch_failed(None, error, None, "b")
-    assert worker.batches.in_flight() == 1
-    assert worker.runs.tally("run") == (Tally(), [])
+    assert len(worker.in_flight) == 1
+    assert worker.runs.progress("run") == (Tally(), [])
     tasks.batch_failed(None, ValueError("not a number"), None, "b")
-    assert worker.batches.in_flight() == 0
-    assert worker.runs.tally("run") == (Tally(), ["ValueError: not a number"])
+    assert len(worker.in_flight) == 0
+    assert worker.runs.progress("run") == (Tally(), ["ValueError: not a number"])
 
 
 @pytest.fixture
-def batches(worker: process.WorkerProcess) -> Batches:
-    return worker.batches
+def in_flight(worker: process.Worker) -> InFlight:
+    return worker.in_flight
 
 
-def store(batches: Batches, *chunks: list[bytes], record_type: RecordType = RecordType.LABELS) -> None:
+def store(in_flight: InFlight, *chunks: list[bytes], record_type: RecordType = RecordType.LABELS) -> None:
     """A batch named `b` of such records, numbered from 1."""
     packed, first = [], 1
     for records in chunks:
         ids = [*range(first, first + len(records))]
         packed.append(pack(Chunk(record_type, ids, ids, records)))
         first += len(records)
-    batches.store("b", Meta(record_type, "run", "dump.xml", len(chunks)), packed)
+    in_flight.store("b", BatchMeta(record_type, "run", "dump.xml", len(chunks)), packed)
 
 
 def run(chunks: int) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_what_other_apps_start_is_none_of_ours() -> None:
     process.start(sender)
     process.stop(sender)
     with pytest.raises(LoopStopped):
-        process.this_process()
+        process.this_worker()
 
 
 @pytest.mark.parametrize(
@@ -120,165 +120,186 @@ def test_a_worker_whose_neo4j_is_away_says_why_and_starts(
 ) -> None:
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"})
-    worker = process.WorkerProcess(app)
+    worker = process.Worker(app)
     worker.start()
     worker.stop()
     assert "Neo4j does not answer yet, its work waits: Neo4j: Couldn't connect to 127.0.0.1:9" in caplog.text
 
 
-def test_messages_that_outlive_their_batch_do_nothing(batches: Batches) -> None:
+def test_messages_that_outlive_their_batch_do_nothing(in_flight: InFlight) -> None:
     assert tasks.normalise("gone", 0) == Tally().as_dict()
     assert "skipped" in tasks.write_batch([], "gone")
     tasks.batch_failed(None, ValueError("x"), None, "gone")
-    assert batches.in_flight() == 0
+    assert len(in_flight) == 0
 
 
-def test_a_body_that_comes_while_another_copy_writes_leaves_it_the_batch(batches: Batches) -> None:
-    store(batches, [GOOD])
-    with batches.writing("b"):
+def test_a_body_that_comes_while_another_copy_writes_leaves_it_the_batch(in_flight: InFlight) -> None:
+    store(in_flight, [GOOD])
+    with in_flight.lease("b"):
         assert "another copy" in run(1)["skipped"]
-    assert batches.in_flight() == 1
+    assert len(in_flight) == 1
     assert run(1) == Tally(created=1).as_dict()
-    assert batches.in_flight() == 0
+    assert len(in_flight) == 0
 
 
-def test_rows_that_do_not_fit_the_summaries_are_not_written(batches: Batches) -> None:
-    store(batches, [GOOD])
+def test_rows_that_do_not_fit_the_summaries_are_not_written(in_flight: InFlight) -> None:
+    store(in_flight, [GOOD])
     tasks.normalise("b", 0)
     assert "do not fit" in tasks.write_batch([Tally(created=2).as_dict()], "b")["skipped"]
-    assert batches.in_flight() == 1
+    assert len(in_flight) == 1
 
 
 async def test_records_that_the_graph_refuses_are_set_aside_with_their_text(
-    worker: process.WorkerProcess, driver: Driver
+    worker: process.Worker, driver: Driver
 ) -> None:
     records = releases(b"Ann", b"B" * 40_000, b"Cy", b"D" * 40_000)
-    store(worker.batches, records[:2], records[2:], record_type=RecordType.RELEASES)
+    store(worker.in_flight, records[:2], records[2:], record_type=RecordType.RELEASES)
     assert await asyncio.to_thread(run, 2) == Tally(created=2, quarantined=2).as_dict()
     assert sorted(await fingerprints(driver, RecordType.RELEASES, [1, 2, 3, 4])) == [1, 3]
     assert sorted(entry.raw for entry in worker.quarantine) == sorted([records[1], records[3]])
-    assert worker.runs.tally("run") == (Tally(created=2, quarantined=2), [])
+    assert worker.runs.progress("run") == (Tally(created=2, quarantined=2), [])
 
 
 def test_what_finds_no_room_in_the_quarantine_is_counted(
-    worker: process.WorkerProcess, redis: Redis, caplog: pytest.LogCaptureFixture
+    worker: process.Worker, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker.quarantine = Quarantine(redis, limit_bytes=1)
-    store(worker.batches, [b"<label><id>1</id><name>no end", GOOD])
+    store(worker.in_flight, [b"<label><id>1</id><name>no end", GOOD])
     with caplog.at_level(logging.WARNING):
         assert run(1) == Tally(created=1, quarantined=1).as_dict()
-    assert worker.runs.number_not_kept("run") == 1
+    assert worker.runs.not_kept("run") == 1
     assert "the quarantine is full" in caplog.text
 
 
 def test_a_batch_that_failed_for_good_is_counted_with_its_reason(
-    worker: process.WorkerProcess, batches: Batches
+    worker: process.Worker, in_flight: InFlight
 ) -> None:
-    store(batches, [GOOD])
+    store(in_flight, [GOOD])
     tasks.batch_failed(None, ValueError("no\n help"), None, "b")
-    assert worker.runs.tally("run") == (Tally(), ["ValueError: no help"])
-    assert batches.in_flight() == 0
+    assert worker.runs.progress("run") == (Tally(), ["ValueError: no help"])
+    assert len(in_flight) == 0
 
 
-def test_a_batch_that_ends_its_workers_is_given_up(batches: Batches) -> None:
-    store(batches, [GOOD])
+def test_a_batch_that_ends_its_workers_is_given_up(in_flight: InFlight) -> None:
+    store(in_flight, [GOOD])
     # Entered and never left, as by processes that are killed.
-    left_open = [batches.attempt("b", part) for part in ("0", "body") for _ in range(MOST_DEATHS)]
+    left_open = [in_flight.attempt("b", part) for part in ("0", "body") for _ in range(MAX_CRASHES)]
     for attempt in left_open:
         attempt.__enter__()
-    with pytest.raises(tasks.Deadly, match="each time"):
+    with pytest.raises(PoisonBatch):
         tasks.normalise("b", 0)
-    with pytest.raises(tasks.Deadly, match="each time"):
+    with pytest.raises(PoisonBatch):
         tasks.write_batch([Tally(created=1).as_dict()], "b")
-    assert batches.in_flight() == 1  # until the errback of the chord has told the load
+    assert len(in_flight) == 1  # until the errback of the chord has told the load
 
 
-def asked(worker: process.WorkerProcess) -> str:
-    """The token of a step that is asked for."""
+def asked(worker: process.Worker) -> str:
+    """The token of an exclusive task that is asked for."""
     token = secrets.token_hex(8)
-    worker.steps.ask(token)
+    worker.exclusive.ask(token)
     return token
 
 
-def test_a_step_is_taken_while_it_is_asked_for_and_by_one_worker(worker: process.WorkerProcess) -> None:
+def test_an_exclusive_task_runs_while_it_is_asked_for(worker: process.Worker) -> None:
     assert "skipped" in tasks.finish("nobody asked", False)
     token = asked(worker)
-    with worker.steps.running(token) as claim:
-        assert claim is not None
-        assert worker.steps.is_running()
-        assert "skipped" in tasks.finish(token, False)
-    assert worker.steps.outcome(token) is None
-    assert tasks.finish(token, False) == {}
-    assert worker.steps.outcome(token) == {}
-    worker.steps.ask(token)
+    assert tasks.finish(token, False) == {"counted": True}
+    assert worker.exclusive.result(token) == TaskResult(counted=True)
+    assert worker.statistics.is_fresh()
     assert "skipped" in tasks.finish(token, False)
 
 
-def test_a_step_whose_claim_ends_is_cancelled(worker: process.WorkerProcess, redis: Redis) -> None:
-    async def never() -> None:
-        await asyncio.Event().wait()
-
-    with worker.steps.running(asked(worker)) as claim:
-        assert claim is not None
-        assert claim.renew()
-        redis.delete(claim.key)
-        with pytest.raises(ClaimLost):
-            worker.loop.run(holding(claim, never()))
-
-
-def test_why_a_step_failed_is_kept_for_the_sender(
-    worker: process.WorkerProcess, monkeypatch: pytest.MonkeyPatch
+def test_an_exclusive_task_that_loses_its_lease_is_cancelled(
+    worker: process.Worker, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_: Driver) -> None:
+    unwound: list[str] = []
+
+    async def lose(*_: object, **__: bool) -> None:
+        await asyncio.to_thread(redis.delete, EXCLUSIVE_LEASE)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            unwound.append("rolled back")
+
+    monkeypatch.setattr(tasks, "count", lose)
+    worker.exclusive = ExclusiveTasks(redis, lease_seconds=0.3)
+    token = asked(worker)
+    with pytest.raises(LeaseLost):
+        tasks.finish(token, False)
+    assert unwound == ["rolled back"]
+    assert worker.exclusive.result(token) is None
+
+
+def test_why_an_exclusive_task_failed_is_kept_for_the_sender(
+    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: bool) -> None:
         raise GraphRejected("no such index")
 
-    monkeypatch.setattr(statistics, "count", refuse)
+    monkeypatch.setattr(tasks, "count", refuse)
     token = asked(worker)
     with pytest.raises(GraphRejected):
         tasks.finish(token, False)
-    assert worker.steps.outcome(token) == {"failed": "no such index"}
+    assert worker.exclusive.result(token) == TaskResult(error="no such index")
+    assert not worker.statistics.is_fresh()
 
 
-def test_a_record_that_comes_in_another_version_has_changed(
-    worker: process.WorkerProcess, redis: Redis
-) -> None:
+def test_a_record_that_comes_in_another_version_has_changed(worker: process.Worker, redis: Redis) -> None:
     for record, tally in ((GOOD, Tally(created=1)), (GOOD.replace(b"One", b"Uno"), Tally(changed=1))):
-        store(worker.batches, [record])
+        store(worker.in_flight, [record])
         assert run(1) == tally.as_dict()
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
 
 
-def test_a_step_that_ends_its_workers_is_given_up(worker: process.WorkerProcess) -> None:
+def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: process.Worker) -> None:
+    assert tasks.finish(asked(worker), False) == {"counted": True}
+    assert tasks.finish(asked(worker), False) == {}
+    assert tasks.finish(asked(worker), True) == {"counted": True}
+    store(worker.in_flight, [GOOD])
+    run(1)
+    assert not worker.statistics.is_fresh()
+    assert tasks.finish(asked(worker), False) == {"counted": True}
+    store(worker.in_flight, [GOOD])
+    assert run(1) == Tally(unchanged=1).as_dict()
+    assert worker.statistics.is_fresh()
+
+
+def test_a_poison_task_is_given_up(worker: process.Worker) -> None:
     token = asked(worker)
     # Entered and never left, as by processes that are killed.
-    left_open = [worker.steps.attempt(token) for _ in range(MOST_DEATHS)]
+    left_open = [worker.exclusive.attempt() for _ in range(MAX_CRASHES)]
     for attempt in left_open:
         attempt.__enter__()
-    with pytest.raises(tasks.Deadly, match="each time"):
+    with pytest.raises(PoisonTask):
         tasks.finish(token, False)
-    outcome = worker.steps.outcome(token)
-    assert outcome is not None
-    assert "each time" in outcome["failed"]
+    result = worker.exclusive.result(token)
+    assert result is not None
+    assert "4 times a worker process crashed" in result.error
 
 
-def test_a_step_that_meets_a_defect_says_so_and_one_that_meets_what_passes_is_still_asked_for(
-    worker: process.WorkerProcess,
+def test_an_exclusive_task_with_a_defect_fails_and_one_that_meets_what_passes_is_still_asked_for(
+    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = asked(worker)
-    with pytest.raises(ValueError, match="not a valid RecordType"):
-        tasks.remove_vanished(token, "run", "tracks", False)
-    assert worker.steps.outcome(token) == {"failed": "ValueError: 'tracks' is not a valid RecordType"}
+    async def fail(*_: object, **__: bool) -> None:
+        raise ValueError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "count", fail)
+        token = asked(worker)
+        with pytest.raises(ValueError, match="a defect"):
+            tasks.finish(token, False)
+    assert worker.exclusive.result(token) == TaskResult(error="ValueError: a defect")
     token = asked(worker)
     worker.loop.stop()
     with pytest.raises(LoopStopped):
         tasks.finish(token, False)
-    assert worker.steps.outcome(token) is None
+    assert worker.exclusive.result(token) is None
 
 
 async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
-    worker: process.WorkerProcess, driver: Driver
+    worker: process.Worker, driver: Driver
 ) -> None:
-    store(worker.batches, [b"<label><id>%d</id></label>" % id_ for id_ in range(1, 41)])
+    store(worker.in_flight, [b"<label><id>%d</id></label>" % id_ for id_ in range(1, 41)])
     await asyncio.to_thread(run, 1)
 
     def remove(*contained: int, allow: bool = False) -> dict[str, Any]:
@@ -286,7 +307,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
         outcome: dict[str, Any] = tasks.remove_vanished(asked(worker), "run", "labels", allow)
         return outcome
 
-    assert await asyncio.to_thread(remove, *range(4, 50)) == {"vanish": 3, "of": 40}
+    assert await asyncio.to_thread(remove, *range(4, 50)) == {"missing": 3, "stored": 40}
     assert await asyncio.to_thread(remove, *range(3, 50)) == {"removed": 2}
     assert await asyncio.to_thread(remove, 39, allow=True) == {"removed": 37}
     assert list(await fingerprints(driver, RecordType.LABELS, range(1, 41))) == [39]
@@ -296,7 +317,7 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
 
 
 def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
-    worker: process.WorkerProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    worker: process.Worker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[Exception] = [GraphRejected("no such index"), ValueError("a defect")]
     told = threading.Event()

@@ -128,12 +128,15 @@ def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> No
     def command() -> None:
         end_with_problems([report()], context)
         end_with_problems(
-            [report(WouldVanish("too many")), report(DumpError("[b].xml", 1, "no dump"))], context
+            [report(WouldVanish(RecordType.LABELS, 3, 4)), report(DumpError("[b].xml", 1, "no dump"))],
+            context,
         )
 
     ended = CliRunner().invoke(command)
     first, second = ended.stderr.splitlines()
-    assert first.startswith("Error: a[red]b.xml: too many; load a complete dump with --allow-vanish")
+    assert first.startswith(
+        "Error: a[red]b.xml: this dump lacks 3 of the 4 labels in the graph, so none was removed; load a complete"
+    )
     assert second == "Error: [b].xml: no dump (at byte 1 of the XML)"
     assert (ended.stdout, ended.exit_code) == ("", ExitCode.VANISHED)
 

@@ -1,61 +1,61 @@
-"""Steps: what is done to the graph as a whole, between loads of records and never beside them.
+"""Exclusive tasks: work on the graph as a whole, never beside a batch.
 
-A step is asked for by whoever holds the lock of a load, when nothing is in flight. The next holder withdraws what is
-still asked for, and waits until what has begun has ended; so no record is ever written while a step is taken.
-
-    graphinator:step               the token of the step that is asked for
-    graphinator:step:running       who takes it (expires unless renewed)
-    graphinator:step:<token>       how it ended (expires)
-    graphinator:step:<token>:begun how many processes have begun it and not come to its end (expires)
-    graphinator:unsettled          `1` while records of upstream tasks are written and not yet followed by a `finish`, `0` when one failed
+The process that holds the load lock asks for one when nothing is in flight, by a token that the message carries. Its
+next batch, or the next holder, withdraws what is still asked for; a new holder waits until a task that runs has ended.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+import msgspec
 from redis import Redis
 from redis.client import Pipeline
 
-from pipeline.errors import GraphOverloaded
-from workers.state.in_flight import MOST_DEATHS
-from workers.state.keys import PREFIX
-from workers.state.lease import CLAIM_SECONDS, Claim, claimed
-
-STEP = PREFIX + "step"
-RUNNING = STEP + ":running"
-UNSETTLED = PREFIX + "unsettled"
-
-OUTCOME_SECONDS = 3600
-#: A step may take hours.
-BEGUN_SECONDS = 7 * 24 * 3600
-
-Outcome = dict[str, Any]
-
-#: Only the step that is still asked for may end: statistics are stale once records are written again.
-_END = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-if KEYS[3] then
-  redis.call('DEL', KEYS[3])
-end
-redis.call('DEL', KEYS[1])
-return 1
-"""
+from pipeline.errors import GraphinatorError, GraphOverloaded
+from workers.state.encoding import optional_bytes
+from workers.state.in_flight import MAX_CRASHES
+from workers.state.keys import EXCLUSIVE, EXCLUSIVE_LEASE, EXCLUSIVE_SECONDS, LEASE_SECONDS
+from workers.state.lease import Lease, held
+from workers.state.lua import script
+from workers.state.statistics import StatisticsState
 
 
-class Steps:
-    """The step that is asked for or taken, in one Redis."""
+class PoisonTask(GraphinatorError):
+    """An exclusive task that crashed several workers, or was too much for Neo4j; it is not retried."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MAX_CRASHES} times a worker process crashed, or Neo4j had too little memory or time, during this task"
+        )
+
+
+class TaskResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome of an exclusive task."""
+
+    #: Why it failed; empty if it did not.
+    error: str = ""
+    #: `finish`: the statistics were counted. Not so where they were fresh.
+    counted: bool = False
+    #: `remove_vanished`: records removed.
+    removed: int = 0
+    #: `remove_vanished`: records that would vanish, so many that none was removed, of how many in the graph.
+    missing: int = 0
+    stored: int = 0
+
+
+class ExclusiveTasks:
+    """The exclusive task that is asked for or runs, in one Redis."""
+
+    def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis = redis
-        self._end = redis.register_script(_END)
+        self._lease_seconds = lease_seconds
+        self._count_attempt = script(redis, "count_attempt")
+        self._statistics = StatisticsState(redis)
 
-    # Whoever holds the lock of a load
+    # The holder of the load lock
 
     def ask(self, token: str, guard: Callable[[Pipeline], None] | None = None) -> None:
-        """Ask for the step of this token, which goes into the message, unless it has ended; once more does no harm.
+        """Ask for the task with this token, unless that was done before.
 
         `guard` watches keys and raises if it must not be asked for.
         """
@@ -63,75 +63,71 @@ class Steps:
         def ask(pipe: Pipeline) -> None:
             if guard is not None:
                 guard(pipe)
-            pipe.watch(_outcome(token))  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-            has_ended = pipe.exists(_outcome(token))
+            is_asked = pipe.hget(EXCLUSIVE, "token") == token.encode()
             pipe.multi()
-            if not has_ended:
-                pipe.set(STEP, token)
+            if not is_asked:
+                pipe.delete(EXCLUSIVE)
+                pipe.hset(EXCLUSIVE, "token", token)
+            pipe.expire(EXCLUSIVE, EXCLUSIVE_SECONDS)
 
-        self._redis.transaction(ask)
+        self._redis.transaction(ask, EXCLUSIVE)
 
     def withdraw(self, pipe: Pipeline | None = None) -> None:
-        """Ask for none any more; with `pipe` as part of its transaction."""
-        (self._redis if pipe is None else pipe).delete(STEP)
+        """Ask for no task any more; with `pipe` as part of its transaction."""
+        (self._redis if pipe is None else pipe).delete(EXCLUSIVE)
 
     def is_running(self) -> bool:
-        """Whether some worker takes a step at this moment."""
-        return bool(self._redis.exists(RUNNING))
+        """Return True while a worker runs an exclusive task."""
+        return bool(self._redis.exists(EXCLUSIVE_LEASE))
 
-    def outcome(self, token: str) -> Outcome | None:
-        """How the step ended; None while it has not."""
-        stored = self._redis.get(_outcome(token))
-        return None if stored is None else dict(json.loads(stored))
+    def result(self, token: str) -> TaskResult | None:
+        """The outcome of the task with this token; None until it has ended."""
+        asked, result = map(optional_bytes, self._redis.hmget(EXCLUSIVE, ["token", "result"]))
+        if asked != token.encode() or result is None:
+            return None
+        return msgspec.json.decode(result, type=TaskResult)
 
-    # The worker that takes it
-
-    @contextmanager
-    def running(self, token: str) -> Iterator[Claim | None]:
-        """Be the one that takes the step; gives None where it is not asked for, or another one takes it."""
-        with claimed(self._redis, RUNNING, CLAIM_SECONDS) as claim:
-            asked_for = self._redis.get(STEP) == token.encode()
-            yield claim if asked_for else None
+    # The worker that runs it
 
     @contextmanager
-    def attempt(self, token: str) -> Iterator[bool]:
-        """Work on the step that is claimed; gives False where that has ended one process after the other.
+    def lease(self, token: str) -> Iterator[Lease | None]:
+        """Hold the lease on the task; None if it is not asked for, has ended, or another worker runs it."""
+        own = Lease(self._redis, EXCLUSIVE_LEASE, "an exclusive task", seconds=self._lease_seconds)
+        with held(own) as lease:
+            asked, result = self._redis.hmget(EXCLUSIVE, ["token", "result"])
+            yield lease if asked == token.encode() and result is None else None
 
-        Being too much for Neo4j counts as such an end: a step is not halved.
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Count an attempt at the task, under its lease.
+
+        The end of the process, and a task that is too much for Neo4j, leave it in the count: an exclusive task cannot
+        be split. Raises PoisonTask when that happened too often.
         """
-        key, is_counted = _outcome(token) + ":begun", False
-        begun = self._redis.incr(key)
-        self._redis.expire(key, BEGUN_SECONDS)
+        if self._count(1) > MAX_CRASHES:
+            raise PoisonTask
         try:
-            yield begun <= MOST_DEATHS
+            yield
         except GraphOverloaded:
-            is_counted = True
             raise
-        finally:
-            if not is_counted:
-                self._redis.decr(key)
-                self._redis.expire(key, BEGUN_SECONDS)
+        except BaseException:
+            self._count(-1)
+            raise
+        self._count(-1)
 
-    def end(self, token: str, outcome: Outcome, *, settled: bool = False) -> None:
-        """Store how the step ended, if it is still asked for; `settled`: its success leaves no statistics stale."""
-        keys = [STEP, _outcome(token), *([UNSETTLED] if settled else [])]
-        self._end(keys=keys, args=[token, json.dumps(outcome), OUTCOME_SECONDS])
+    def _count(self, number: int) -> int:
+        return int(self._count_attempt(keys=[EXCLUSIVE], args=["attempts", number]))
 
-    # What upstream tasks handed over
+    def end(self, lease: Lease, token: str, result: TaskResult) -> None:
+        """Store the outcome of the task, if it is still asked for; its statistics are fresh if it counted them."""
 
-    @staticmethod
-    def unsettle(pipe: Pipeline) -> None:
-        """Note, in the transaction that stores a batch, that a `finish` must follow."""
-        pipe.set(UNSETTLED, 1)
+        def end(pipe: Pipeline) -> None:
+            lease.guard(pipe)
+            is_asked = pipe.hget(EXCLUSIVE, "token") == token.encode()
+            pipe.multi()
+            if is_asked:
+                pipe.hset(EXCLUSIVE, "result", msgspec.json.encode(result))
+                if result.counted:
+                    self._statistics.mark_fresh(pipe)
 
-    def is_unsettled(self) -> bool:
-        """Whether a `finish` must follow, and has not failed."""
-        return self._redis.get(UNSETTLED) == b"1"
-
-    def give_up_settling(self) -> None:
-        """Note that the `finish` failed, which nobody should try again and again; the next one that ends well settles it."""
-        self._redis.set(UNSETTLED, 0, xx=True)
-
-
-def _outcome(token: str) -> str:
-    return STEP + ":" + token
+        self._redis.transaction(end, EXCLUSIVE)

@@ -1,22 +1,88 @@
-"""Names in Redis, and its replies as what they are."""
+"""Every key in Redis.
 
-from collections.abc import Iterable
-from typing import Any
+| key | type | content | expires | written by |
+|---|---|---|---|---|
+| `graphinator:load` | string | lease of the process that sends batches | 30 s | `LoadLock` |
+| `graphinator:in_flight` | sorted set | batch → last sign of life, Redis's Unix s; 0: not sent yet | never | `InFlight` |
+| `graphinator:batch:<batch>` | hash | `meta`; `chunk:<i>` and `rows:<i>`, packed; `attempts:<part>` | 7 days | `InFlight` |
+| `graphinator:batch:<batch>:lease` | string | lease of the body that writes the batch | 30 s | `InFlight` |
+| `graphinator:runs` | sorted set | run → when it was planned, Unix s | never | `Runs` |
+| `graphinator:run:<run>` | hash | `plan`, `read`, `end`; the tally; `failed:<batch>`; `not_kept` | 30 days | `Runs`, `InFlight` |
+| `graphinator:run:<run>:ids` | string | ids in the dump, a roaring bitmap | 30 days | `Runs` |
+| `graphinator:exclusive` | hash | `token` of the task that is asked for; its `attempts`, its `result` | 7 days | `ExclusiveTasks` |
+| `graphinator:exclusive:lease` | string | lease of the worker that runs it | 30 s | `ExclusiveTasks` |
+| `graphinator:statistics` | hash | `counted`, `stale`, `failed`: Redis's Unix s | never | `StatisticsState` |
+| `graphinator:inbox` | hash | `bytes`; `<type>:records`, `<type>:since` | never | `Inbox` |
+| `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
+| `graphinator:inbox:<type>:recent` | sorted set | record id → when it was accepted, Redis's Unix s | 4 visibility timeouts | `Inbox` |
+| `graphinator:inbox:call:<task id>` | string | `1`: the call was accepted | 4 visibility timeouts | `Inbox` |
+| `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Unix s | never | `Quarantine` |
+| `graphinator:quarantine:total_bytes` | string | sum of `bytes` of all entries | never | `Quarantine` |
+| `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size | never | `Quarantine` |
+| `graphinator:quarantine:entry:<id>:runs` | list | digests of the last runs that quarantined it | never | `Quarantine` |
 
-#: Every key of ours begins with it.
+The broker and the result backend keep their own keys in the same database.
+"""
+
+#: Every key begins with it.
 PREFIX = "graphinator:"
 
+LOAD_LOCK = PREFIX + "load"
+IN_FLIGHT = PREFIX + "in_flight"
+RUNS = PREFIX + "runs"
+EXCLUSIVE = PREFIX + "exclusive"
+EXCLUSIVE_LEASE = EXCLUSIVE + ":lease"
+STATISTICS = PREFIX + "statistics"
+INBOX = PREFIX + "inbox"
+QUARANTINE = PREFIX + "quarantine:entries"
+QUARANTINE_BYTES = PREFIX + "quarantine:total_bytes"
 
-def bytes_of(reply: bytes | str) -> bytes:
-    """A reply of Redis; the client's types allow for text, which this client is not configured to give."""
-    return reply.encode() if isinstance(reply, str) else reply
+LEASE_SECONDS = 30
+BATCH_SECONDS = 7 * 24 * 3600
+RUN_SECONDS = 30 * 24 * 3600
+EXCLUSIVE_SECONDS = 7 * 24 * 3600
 
 
-def optional_bytes(reply: bytes | str | None) -> bytes | None:
-    """A reply of Redis, or None where there is nothing."""
-    return None if reply is None else bytes_of(reply)
+def batch_key(batch: str) -> str:
+    """The hash of a batch."""
+    return f"{PREFIX}batch:{batch}"
 
 
-def text_of_all(replies: Iterable[Any]) -> list[str]:
-    """Replies of Redis that are names."""
-    return [str(reply, "utf-8") for reply in replies]
+def batch_lease_key(batch: str) -> str:
+    """The lease of a batch's body."""
+    return f"{batch_key(batch)}:lease"
+
+
+def run_key(run: str) -> str:
+    """The hash of a run."""
+    return f"{PREFIX}run:{run}"
+
+
+def run_ids_key(run: str) -> str:
+    """The ids that the dump of a run contains."""
+    return f"{run_key(run)}:ids"
+
+
+def inbox_key(record_type: str) -> str:
+    """The waiting records of a type."""
+    return f"{INBOX}:{record_type}"
+
+
+def inbox_recent_key(record_type: str) -> str:
+    """The ids of a type that were accepted lately."""
+    return f"{inbox_key(record_type)}:recent"
+
+
+def inbox_call_key(call: str) -> str:
+    """The mark of an accepted call."""
+    return f"{INBOX}:call:{call}"
+
+
+def quarantine_entry_key(entry: str) -> str:
+    """The hash of a quarantined record."""
+    return f"{PREFIX}quarantine:entry:{entry}"
+
+
+def quarantine_runs_key(entry: str) -> str:
+    """The last runs that quarantined a record."""
+    return f"{quarantine_entry_key(entry)}:runs"

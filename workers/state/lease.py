@@ -1,79 +1,156 @@
-"""The right to do something that only one process may do at a time; it ends by itself soon after that process has."""
+"""A lease: the right of one process at a time, kept alive by a heartbeat.
+
+A lease expires soon after its process has ended. A process that was suspended for longer than that finds its lease
+gone, or held by another process; whatever it writes is checked against Redis itself, never against its own clock.
+"""
 
 import asyncio
+import logging
+import threading
 import uuid
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
 from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import RedisError
 
-from pipeline.errors import GraphUnavailable
+from pipeline.errors import GraphinatorError
+from workers.state.keys import LEASE_SECONDS
+from workers.state.lua import script
 
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
-#: A claim ends so long after its process has; while that lives, it is renewed three times as often.
-CLAIM_SECONDS = 30
 
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+class LeaseLost(GraphinatorError):
+    """The lease expired or was taken over; nothing is written under it any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"lost the lease on {name}: the process was suspended, or Redis lost its data")
+        self.name = name
+
+    def is_retryable(self) -> bool:
+        """Return True: the work may be done by the process that holds the lease now."""
+        return True
 
 
-class ClaimLost(GraphUnavailable):
-    """Another process holds the claim, or this one took too long: what was under way is rolled back."""
+class Lease:
+    """One acquisition of the lease of a key: `acquire`, work, `release`. Use `held` for a block.
 
+    While it is held, a thread renews it every third of `seconds`. `name` is what messages call it; `owner` is a prefix
+    of its token.
+    """
 
-class Claim:
-    """The right to write one batch, or to take one step, for `seconds` unless it is renewed."""
-
-    def __init__(self, redis: Redis, key: str, seconds: int) -> None:
+    def __init__(
+        self, redis: Redis, key: str, name: str, *, seconds: float = LEASE_SECONDS, owner: str = ""
+    ) -> None:
         self._redis = redis
+        self._script = script(redis, "lease")
+        self._milliseconds = int(seconds * 1000)
+        self._stopped = threading.Event()
+        self._heartbeat = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+        self._state = threading.Lock()
+        self._is_lost = False
+        self._callback: Callable[[], object] | None = None
         self.key = key
-        self.seconds = seconds
-        self.token = uuid.uuid4().hex.encode()
+        self.name = name
+        self.token = owner + uuid.uuid4().hex
 
-    def holds(self) -> bool:
-        """Whether the claim has neither expired nor ended with its batch."""
-        return self._redis.get(self.key) == self.token
+    def acquire(self) -> bool:
+        """Take the lease and start its heartbeat; return False while another process holds it."""
+        taken = self._redis.set(self.key, self.token, nx=True, px=self._milliseconds)
+        # A command is sent again when its answer is lost: it then finds its own token.
+        if not taken and not self.is_held():
+            return False
+        self._heartbeat.start()
+        return True
 
-    def renew(self) -> bool:
-        """Have it begin anew; False if it has ended."""
-        return self.holds() and bool(self._redis.expire(self.key, self.seconds))
+    def release(self) -> None:
+        """Stop the heartbeat and give the lease up, if it is still held."""
+        self._stopped.set()
+        if self._heartbeat.is_alive():
+            self._heartbeat.join()
+        self._script(keys=[self.key], args=[self.token, 0])
+
+    def is_held(self) -> bool:
+        """Ask Redis if this process holds the lease."""
+        return self._redis.get(self.key) == self.token.encode()
+
+    def check(self) -> None:
+        """Raise LeaseLost unless this process holds the lease."""
+        if not self.is_held():
+            raise LeaseLost(self.name)
+
+    def guard(self, pipe: Pipeline) -> None:
+        """Have a Redis transaction fail unless the lease is held until its end.
+
+        Call it before `pipe.multi()`. Raises LeaseLost.
+        """
+        pipe.watch(self.key)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        if pipe.get(self.key) != self.token.encode():
+            raise LeaseLost(self.name)
+
+    def on_lost(self, callback: Callable[[], object] | None) -> None:
+        """Call `callback` once, from another thread, as soon as the heartbeat finds the lease lost."""
+        with self._state:
+            self._callback = callback
+            is_lost = self._is_lost
+        if is_lost and callback is not None:
+            callback()
+
+    async def run(self, work: Callable[P, Awaitable[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Await `work(…)`; cancel it and raise LeaseLost when the lease is lost meanwhile."""
+        loop, lost = asyncio.get_running_loop(), asyncio.timeout(None)
+        try:
+            async with lost:
+                self.on_lost(partial(loop.call_soon_threadsafe, _expire, lost))
+                try:
+                    return await work(*args, **kwargs)
+                finally:
+                    self.on_lost(None)
+        except TimeoutError:
+            if lost.expired():
+                raise LeaseLost(self.name) from None
+            raise
+
+    def _renew(self) -> None:
+        while not self._stopped.wait(self._milliseconds / 3000):
+            try:
+                is_held = self._script(keys=[self.key], args=[self.token, self._milliseconds])
+            except RedisError as error:
+                # Redis decides when it answers again.
+                logger.warning("the lease on %s is not renewed: %s", self.name, error)
+                continue
+            if not is_held:
+                self._lose()
+                return
+
+    def _lose(self) -> None:
+        with self._state:
+            self._is_lost = True
+            callback = self._callback
+        if callback is not None:
+            callback()
 
 
 @contextmanager
-def claimed(redis: Redis, key: str, seconds: int) -> Iterator[Claim | None]:
-    """Hold the claim of this key, one process at a time; gives None while another one holds it."""
-    claim = Claim(redis, key, seconds)
-    # A command that was sent again, as its answer got lost, finds what it did itself.
-    if not redis.set(key, claim.token, nx=True, ex=seconds) and not claim.holds():
+def held(lease: Lease) -> Iterator[Lease | None]:
+    """Acquire the lease and hold it for a block; gives None while another process holds it."""
+    if not lease.acquire():
         yield None
         return
     try:
-        yield claim
+        yield lease
     finally:
-        release(redis, key, claim.token)
+        lease.release()
 
 
-def release(redis: Redis, key: str, token: bytes) -> None:
-    """Delete the key if it still holds this token."""
-    redis.register_script(_RELEASE)(keys=[key], args=[token])
-
-
-async def holding(claim: Claim, work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` returns; the claim is renewed meanwhile. Raises ClaimLost, with `work` cancelled, if it ends."""
-
-    async def renew() -> None:
-        while True:
-            if not await sync_to_async(claim.renew)():
-                raise ClaimLost("the claim on this work has ended")
-            await asyncio.sleep(claim.seconds / 3)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            renewal = group.create_task(renew())
-            result = await work
-            renewal.cancel()
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
-    return result
+def _expire(timeout: asyncio.Timeout) -> None:
+    # A RuntimeError: the work has just ended by itself.
+    with suppress(RuntimeError):
+        timeout.reschedule(0)

@@ -3,36 +3,36 @@
 import logging
 
 from pipeline.model import Rejected, Row
-from workers.state.in_flight import Meta
-from workers.state.lease import Claim
+from workers.state.in_flight import BatchMeta
+from workers.state.lease import Lease
 from workers.state.runs import UPSTREAM, Tally
 from workers.upstream.quarantine import entry_id
-from workers.worker import WorkerProcess
+from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 
-def run_of(batch: str, meta: Meta) -> str:
+def run_of(batch: str, meta: BatchMeta) -> str:
     """What counts as one attempt at a record: the load of a dump, or a batch from the inbox, whose run never ends."""
     return batch if meta.source == UPSTREAM else meta.run
 
 
-def set_aside(worker: WorkerProcess, meta: Meta, rejected: list[Rejected], run: str) -> None:
+def set_aside(worker: Worker, meta: BatchMeta, rejected: list[Rejected], run: str) -> None:
     """Put records into the quarantine, and count what it has no space for."""
     without_space = worker.quarantine.add(meta.record_type, meta.source, rejected, run)
     if without_space:
         logger.warning("the quarantine is full: %d records of %s are not kept", without_space, meta.source)
-        worker.runs.not_kept(meta.run, without_space)
+        worker.runs.add_not_kept(meta.run, without_space)
 
 
 def set_aside_refused(
-    worker: WorkerProcess, batch: str, meta: Meta, refused: list[tuple[Row, str]], tally: Tally
+    worker: Worker, batch: str, meta: BatchMeta, refused: list[tuple[Row, str]], tally: Tally
 ) -> Tally:
     """Put the records of rows that the graph refuses into the quarantine; gives the tally of the batch with that."""
     reasons = {row["id"]: reason for row, reason in refused}
     rejected: list[Rejected] = []
     for index in range(meta.chunks):
-        chunk = worker.batches.chunk(batch, index)
+        chunk = worker.in_flight.chunk(batch, index)
         if chunk is not None:
             # The last occurrence of an id is the one that was to be written.
             found = {
@@ -51,12 +51,12 @@ def set_aside_refused(
     )
 
 
-def release(worker: WorkerProcess, batch: str, meta: Meta, claim: Claim) -> None:
+def release(worker: Worker, batch: str, meta: BatchMeta, lease: Lease) -> None:
     """Take off the quarantine what was replayed and is written now; what is refused again has counted up there instead."""
     if not len(worker.quarantine):
         return
     for index in range(meta.chunks):
-        chunk = worker.batches.chunk(batch, index)
+        chunk = worker.in_flight.chunk(batch, index)
         if chunk is not None:
             ids = [entry_id(meta.record_type, raw) for raw in chunk.records]
-            worker.quarantine.remove_written(claim, run_of(batch, meta), ids)
+            worker.quarantine.remove_written(lease, run_of(batch, meta), ids)

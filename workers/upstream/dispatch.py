@@ -7,11 +7,12 @@ from functools import partial
 from redis.client import Pipeline
 
 from pipeline.model import Chunk, RecordType
+from workers.app import connect_inbox
 from workers.sender import Sender
 from workers.settings import Settings
-from workers.state.in_flight import Meta
-from workers.state.packing import pack
-from workers.state.runs import UPSTREAM
+from workers.state.encoding import pack
+from workers.state.in_flight import BatchMeta
+from workers.state.runs import UPSTREAM, upstream_run
 from workers.upstream.inbox import Inbox, Waiting
 
 
@@ -25,7 +26,7 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
 
     They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the inbox.
     """
-    inbox = sender.inbox
+    inbox = connect_inbox(settings, sender.redis)
     for record_type, waiting in inbox.waiting().items():
         if not everything and not _is_due(waiting, settings):
             continue
@@ -50,16 +51,10 @@ def send_records(
 
     Of several versions of a record the last one counts. `also` adds commands to the transaction that stores the batch.
     """
-    run = f"{UPSTREAM}-{record_type}"
+    run = upstream_run(record_type)
     chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records])
-
-    def store(pipe: Pipeline) -> None:
-        sender.steps.unsettle(pipe)
-        if also is not None:
-            also(pipe)
-
     batch = f"{run}-{secrets.token_hex(8)}"
-    sender.send(batch, Meta(record_type, run, UPSTREAM, 1), [pack(chunk)], set(ids), also=store)
+    sender.send(batch, BatchMeta(record_type, run, UPSTREAM, 1), [pack(chunk)], set(ids), also=also)
 
 
 def _is_due(waiting: Waiting, settings: Settings) -> bool:

@@ -1,10 +1,5 @@
 """The inbox: records of upstream calls that wait to be sent as batches.
 
-    graphinator:inbox                  hash: bytes, and of each type `<type>:records`, `<type>:since` (Unix s)
-    graphinator:inbox:<type>           list: packed call parts, in the order of acceptance
-    graphinator:inbox:<type>:recent    sorted set: record id -> time of acceptance (Unix s)
-    graphinator:inbox:call:<task id>   marks an accepted call, for a while
-
 A call is accepted once, in one atomic step, however often its message is delivered. Records leave the inbox in the
 transaction that stores them as a batch in flight.
 """
@@ -19,11 +14,10 @@ from redis.client import Pipeline
 from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
-from workers.state.keys import PREFIX, bytes_of, text_of_all
+from workers.state.encoding import bytes_of, pack, text_of_all, unpack
+from workers.state.keys import INBOX, inbox_call_key, inbox_key, inbox_recent_key
 from workers.state.lua import script
-from workers.state.packing import pack, unpack
 
-INBOX = PREFIX + "inbox"
 #: Records in one call part, at most: a part is never split again.
 PART_RECORDS = 500
 #: Call parts read from Redis at a time.
@@ -99,8 +93,7 @@ class Inbox:
         A redelivered message leaves out records that any other call has brought lately: these may be newer.
         Raises InboxFull.
         """
-        name = f"{INBOX}:{record_type}"
-        keys = [f"{INBOX}:call:{call}", INBOX, name, name + ":recent"]
+        keys = [inbox_call_key(call), INBOX, inbox_key(record_type), inbox_recent_key(record_type)]
         limits = self._limit_bytes, self._memory_seconds, RECENT_RECORDS
         while True:
             ids = [each.id for each in records]
@@ -145,7 +138,7 @@ class Inbox:
     def remove(self, pipe: Pipeline, head: Head) -> None:
         """Remove these call parts in a transaction; the caller holds the load lock."""
         records, since = _fields(head.record_type)
-        pipe.ltrim(f"{INBOX}:{head.record_type}", len(head.parts), -1)
+        pipe.ltrim(inbox_key(head.record_type), len(head.parts), -1)
         pipe.hincrby(INBOX, "bytes", -head.size)
         pipe.hincrby(INBOX, records, -len(head.ids))
         pipe.hset(INBOX, since, str(self._now()))
@@ -153,7 +146,7 @@ class Inbox:
     def _packed_parts(self, record_type: RecordType) -> Iterator[bytes]:
         # A few at a time: one part may hold one record or be megabytes long.
         start = 0
-        while page := self._redis.lrange(f"{INBOX}:{record_type}", start, start + PAGE_PARTS - 1):
+        while page := self._redis.lrange(inbox_key(record_type), start, start + PAGE_PARTS - 1):
             yield from map(bytes_of, page)
             start += len(page)
 

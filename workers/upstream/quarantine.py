@@ -1,10 +1,5 @@
 """The quarantine: records that could not be loaded, with reason and raw text.
 
-    graphinator:quarantine:entries             sorted set: entry id -> first time quarantined (Unix s)
-    graphinator:quarantine:entry:<id>          hash: the fields of `Entry`, `raw` compressed, and `bytes`, its size
-    graphinator:quarantine:entry:<id>:runs     list: digests of the last runs that quarantined it
-    graphinator:quarantine:total_bytes         sum of `bytes` of all entries
-
 An entry stays until its record is written or it is purged. Its id is a hash of record type and raw text, so a record
 that is loaded or delivered again is the same entry.
 """
@@ -20,13 +15,15 @@ from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import legible_id
-from workers.state.keys import PREFIX, bytes_of, text_of_all
-from workers.state.lease import Claim
+from workers.state.encoding import bytes_of, pack, text_of_all, unpack
+from workers.state.keys import (
+    QUARANTINE,
+    QUARANTINE_BYTES,
+    quarantine_entry_key,
+    quarantine_runs_key,
+)
+from workers.state.lease import Lease
 from workers.state.lua import script
-from workers.state.packing import pack, unpack
-
-ENTRIES = PREFIX + "quarantine:entries"
-TOTAL_BYTES = PREFIX + "quarantine:total_bytes"
 
 #: Runs of an entry that are remembered, so that a redelivered task is not counted twice.
 REMEMBERED_RUNS = 10
@@ -103,7 +100,7 @@ class Quarantine:
         return dropped
 
     def __len__(self) -> int:
-        return self._redis.zcard(ENTRIES)
+        return self._redis.zcard(QUARANTINE)
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield all entries, the oldest first; only a few are in memory at a time."""
@@ -128,18 +125,18 @@ class Quarantine:
         """Remove these entries, or all; return the number of removed entries."""
         return self._remove_all(self._ids() if ids is None else [*ids])
 
-    def remove_written(self, lease: Claim, run: str, ids: Iterable[str]) -> None:
+    def remove_written(self, lease: Lease, run: str, ids: Iterable[str]) -> None:
         """Remove entries of records that `run` has written.
 
         Keeps those that `run` has quarantined itself. Does nothing if the lease on the batch is lost.
         """
         wanted = [*ids]
-        scores = self._redis.zmscore(ENTRIES, wanted) if wanted else []
+        scores = self._redis.zmscore(QUARANTINE, wanted) if wanted else []
         there = [id_ for id_, at in zip(wanted, scores, strict=True) if at is not None]
         self._remove_all(there, [lease.key], [lease.token, _digest(run)])
 
     def _ids(self) -> list[str]:
-        return text_of_all(self._redis.zrange(ENTRIES, 0, -1))
+        return text_of_all(self._redis.zrange(QUARANTINE, 0, -1))
 
     def _remove_all(self, ids: list[str], keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> int:
         removed = 0
@@ -152,8 +149,8 @@ class Quarantine:
 
 
 def _read(pipe: Pipeline, id_: str) -> None:
-    pipe.hgetall(_key(id_))
-    pipe.zscore(ENTRIES, id_)
+    pipe.hgetall(quarantine_entry_key(id_))
+    pipe.zscore(QUARANTINE, id_)
 
 
 def _entry(fields: dict[Any, Any], at: float) -> Entry:
@@ -171,12 +168,8 @@ def _entry(fields: dict[Any, Any], at: float) -> Entry:
     )
 
 
-def _key(id_: str) -> str:
-    return PREFIX + "quarantine:entry:" + id_
-
-
 def _keys(id_: str) -> list[str]:
-    return [_key(id_), _key(id_) + ":runs", ENTRIES, TOTAL_BYTES]
+    return [quarantine_entry_key(id_), quarantine_runs_key(id_), QUARANTINE, QUARANTINE_BYTES]
 
 
 def _digest(run: str) -> str:

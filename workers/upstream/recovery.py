@@ -7,8 +7,11 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from pipeline.errors import BusyError, GraphinatorError
-from workers.app import GraphinatorApp
-from workers.sender import Holder, Sender, StepFailed
+from workers.app import GraphinatorApp, connect_inbox, connect_redis
+from workers.sender import Sender, TaskFailed, open_sender
+from workers.state.in_flight import InFlight
+from workers.state.load_lock import Holder, is_load_locked
+from workers.state.statistics import StatisticsState
 from workers.upstream.dispatch import dispatch, is_due
 
 logger = logging.getLogger(__name__)
@@ -39,19 +42,19 @@ class Caretaker:
         self._thread.join()
 
     def _main(self) -> None:
-        sender = Sender(self._app)
-        sender.on_wait = self._go_on
+        settings = self._app.settings
+        redis = connect_redis(settings)
+        inbox, in_flight, statistics = connect_inbox(settings, redis), InFlight(redis), StatisticsState(redis)
         pause = LOOK_SECONDS
         while not self._stopping.wait(pause):
             pause = LOOK_SECONDS
             try:
-                if is_due(sender.inbox, self._app.settings):
-                    with sender.locked(Holder.CARETAKER):
-                        dispatch(sender, self._app.settings, everything=False)
-                        self._settle(sender)
-                elif sender.is_abandoned():
-                    with sender.locked(Holder.CARETAKER):
-                        self._settle(sender)
+                is_abandoned = len(in_flight) > 0 or statistics.is_due(settings.statistics_seconds)
+                if is_due(inbox, settings) or (is_abandoned and not is_load_locked(redis)):
+                    with open_sender(self._app, self._go_on, Holder.RECOVERY) as sender:
+                        dispatch(sender, settings, everything=False)
+                        sender.drain()
+                        self._finish(sender, statistics)
             except (BusyError, Stopping):
                 continue
             except (RedisError, OperationalError, GraphinatorError) as error:
@@ -61,15 +64,13 @@ class Caretaker:
                 pause = AGAIN_SECONDS
                 logger.exception("what is to be done waits")
 
-    @staticmethod
-    def _settle(sender: Sender) -> None:
-        """See what is in flight to its end; what ends a load is up to the load that takes its place."""
-        sender.drain()
-        if sender.steps.is_unsettled():
+    def _finish(self, sender: Sender, statistics: StatisticsState) -> None:
+        """Count the statistics when they have been stale for long."""
+        if statistics.is_due(self._app.settings.statistics_seconds):
             try:
                 sender.finish()
-            except StepFailed:
-                sender.steps.give_up_settling()
+            except TaskFailed:
+                statistics.mark_failed()
                 raise
 
     def _go_on(self, _: str) -> None:

@@ -20,7 +20,7 @@ from pipeline.graph.lookup import fingerprints
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted, Refused, accept_raw
 from workers.app import GraphinatorApp, connect_quarantine, connect_redis
-from workers.sender import Sender
+from workers.sender import Sender, open_sender
 from workers.upstream.dispatch import dispatch, send_records
 from workers.upstream.quarantine import Entry
 from workers.worker import open_driver
@@ -57,9 +57,7 @@ def replay(
     with connect_redis(app.settings) as redis:
         if not connect_quarantine(app.settings, redis):
             return ReplayReport()
-    sender = Sender(app)
-    sender.on_wait = on_wait
-    with sender.locked(), asyncio.Runner() as runner:
+    with open_sender(app, on_wait) as sender, asyncio.Runner() as runner:
         driver = open_driver(app.settings)
         try:
             return _Replay(app, sender, runner, driver, overwrite=overwrite).run(ids)

@@ -13,9 +13,9 @@ from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from redis import Redis
 
-from workers import writes
 from workers.app import app, connect_redis
-from workers.state.in_flight import Batches
+from workers.batch_writer import BatchWriter
+from workers.state.in_flight import InFlight
 
 __all__ = ["CRASHES", "MOMENTS", "app"]
 
@@ -48,30 +48,25 @@ def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:
 
 
 def _before_the_commit(redis: Redis) -> None:
-    original = writes.held
+    original = BatchWriter.before_commit
 
-    def held(claim: Any) -> Any:
-        asked = original(claim)
+    async def before_commit(writer: BatchWriter) -> None:
+        await original(writer)
+        crash(redis)
 
-        async def before_commit() -> None:
-            await asked()
-            crash(redis)
-
-        return before_commit
-
-    writes.held = held
+    setattr(BatchWriter, original.__name__, before_commit)
 
 
 MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the message is taken and not noted as taken": _around(kombu.transport.redis.QoS, "append", before=True),
-    "the rows are not stored": _around(Batches, "store_rows", before=True),
-    "the rows are stored": _around(Batches, "store_rows", before=False),
+    "the rows are not stored": _around(InFlight, "store_rows", before=True),
+    "the rows are stored": _around(InFlight, "store_rows", before=False),
     "the chord has not counted": _around(RedisBackend, "on_chord_part_return", before=True),
     "the body is not published": _around(Signature, "delay", before=True),
     "the body is published": _around(Signature, "delay", before=False),
     "the batch is not committed": _before_the_commit,
-    "the batch is committed and not counted": _around(Batches, "complete", before=True),
-    "the batch is counted and not acknowledged": _around(Batches, "complete", before=False),
+    "the batch is committed and not counted": _around(InFlight, "complete", before=True),
+    "the batch is counted and not acknowledged": _around(InFlight, "complete", before=False),
 }
 
 if "CRASH_AT" in os.environ:

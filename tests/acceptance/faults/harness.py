@@ -16,7 +16,8 @@ from ops.stack.process import ProcessId, spawn
 from ops.stack.stack import Stack
 from ops.stack.state import load_state, save_state
 from tests.acceptance.conftest import Product
-from workers.state.runs import LOCK, Run, Runs, State
+from workers.state.keys import LOAD_LOCK
+from workers.state.runs import Run, Runs, RunState
 from workers.upstream.quarantine import Quarantine
 
 #: Faults are noticed within seconds.
@@ -136,12 +137,12 @@ def standing_still(product: Product, load: "subprocess.Popen[str]", records: int
 
     def is_under_way() -> bool:
         assert load.poll() is None, load.communicate()
-        return any(run.state is State.RUNNING and run.tally.read >= records for run in runs(product))
+        return any(run.state is RunState.RUNNING and run.tally.read >= records for run in runs(product))
 
     wait_until(is_under_way, f"{records} records are done")
     sender.suspend()
     try:
-        assert product.redis.expire(LOCK, 600)  # it cannot renew its lock
+        assert product.redis.expire(LOAD_LOCK, 600)  # it cannot renew its lock
         assert not any(run.tally.read >= RELEASES for run in runs(product)), "the load was done already"
         yield
     finally:
@@ -211,7 +212,7 @@ def is_exact_or_when_resumed(product: Product, dump: Path, code: int, errors: st
     if code:
         assert code == 8
         assert said in errors
-        product.redis.delete(LOCK)  # it would go by itself in 30 s
+        product.redis.delete(LOAD_LOCK)  # it would go by itself in 30 s
         resumed(product, dump)
     else:
         is_exact(product, dump)
@@ -219,10 +220,10 @@ def is_exact_or_when_resumed(product: Product, dump: Path, code: int, errors: st
 
 def ends_well_when_resumed(product: Product, dump: Path) -> None:
     """The load ended before it was complete; `resume` is all that it takes."""
-    assert [run.state for run in runs(product)][-1] is State.STALLED
+    assert [run.state for run in runs(product)][-1] is RunState.STALLED
     assert "graphinator resume" in product.run("status").stdout
     resumed(product, dump)
-    assert [run.state for run in runs(product)][-2:] == [State.REPLACED, State.FINISHED]
+    assert [run.state for run in runs(product)][-2:] == [RunState.REPLACED, RunState.FINISHED]
 
 
 def resumed(product: Product, dump: Path) -> None:

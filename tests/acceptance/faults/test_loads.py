@@ -15,6 +15,7 @@ from tests.acceptance.faults.harness import (
     start,
     wait_until,
 )
+from workers.state.keys import STATISTICS
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
@@ -24,7 +25,7 @@ def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -
     load.communicate()
     product.redis.expire("graphinator:load", 1)  # its lock would go by itself in 30 s
     wait_until(lambda: not product.redis.exists("graphinator:load"), "its lock has gone")
-    wait_until(lambda: not product.redis.zcard("graphinator:pending"), "workers finish what was sent")
+    wait_until(lambda: not product.redis.zcard("graphinator:in_flight"), "workers finish what was sent")
     ends_well_when_resumed(product, releases)
 
 
@@ -53,7 +54,7 @@ def test_a_load_that_slept_while_another_one_ran_gives_up_when_it_wakes(
         product.load(newer, **HURRIED, **SMALL)
     code, _, errors = ended(older)
     assert code == 7
-    assert "lost its lock" in errors
+    assert "lost the lease on the load" in errors
     is_exact(product, newer)
 
 
@@ -62,6 +63,7 @@ def test_where_only_the_statistics_are_missing_resume_counts_them(product: Produ
     product.load(releases, **SMALL)
     with product.driver() as driver, driver.session() as session:
         session.run("MATCH (style:Style) REMOVE style.release_count, style.genre_count").consume()
+    product.redis.delete(STATISTICS)
     assert product.graph_differences([releases])
     result = product.run("resume", **HURRIED)
     assert result.stdout == "no load was interrupted\n", result.stderr

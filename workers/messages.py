@@ -1,4 +1,4 @@
-"""The messages that are sent: by name, so that a sender need not import what only workers run."""
+"""The messages of tasks, built by name: a sender does not import what only workers run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,13 @@ from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, WRITE_QUEUE
 
 @dataclass(frozen=True, slots=True)
 class TaskName:
-    """The name of a task, and the queue that it is sent to."""
+    """The name of a task and its queue."""
 
     name: str
     queue: str
 
     def signature(self, app: Celery, *args: object) -> "Signature[Any]":
-        """A message for the task; nobody waits for its result."""
+        """A message for the task, whose result nobody awaits."""
         options = {"queue": self.queue, "ignore_result": True, "argsrepr": repr(args)}
         return app.signature(self.name, args=args, options=options)
 
@@ -31,7 +31,7 @@ REMOVE_VANISHED = TaskName("graphinator.remove_vanished", WRITE_QUEUE)
 
 
 def send_batch(app: Celery, batch: str, chunks: int) -> None:
-    """Send the chord of a batch that is stored already: a header task a chunk, the body that writes them."""
+    """Send the chord of a stored batch: a `normalise` task a chunk, then `write_batch`."""
     header = [NORMALISE.signature(app, batch, index) for index in range(chunks)]
     body = WRITE_BATCH.signature(app, batch)
     for task in (*header, body):
@@ -39,6 +39,6 @@ def send_batch(app: Celery, batch: str, chunks: int) -> None:
     chord(header, app=app)(body)
 
 
-def send_step(app: Celery, task: TaskName, *args: object) -> None:
-    """Send the task of a step that is asked for already."""
+def send_exclusive(app: Celery, task: TaskName, *args: object) -> None:
+    """Send an exclusive task that is asked for already."""
     task.signature(app, *args).apply_async()

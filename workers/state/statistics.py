@@ -1,0 +1,78 @@
+"""The state of the statistics in the graph: fresh as of a time, or stale since one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from redis import Redis
+from redis.client import Pipeline
+
+from workers.state.encoding import text_of_all
+from workers.state.keys import STATISTICS
+
+
+class Freshness(StrEnum):
+    """The two states of the statistics."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The state of the statistics at one moment."""
+
+    state: Freshness
+    #: When they were counted if they are fresh, since when they are stale if not, in Unix seconds; None: unknown.
+    at: float | None
+
+
+class StatisticsState:
+    """The state of the statistics, in one Redis.
+
+    Absent, as in a new Redis or one that lost its data, counts as stale.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def get(self) -> Statistics:
+        """The current state."""
+        times = self._times()
+        state = Freshness.FRESH if set(times) == {"counted"} else Freshness.STALE
+        return Statistics(state, times.get("counted" if state is Freshness.FRESH else "stale"))
+
+    def is_fresh(self) -> bool:
+        """Return True while the statistics are those of the graph."""
+        return self.get().state is Freshness.FRESH
+
+    def mark_stale(self) -> None:
+        """Note that the graph is about to change. Call it before the write."""
+        self._redis.hsetnx(STATISTICS, "stale", str(self._now()))
+
+    def mark_fresh(self, pipe: Pipeline) -> None:
+        """Note, in a transaction, that everything was just counted."""
+        pipe.delete(STATISTICS)
+        pipe.hset(STATISTICS, "counted", str(self._now()))
+
+    def mark_failed(self) -> None:
+        """Note that counting failed: `is_due` waits for as long again."""
+        self._redis.hset(STATISTICS, "failed", str(self._now()))
+
+    def is_due(self, seconds: float) -> bool:
+        """Return True when the statistics have been stale, or since a failed count, for `seconds`."""
+        times = self._times()
+        if not times:
+            # Nobody knows since when: from now on.
+            self.mark_stale()
+        if "stale" not in times:
+            return False
+        return self._now() - max(times["stale"], times.get("failed", 0.0)) >= seconds
+
+    def _times(self) -> dict[str, float]:
+        stored = self._redis.hgetall(STATISTICS)
+        return dict(zip(text_of_all(stored), map(float, stored.values()), strict=True))
+
+    def _now(self) -> float:
+        # Redis's own clock: those of several machines differ.
+        seconds, microseconds = self._redis.time()
+        return float(seconds + microseconds / 1_000_000)
