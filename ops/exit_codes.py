@@ -66,6 +66,9 @@ class Failure:
     message: str = "{}"
 
 
+#: Also right where `graphinator resume` is not: Redis may have lost the list of loads.
+LOAD_AGAIN = "load again: records that are in the graph are skipped"
+
 #: By class of error. The nearest base class counts.
 FAILURES: dict[type[BaseException], Failure] = {
     GraphinatorError: Failure(ExitCode.FAILED),
@@ -78,10 +81,8 @@ FAILURES: dict[type[BaseException], Failure] = {
     click.FileError: Failure(ExitCode.STACK),
     BusyError: Failure(ExitCode.BUSY, "wait for its end; the lock of a killed load expires within 30 s"),
     GraphError: Failure(ExitCode.NEO4J),
-    LoadBroken: Failure(
-        ExitCode.INCOMPLETE, "`graphinator resume` goes on; records in the graph are not written again"
-    ),
-    LeaseLost: Failure(ExitCode.INCOMPLETE, "`graphinator resume` goes on"),
+    LoadBroken: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
+    LeaseLost: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     QuarantineFull: Failure(
         ExitCode.INCOMPLETE,
         "free it with `graphinator quarantine export` and `graphinator quarantine purge`, "

@@ -1,4 +1,4 @@
-"""The product with workers that notice faults soon, and a dump for them to load."""
+"""Fixtures of the fault tests: workers that detect faults soon, and a dump."""
 
 import gzip
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from workers.settings import Settings
 
 @pytest.fixture(scope="package")
 def hurried_stack(staffed: Stack) -> Iterator[Stack]:
-    """The stack, whose workers notice faults soon."""
+    """The stack with workers that detect faults soon."""
     without_workers(staffed)
     yield hurried(staffed)
     without_workers(staffed)

@@ -1,6 +1,6 @@
-"""A worker of the product that ends by SIGKILL at one moment: `celery -A tests.acceptance.faults.crashing worker …`.
+"""A worker that kills itself: `celery -A tests.acceptance.faults.crashing worker …`.
 
-`CRASH_AT` names the moment, `CRASH_TIMES` how often it may happen, over all processes together.
+`CRASH_AT` names the moment, `CRASH_TIMES` the number of crashes of all processes together.
 """
 
 import os
@@ -19,18 +19,18 @@ from workers.state.in_flight import InFlight
 
 __all__ = ["CRASHES", "MOMENTS", "app"]
 
-#: How often a process has ended here, in Redis.
+#: Key of the number of crashes.
 CRASHES = "tests:crashes"
 
 
 def crash(redis: Redis) -> None:
-    """End this process as the kernel would, unless that was done often enough."""
+    """Send SIGKILL to this process, up to `CRASH_TIMES` times."""
     if redis.incr(CRASHES) <= int(os.environ["CRASH_TIMES"]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:
-    """Crash before, or after, what a method does."""
+    """Crash before or after a method runs."""
 
     def install(redis: Redis) -> None:
         original = getattr(owner, name)

@@ -1,4 +1,4 @@
-"""What the fault tests do to the product, and what they ask of it afterwards."""
+"""Faults, and assertions after them."""
 
 import json
 import os
@@ -20,22 +20,22 @@ from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Run, Runs, RunState
 from workers.upstream.quarantine import Quarantine
 
-#: Faults are noticed within seconds.
+#: Settings that detect faults within seconds.
 HURRIED = {"batch_timeout_seconds": 8, "visibility_timeout_seconds": 24, "resend_after_seconds": 3}
-#: Small batches, so that a load of a sample dump is many.
+#: Small batches, so that a sample dump becomes many.
 SMALL = {"chunk_records": 50, "chunks_per_batch": 2, "batches_in_flight": 4}
-#: Smaller ones yet, for a load that faults strike again and again: between two looks little of it is done.
+#: Smaller batches, for repeated faults during one load.
 TINY = {"chunk_records": 10, "chunks_per_batch": 1, "batches_in_flight": 4}
-#: `make chaos` takes its time.
+#: Set by `make chaos`.
 LONG = "CHAOS" in os.environ
-#: What the sample dump holds.
+#: Records in the sample dump.
 RELEASES = 1000
-#: Within so many seconds of a fault everything is done, or said.
+#: Limit for the recovery from a fault.
 BOUND_SECONDS = 600.0 if LONG else 180.0
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:
-    """Poll, at most as long as recovery may take."""
+    """Poll until `holds` is true; fail after `BOUND_SECONDS`."""
     end = time.monotonic() + BOUND_SECONDS
     while not holds():
         assert time.monotonic() < end, f"in vain: {what}"
@@ -43,18 +43,18 @@ def wait_until(holds: Callable[[], object], what: str) -> None:
 
 
 def server(product: Product, name: str) -> psutil.Process:
-    """The process of `valkey` or `neo4j`."""
+    """Return the process of `valkey` or `neo4j`."""
     return psutil.Process(load_state(product.stack.home / "stack.json").servers[name].pid)
 
 
 def workers(product: Product) -> list[psutil.Process]:
-    """The worker processes."""
+    """Return the worker processes."""
     state = load_state(product.stack.home / "stack.json")
     return [psutil.Process(process.pid) for process in state.workers.values()]
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """End them as the kernel would."""
+    """Send SIGKILL and wait."""
     for process in processes:
         process.kill()
     psutil.wait_procs(processes, timeout=BOUND_SECONDS)
@@ -62,7 +62,7 @@ def kill(processes: list[psutil.Process]) -> None:
 
 @contextmanager
 def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
-    """Neo4j with more in its configuration, as a process that the stack takes for its own."""
+    """Restart Neo4j with additional configuration lines."""
     path, name = product.stack.home / "stack.json", "neo4j"
     old = server(product, name)
     command, environment = old.cmdline(), old.environ()
@@ -85,17 +85,17 @@ def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
         yield server(product, name)
     finally:
         kill([server(product, name)])
-        product.workers(2)  # starts what does not run, with the configuration of always
+        product.workers(2)  # restarts Neo4j with its usual configuration
 
 
 def logs(product: Product) -> str:
-    """What the workers have logged since they were started."""
+    """Read the logs of the workers."""
     return "".join(path.read_text() for path in (product.stack.home / "logs").glob("worker*.log"))
 
 
 @contextmanager
 def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker that ends at that moment, which answers already."""
+    """Start a worker that crashes at that moment."""
     stack = product.stack
     endpoints = stack.endpoints()
     assert endpoints is not None
@@ -120,7 +120,7 @@ def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["
 
 
 def ended(load: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:
-    """Exit code, JSON and errors of a load, when it has ended."""
+    """Wait for a load and return exit code, JSON and errors."""
     output, errors = load.communicate(timeout=BOUND_SECONDS)
     assert "Traceback" not in errors
     lines = output.splitlines()
@@ -129,9 +129,9 @@ def ended(load: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:
 
 @contextmanager
 def standing_still(product: Product, load: "subprocess.Popen[str]", records: int = 100) -> Iterator[None]:
-    """While so many records of a load are done, and more are not: what happens here strikes in the middle of it.
+    """Suspend a load in its middle, after `records` records are done.
 
-    Its process stands still, so that it cannot end first, however long this one is kept waiting; workers have what is in flight.
+    So a fault always strikes during the load, however slow this machine is. Workers process the batches in flight.
     """
     sender = psutil.Process(load.pid)
 
@@ -146,33 +146,32 @@ def standing_still(product: Product, load: "subprocess.Popen[str]", records: int
         assert not any(run.tally.read >= RELEASES for run in runs(product)), "the load was done already"
         yield
     finally:
-        with suppress(psutil.NoSuchProcess):  # what happened here may be its end
+        with suppress(psutil.NoSuchProcess):  # the fault may have ended it
             sender.resume()
 
 
 def runs(product: Product) -> list[Run]:
-    """What is known of loads, read directly: the command takes longer than a small load."""
+    """Return the runs from Redis directly; the command would take too long."""
     return list(Runs(product.redis))
 
 
 def left_over(product: Product) -> set[str]:
-    """What Redis holds of work that is done, but for what goes by itself.
+    """Return the keys of unfinished work.
 
-    That is what Celery keeps of a chord that was cut off, which expires, and messages of dead workers, which others take when
-    the visibility timeout has passed.
+    Interrupted chords expire, and messages of dead workers are redelivered after the visibility timeout.
     """
     return product.remains(cut_off=True) - {"unacked"}
 
 
 def hurried(stack: Stack) -> Stack:
-    """The same stack, whose workers notice faults soon."""
+    """Return the stack with workers that detect faults soon."""
     return Stack(stack.settings.model_copy(update=HURRIED))
 
 
 def suspended(
     product: Product, load: "subprocess.Popen[str]", process: psutil.Process, seconds: float
 ) -> None:
-    """Have a server not answer for so long, from the middle of a load on."""
+    """Suspend a server for some seconds in the middle of a load."""
     try:
         with standing_still(product, load):
             process.suspend()
@@ -186,7 +185,7 @@ def start(product: Product, dump: Path, size: Mapping[str, int] = SMALL) -> "sub
 
 
 def is_exact(product: Product, dump: Path) -> None:
-    """The graph, the quarantine and Redis are those of this dump loaded without a fault."""
+    """Assert that graph, quarantine and Redis are as after a load without faults."""
     wait_until(lambda: not left_over(product), "nothing is left over")
     differences = product.graph_differences([dump])
     assert not differences, differences[:20]
@@ -202,13 +201,13 @@ def ends_well(product: Product, load: "subprocess.Popen[str]", dump: Path) -> No
 
 
 def ends_well_or_when_resumed(product: Product, load: "subprocess.Popen[str]", dump: Path, said: str) -> None:
-    """It depends on the moment whether Redis is missed for too long; where it is, the load says so and can be resumed."""
+    """Assert success, or exit code 8 with `said` and then a successful resume."""
     code, _, errors = ended(load)
     is_exact_or_when_resumed(product, dump, code, errors, said)
 
 
 def is_exact_or_when_resumed(product: Product, dump: Path, code: int, errors: str, said: str) -> None:
-    """As above, of a load that has ended."""
+    """Do the same for a load that has ended."""
     if code:
         assert code == 8
         assert said in errors
@@ -219,7 +218,7 @@ def is_exact_or_when_resumed(product: Product, dump: Path, code: int, errors: st
 
 
 def ends_well_when_resumed(product: Product, dump: Path) -> None:
-    """The load ended before it was complete; `resume` is all that it takes."""
+    """Assert that the load is stalled and `resume` completes it."""
     assert [run.state for run in runs(product)][-1] is RunState.STALLED
     assert "graphinator resume" in product.run("status").stdout
     resumed(product, dump)
@@ -227,7 +226,7 @@ def ends_well_when_resumed(product: Product, dump: Path) -> None:
 
 
 def resumed(product: Product, dump: Path) -> None:
-    """`resume` is all that it takes, also where only the statistics are missing."""
+    """Run `resume` and assert an exact graph."""
     ended = product.run("resume", **HURRIED)
     assert ended.returncode == 0, ended.stderr
     is_exact(product, dump)

@@ -40,7 +40,7 @@ def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> N
 def test_neo4j_may_have_little_memory_for_transactions(product: Product, releases: Path) -> None:
     with neo4j_configured(product, "db.memory.transaction.total.max=10m"):
         product.workers(0)
-        product.workers(2)  # of which no log is older
+        product.workers(2)  # for new logs
         load = product.start("load", releases, "--json", **HURRIED, chunk_records=500)
         ends_well(product, load, releases)
         assert "too much for Neo4j at once" in logs(product)

@@ -48,14 +48,12 @@ def test_a_worker_may_die_when(product: Product, releases: Path, moment: str) ->
     ends_well(product, load, releases)
 
 
-def test_what_a_dead_worker_had_taken_is_given_to_others_and_done_with(
-    product: Product, releases: Path
-) -> None:
+def test_messages_of_a_dead_worker_are_redelivered(product: Product, releases: Path) -> None:
     load = start(product, releases)
     neo4j = server(product, "neo4j")
     try:
         with standing_still(product, load):
-            neo4j.suspend()  # what they have taken they keep
+            neo4j.suspend()  # workers keep their messages
         wait_until(lambda: product.redis.exists("unacked"), "they have taken something")
         kill(workers(product))
     finally:
@@ -105,7 +103,7 @@ def test_workers_may_be_replaced_one_by_one(product: Product, releases: Path) ->
     ends_well(product, load, releases)
 
 
-def test_a_worker_that_is_told_to_end_may_be_killed_while_it_does(product: Product, releases: Path) -> None:
+def test_a_worker_may_be_killed_during_its_shutdown(product: Product, releases: Path) -> None:
     load = start(product, releases)
     with standing_still(product, load):
         ending = workers(product)
@@ -149,7 +147,7 @@ def test_a_batch_that_ends_its_process_every_time_is_given_up_and_named(
 def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_named(
     product: Product, stack: Stack, tmp_path: Path
 ) -> None:
-    product.stack = stack  # whose workers take the time that 55 MB take
+    product.stack = stack  # its workers have the timeouts for 55 MB
     good, endless = tmp_path / "labels.xml", tmp_path / "releases.xml"
     good.write_text("<labels><label><id>1</id><name>One</name></label></labels>")
     notes = "long " * 11_000_000
@@ -185,8 +183,8 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
     def idle_workers() -> list[int]:
-        told: list[int] = json.loads(product.run("status", "--json").stdout)["stack"]["idle_workers"]
-        return told
+        numbers: list[int] = json.loads(product.run("status", "--json").stdout)["stack"]["idle_workers"]
+        return numbers
 
     # One that is busy, or waits for a processor, may miss the seconds that it has for its answer.
     wait_until(lambda: is_healthy(deaf), "the first worker answers")
