@@ -36,9 +36,9 @@ from workers.state.in_flight import BatchMeta
 from workers.state.lease import LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
 from workers.state.statistics import StatisticsState
-from workers.upstream.aside import release, run_of, set_aside, set_aside_refused
 from workers.upstream.inbox import InboxFull
-from workers.worker import this_worker
+from workers.upstream.quarantine import BatchQuarantine
+from workers.worker import Worker, this_worker
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def normalise(batch: str, index: int) -> Summary:
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
         normalised = normalise_chunk(chunk, known)
-        set_aside(worker, meta, normalised.rejected, run_of(batch, meta))
+        _quarantine_of(worker, batch, meta).add(normalised.rejected)
         worker.in_flight.store_rows(batch, index, normalised.rows)
         return Tally(
             normalised.unchanged, normalised.created, normalised.changed, len(normalised.rejected)
@@ -128,10 +128,13 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             if rows:
                 # The driver's results hold their parameters, all rows once more, in cycles.
                 gc.collect()
+            quarantine = _quarantine_of(worker, batch, meta)
             if refused:
-                tally = set_aside_refused(worker, batch, meta, refused, tally)
+                quarantine.add_refused(refused)
+                changed = sum(row["known"] for row, _ in refused)
+                tally += Tally(created=changed - len(refused), changed=-changed, quarantined=len(refused))
             if meta.source == UPSTREAM:
-                release(worker, batch, meta, lease)
+                quarantine.remove_written(lease)
             worker.in_flight.complete(batch, meta.run, tally)
             return tally.as_dict()
 
@@ -155,7 +158,7 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
         meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, 0)
-        set_aside(worker, meta, refused, f"{UPSTREAM}-{call}")
+        _quarantine_of(worker, f"{UPSTREAM}-{call}", meta).add(refused)
         raise RecordsRefused(refusal(outcomes))
     return {"record_type": type_.value, "accepted": len(accepted)}
 
@@ -178,9 +181,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
     if meta.source == UPSTREAM:
         # Nobody will hand these records over again.
         try:
-            chunk = worker.in_flight.chunk(batch, 0)
-            rejected = [Rejected(-1, reason, raw) for raw in chunk.records] if chunk is not None else []
-            set_aside(worker, meta, rejected, run_of(batch, meta))
+            _quarantine_of(worker, batch, meta).add_all(reason)
         except MemoryError:
             logger.exception("the records of %s cannot be kept", batch)
     worker.in_flight.fail(batch, meta.run, reason)
@@ -250,6 +251,10 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         return TaskResult()
     await count(writer.driver)
     return TaskResult(counted=True)
+
+
+def _quarantine_of(worker: Worker, batch: str, meta: BatchMeta) -> BatchQuarantine:
+    return BatchQuarantine(worker.quarantine, worker.in_flight, worker.runs, batch, meta)
 
 
 def _reason(error: BaseException) -> str:

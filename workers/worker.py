@@ -20,7 +20,7 @@ from workers.state.in_flight import InFlight
 from workers.state.keys import LEASE_SECONDS
 from workers.state.runs import Runs
 from workers.state.statistics import StatisticsState
-from workers.upstream.recovery import Caretaker
+from workers.upstream.recovery import Recovery
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Worker:
         self.exclusive = ExclusiveTasks(redis)
         self.statistics = StatisticsState(redis)
         self.inbox = connect_inbox(settings, redis)
-        self.caretaker = Caretaker(app)
+        self.recovery = Recovery(app)
         self.quarantine = connect_quarantine(settings, redis)
         self.loop = EventLoop(lambda: open_driver(settings))
         self._preparing = Lock()
@@ -54,11 +54,11 @@ class Worker:
         except BaseException:
             self.loop.stop()
             raise
-        self.caretaker.start()
+        self.recovery.start()
 
     def stop(self) -> None:
         """Roll back what runs, close the driver, end the loop."""
-        self.caretaker.stop()
+        self.recovery.stop()
         self.loop.stop()
 
     def _check_servers(self) -> None:

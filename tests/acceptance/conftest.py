@@ -146,10 +146,10 @@ def without_workers(stack: Stack) -> None:
 def staffed(stack: Stack) -> Iterator[Stack]:
     """The stack with workers, which stop before other tests empty Redis.
 
-    Upstream records are written after one second instead of five, because tests wait for them.
+    Upstream records are written, and stale statistics counted, after one second, because tests wait for both.
     """
     without_workers(stack)
-    yield Stack(stack.settings.model_copy(update={"ingest_seconds": 1}))
+    yield Stack(stack.settings.model_copy(update={"ingest_seconds": 1, "statistics_seconds": 1}))
     without_workers(stack)
 
 

@@ -12,6 +12,8 @@ import pytest
 from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
 from tests.integration.history import draw_record, to_xml, write_dump
+from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, STATISTICS
+from workers.state.statistics import StatisticsState
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,18 +121,19 @@ def upstream(product: Product, record_type: RecordType, *records: str) -> "subpr
     )
 
 
-#: Keys that exist until all upstream records are written.
-IN_HAND = ("graphinator:pending", "graphinator:load", "graphinator:unsettled")
-
-
 def await_ingested(product: Product) -> None:
-    """Until all that was accepted is written."""
+    """Wait until all accepted records are written and a worker has counted the statistics."""
+    statistics = StatisticsState(product.redis)
 
-    def number(record_type: RecordType) -> int:
-        return int(product.redis.hget("graphinator:inbox", f"{record_type}:records") or 0)
+    def waiting(record_type: RecordType) -> int:
+        return int(product.redis.hget(INBOX, f"{record_type}:records") or 0)
 
     deadline = time.monotonic() + 120
-    while any(map(number, RecordType)) or product.redis.exists(*IN_HAND):
+    while (
+        any(map(waiting, RecordType))
+        or product.redis.exists(IN_FLIGHT, LOAD_LOCK)
+        or not statistics.is_fresh()
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -167,7 +170,7 @@ def test_many_small_calls_become_one_batch_and_a_load_counts_as_older_than_what_
     assert product.graph_differences([older], bookkeeping=False) == []
 
 
-def test_what_was_handed_over_is_settled_though_its_worker_has_ended_before(
+def test_a_worker_counts_the_statistics_when_they_have_been_stale_for_the_interval(
     product: Product, tmp_path: Path
 ) -> None:
     dump = write_dump(tmp_path, RecordType.RELEASES, [{"id": 1, "genres": ["Rock"], "styles": ["Punk"]}])
@@ -175,7 +178,7 @@ def test_what_was_handed_over_is_settled_though_its_worker_has_ended_before(
     with product.driver() as driver, driver.session() as session:
         session.run("MATCH (style:Style) SET style.genre_count = 9").consume()
     assert product.graph_differences([dump]) != []
-    product.redis.set("graphinator:unsettled", 1)
+    product.redis.hset(STATISTICS, "stale", 1)
     await_ingested(product)
     assert product.graph_differences([dump]) == []
 

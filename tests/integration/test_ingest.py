@@ -36,7 +36,7 @@ def waiting(worker: process.Worker) -> dict[str, int]:
 def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
     worker: process.Worker,
 ) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
         "record_type": "labels",
         "accepted": 2,
@@ -60,7 +60,7 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
 
 
 def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.Worker) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     worker.settings = worker.settings.model_copy(update={"record_bytes": 70_000})
     with pytest.raises(RecordsRefused, match="longer than 70,000 bytes"):
         ingest("labels", {"id": 1}, {"id": 2, "name": "x" * 70_000})
@@ -70,7 +70,7 @@ def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.W
 def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
     worker: process.Worker,
 ) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
     worker.inbox.add("a", RecordType.LABELS, [one], redelivered=False)
     worker.inbox.add("a", RecordType.LABELS, [one], redelivered=True)
@@ -82,7 +82,7 @@ def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_
 
 
 def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: process.Worker) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     for call, ids in (("a", [1]), ("b", [1, 2]), ("c", [1, 2, 3])):
         worker.inbox.add(call, RecordType.LABELS, [Accepted(id_, b"x" * 1000) for id_ in ids])
 
@@ -97,9 +97,9 @@ def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: proc
 def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
     worker: process.Worker, redis: Redis
 ) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     ingest("labels", {"id": 1})
-    with open_sender(worker.caretaker._app, lambda _: None) as sender:
+    with open_sender(worker.recovery._app, lambda _: None) as sender:
         dispatch(sender, worker.settings, everything=True)
         with redis.pipeline() as pipe:
             worker.statistics.mark_fresh(pipe)
@@ -112,7 +112,7 @@ def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
 def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
     worker: process.Worker, redis: Redis
 ) -> None:
-    @worker.caretaker._app.task(base=tasks.CallTask)
+    @worker.recovery._app.task(base=tasks.CallTask)
     def wait() -> None:
         raise InboxFull
 
@@ -137,7 +137,7 @@ def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
 
 
 def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.Worker, redis: Redis) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
     head = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
@@ -169,7 +169,7 @@ def store_ingested(worker: process.Worker, batch: str, *records: bytes) -> None:
 def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_counts_up_once(
     worker: process.Worker,
 ) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     good, endless = releases(b"Ann", b"B" * 40_000)
     spoilt = b"<release id='3'>"
     records = (good, endless, spoilt)
@@ -189,7 +189,7 @@ def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_co
 
 
 def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.Worker) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     (good,) = releases(b"Ann")
     for batch in ("first", "second"):
         worker.quarantine.add(RecordType.RELEASES, "old.xml", [Rejected(0, "bad", good)], f"load-{batch}")
@@ -214,7 +214,7 @@ def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
 def test_status_reports_upstream_records_that_a_full_quarantine_lost(
     worker: process.Worker, redis: Redis
 ) -> None:
-    worker.caretaker.stop()
+    worker.recovery.stop()
     worker.quarantine = Quarantine(redis, limit_bytes=1)
     with pytest.raises(RecordsRefused):
         ingest("labels", "<label>", "<label><id>1</id>")

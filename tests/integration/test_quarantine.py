@@ -140,19 +140,19 @@ def test_a_full_quarantine_drops_new_records_and_counts_old_ones(redis: Redis) -
 def test_only_the_holder_of_the_lease_removes_what_its_batch_has_written(
     quarantine: Quarantine, redis: Redis
 ) -> None:
-    batches = InFlight(redis)
-    batches.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
+    in_flight = InFlight(redis)
+    in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
     records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(3)]
     quarantine.add(RecordType.LABELS, "labels.xml", records, "load")
     quarantine.add(RecordType.LABELS, "ingest", records[:1], "b")
     ids = {entry.position: entry.entry_id for entry in quarantine}
-    with batches.lease("b") as claim:
-        assert claim is not None
-        redis.delete(claim.key)
-        quarantine.remove_written(claim, "b", ids.values())
+    with in_flight.lease("b") as lease:
+        assert lease is not None
+        redis.delete(lease.key)
+        quarantine.remove_written(lease, "b", ids.values())
         assert len(quarantine) == 3
-        redis.set(claim.key, claim.token)
-        quarantine.remove_written(claim, "b", [ids[0], ids[1], "0"])
+        redis.set(lease.key, lease.token)
+        quarantine.remove_written(lease, "b", [ids[0], ids[1], "0"])
     assert {entry.position for entry in quarantine} == {0, 2}
     counted_bytes(redis)
 

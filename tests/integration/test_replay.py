@@ -22,10 +22,10 @@ NEWER = Accepted(1, b"<label><id>1</id><name>Uno</name></label>")
 @pytest.fixture
 def replay(worker: process.Worker) -> Iterator[_Replay]:
     """A replay that holds the load lock, with two records in the quarantine."""
-    worker.caretaker.stop()
+    worker.recovery.stop()
     rejected = [Rejected(place, "an old rule", raw) for place, raw in enumerate((ONE, TWO))]
     worker.quarantine.add(RecordType.LABELS, "old.xml", rejected, "old-run")
-    app = worker.caretaker._app
+    app = worker.recovery._app
     with open_sender(app, lambda _: None) as sender, asyncio.Runner() as runner:
         driver = open_driver(app.settings)
         try:

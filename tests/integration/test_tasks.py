@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,9 +28,7 @@ from workers.state.in_flight import MAX_CRASHES, BatchMeta, InFlight, PoisonBatc
 from workers.state.keys import EXCLUSIVE_LEASE, PREFIX
 from workers.state.lease import LeaseLost
 from workers.state.runs import Tally
-from workers.upstream import recovery as caretaker
 from workers.upstream.quarantine import Quarantine
-from workers.upstream.recovery import Caretaker, Stopping
 
 GOOD = b"<label><id>1</id><name>One</name></label>"
 #: Neo4j's indexes take no key of more than some 32 KB: a record the graph refuses, and a person without an id.
@@ -314,26 +311,3 @@ async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
     worker.runs.drop_ids("run")
     with pytest.raises(GraphRejected, match="no longer in Redis"):
         await asyncio.to_thread(tasks.remove_vanished, asked(worker), "run", "labels", False)
-
-
-def test_a_caretaker_that_cannot_go_on_says_so_and_tries_again(
-    worker: process.Worker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    errors: list[Exception] = [GraphRejected("no such index"), ValueError("a defect")]
-    told = threading.Event()
-
-    def fail(*_: object, **__: object) -> None:
-        if len(errors) == 1:
-            told.set()
-        raise errors.pop() if errors else Stopping
-
-    worker.caretaker.stop()  # the other one is to meet the errors
-    monkeypatch.setattr(caretaker, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(caretaker, "AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(caretaker, "is_due", fail)
-    with caplog.at_level(logging.WARNING):
-        another = Caretaker(worker.caretaker._app)
-        another.start()
-        assert told.wait(30)
-        another.stop()
-    assert "a defect" in caplog.text

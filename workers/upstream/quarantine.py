@@ -4,6 +4,7 @@ An entry stays until its record is written or it is purged. Its id is a hash of 
 that is loaded or delivered again is the same entry.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,17 +14,16 @@ from redis import Redis
 from redis.client import Pipeline
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
-from pipeline.model import RecordType, Rejected
+from pipeline.model import Chunk, RecordType, Rejected, Row
 from pipeline.records.accept import legible_id
 from workers.state.encoding import bytes_of, pack, text_of_all, unpack
-from workers.state.keys import (
-    QUARANTINE,
-    QUARANTINE_BYTES,
-    quarantine_entry_key,
-    quarantine_runs_key,
-)
+from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.keys import QUARANTINE, QUARANTINE_BYTES, quarantine_entry_key, quarantine_runs_key
 from workers.state.lease import Lease
 from workers.state.lua import script
+from workers.state.runs import UPSTREAM, Runs
+
+logger = logging.getLogger(__name__)
 
 #: Runs of an entry that are remembered, so that a redelivered task is not counted twice.
 REMEMBERED_RUNS = 10
@@ -146,6 +146,59 @@ class Quarantine:
                     self._remove(keys=[*_keys(id_), *keys], args=[id_, *args], client=pipe)
                 removed += sum(pipe.execute())
         return removed
+
+
+class BatchQuarantine:
+    """The quarantine as the tasks of one batch use it."""
+
+    def __init__(
+        self, quarantine: Quarantine, in_flight: InFlight, runs: Runs, batch: str, meta: BatchMeta
+    ) -> None:
+        self._quarantine = quarantine
+        self._in_flight = in_flight
+        self._runs = runs
+        self._batch = batch
+        self._meta = meta
+        # The run of upstream records never ends, so each of their batches counts as one.
+        self._run = batch if meta.source == UPSTREAM else meta.run
+
+    def add(self, rejected: Sequence[Rejected]) -> None:
+        """Quarantine records; count those without space for the run."""
+        dropped = self._quarantine.add(self._meta.record_type, self._meta.source, rejected, self._run)
+        if dropped:
+            logger.warning("the quarantine is full: %d records of %s are lost", dropped, self._meta.source)
+            self._runs.add_not_kept(self._meta.run, dropped)
+
+    def add_all(self, reason: str) -> None:
+        """Quarantine every record of the batch."""
+        for chunk in self._chunks():
+            records = zip(chunk.positions, chunk.records, strict=True)
+            self.add([Rejected(position, reason, raw) for position, raw in records])
+
+    def add_refused(self, refused: Sequence[tuple[Row, str]]) -> None:
+        """Quarantine the records of rows that the graph refuses, each with its reason."""
+        reasons = {row["id"]: reason for row, reason in refused}
+        for chunk in self._chunks():
+            # Of several versions of a record the last one was written.
+            last = {
+                record_id: Rejected(position, reasons[record_id], raw)
+                for position, record_id, raw in zip(chunk.positions, chunk.ids, chunk.records, strict=True)
+                if record_id in reasons
+            }
+            self.add([*last.values()])
+
+    def remove_written(self, lease: Lease) -> None:
+        """Remove the entries of records of the batch, except those that it has quarantined."""
+        if len(self._quarantine):
+            for chunk in self._chunks():
+                ids = [entry_id(chunk.record_type, raw) for raw in chunk.records]
+                self._quarantine.remove_written(lease, self._run, ids)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for index in range(self._meta.chunks):
+            chunk = self._in_flight.chunk(self._batch, index)
+            if chunk is not None:
+                yield chunk
 
 
 def _read(pipe: Pipeline, id_: str) -> None:
