@@ -1,4 +1,4 @@
-"""Month after month: records that changed, that vanished, that upstream tasks brought."""
+"""Updates: dumps of later months, and records of upstream tasks."""
 
 import json
 import subprocess
@@ -138,7 +138,7 @@ def await_ingested(product: Product) -> None:
         time.sleep(0.05)
 
 
-def test_what_any_celery_app_sends_by_name_becomes_the_graph(product: Product, tmp_path: Path) -> None:
+def test_any_celery_app_can_send_records_by_the_name_of_the_task(product: Product, tmp_path: Path) -> None:
     release: dict[str, Any] = draw_record(RecordType.RELEASES, 1, 3)
     older = to_xml(RecordType.RELEASES, draw_record(RecordType.RELEASES, 1, 2))
     newer = to_xml(RecordType.RELEASES, release)
@@ -152,9 +152,7 @@ def test_what_any_celery_app_sends_by_name_becomes_the_graph(product: Product, t
     assert "1 record" in product.run("status").stdout
 
 
-def test_many_small_calls_become_one_batch_and_a_load_counts_as_older_than_what_comes_meanwhile(
-    product: Product, tmp_path: Path
-) -> None:
+def test_small_calls_become_one_batch_and_a_later_load_wins(product: Product, tmp_path: Path) -> None:
     records = [{**draw_record(RecordType.MASTERS, 1, id_ % 4), "id": id_} for id_ in range(1, 31)]
     product.redis.set("graphinator:load", "load:another one")
     for record in records[:3]:

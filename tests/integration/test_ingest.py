@@ -1,4 +1,4 @@
-"""What becomes of the records of upstream tasks, in a worker process that is this one, on the real servers; no messages."""
+"""Records of upstream tasks in a worker that is this process, on the real servers, without messages."""
 
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ def waiting(worker: process.Worker) -> dict[str, int]:
     return {record_type.value: waiting.records for record_type, waiting in worker.inbox.waiting().items()}
 
 
-def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
+def test_a_call_keeps_its_records_and_names_the_refused_ones(
     worker: process.Worker,
 ) -> None:
     worker.recovery.stop()
@@ -59,7 +59,7 @@ def test_records_of_a_call_are_kept_and_what_is_wrong_with_the_others_is_told(
             tasks.ingest(*call)
 
 
-def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.Worker) -> None:
+def test_a_record_that_is_longer_than_the_setting_is_refused(worker: process.Worker) -> None:
     worker.recovery.stop()
     worker.settings = worker.settings.model_copy(update={"record_bytes": 70_000})
     with pytest.raises(RecordsRefused, match="longer than 70,000 bytes"):
@@ -67,7 +67,7 @@ def test_a_record_of_a_call_may_be_as_long_as_the_settings_say(worker: process.W
     assert waiting(worker) == {"labels": 1}
 
 
-def test_a_call_is_accepted_once_and_late_what_others_brought_meanwhile_is_left_out(
+def test_a_call_is_accepted_once_and_a_redelivered_one_leaves_out_newer_records(
     worker: process.Worker,
 ) -> None:
     worker.recovery.stop()
@@ -109,7 +109,7 @@ def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
         assert not worker.statistics.is_fresh()
 
 
-def test_a_message_is_kept_where_the_next_attempt_cannot_be_sent(
+def test_a_message_stays_unacknowledged_while_redis_is_too_full_for_its_retry(
     worker: process.Worker, redis: Redis
 ) -> None:
     @worker.recovery._app.task(base=tasks.CallTask)
@@ -136,7 +136,9 @@ def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
     assert isinstance(raised.value, tasks.PASSING)
 
 
-def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.Worker, redis: Redis) -> None:
+def test_records_leave_the_inbox_in_the_transaction_that_stores_their_batch(
+    worker: process.Worker, redis: Redis
+) -> None:
     worker.recovery.stop()
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
@@ -149,7 +151,7 @@ def test_what_is_taken_from_the_inbox_lies_in_a_batch(worker: process.Worker, re
     assert run(1) == Tally(created=2, unchanged=1).as_dict()
 
 
-def test_ingested_records_of_a_batch_that_failed_for_good_go_to_the_quarantine(
+def test_records_of_a_failed_batch_go_to_the_quarantine(
     worker: process.Worker,
 ) -> None:
     chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
@@ -166,7 +168,7 @@ def store_ingested(worker: process.Worker, batch: str, *records: bytes) -> None:
     worker.in_flight.store(batch, BatchMeta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
 
 
-def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_counts_up_once(
+def test_a_written_record_leaves_the_quarantine_and_a_refused_one_is_counted_once(
     worker: process.Worker,
 ) -> None:
     worker.recovery.stop()
@@ -188,7 +190,7 @@ def test_an_ingested_record_leaves_the_quarantine_when_it_is_written_and_else_co
     assert "too large to index" in entries[1].reason
 
 
-def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.Worker) -> None:
+def test_a_record_that_the_graph_has_leaves_the_quarantine_too(worker: process.Worker) -> None:
     worker.recovery.stop()
     (good,) = releases(b"Ann")
     for batch in ("first", "second"):
@@ -198,7 +200,7 @@ def test_what_the_graph_has_already_leaves_the_quarantine_too(worker: process.Wo
         assert len(worker.quarantine) == 0
 
 
-def test_a_replayed_record_of_a_batch_that_failed_for_good_is_the_same_entry(
+def test_a_replayed_record_of_a_failed_batch_is_the_same_entry(
     worker: process.Worker,
 ) -> None:
     (good,) = releases(b"Ann")

@@ -179,7 +179,7 @@ class BatchQuarantine:
         """Quarantine the records of rows that the graph refuses, each with its reason."""
         reasons = {row["id"]: reason for row, reason in refused}
         for chunk in self._chunks():
-            # Of several versions of a record the last one was written.
+            # The last of several versions was to be written.
             last = {
                 record_id: Rejected(position, reasons[record_id], raw)
                 for position, record_id, raw in zip(chunk.positions, chunk.ids, chunk.records, strict=True)

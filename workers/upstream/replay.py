@@ -50,7 +50,7 @@ class ReplayReport:
 def replay(
     app: GraphinatorApp, ids: Sequence[str], on_wait: Callable[[str], None], *, overwrite: bool
 ) -> ReplayReport:
-    """Send the records of these entries to the workers, or of all entries if `ids` is empty.
+    """Send the records of these entries to the workers; no `ids` stand for all entries.
 
     Skips records that exist in the graph in any version, unless `overwrite` is True. Raises BusyError while a load runs.
     """
