@@ -1,5 +1,6 @@
 """Text output for people: consoles, tables, counted nouns."""
 
+import datetime
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
@@ -70,3 +71,8 @@ def counted(number: int, noun: str) -> str:
 def one_line(text: str) -> str:
     """Replace each run of white space and control characters by one space."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def utc(at: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")

@@ -1,6 +1,5 @@
 """`graphinator quarantine`."""
 
-import datetime
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +8,7 @@ from typing import IO
 
 import click
 
-from ops.commands.console import counted, one_line, plain_console
+from ops.commands.console import counted, one_line, plain_console, utc
 from ops.commands.context import Context
 from ops.commands.progress import LoadProgress
 from workers.app import connect_quarantine, connect_redis
@@ -56,7 +55,7 @@ def show(context: Context, entry: str) -> None:
     found = _get(context, _open(context), entry)
     place = f", byte {found.position:,}" if found.position >= 0 else ""
     number = "without a readable id" if found.record_id is None else f"{found.record_id}"
-    times = f"quarantined {counted(found.attempts, 'time')}, first at {_utc(found.at)}, last by {found.run}"
+    times = f"quarantined {counted(found.attempts, 'time')}, first at {utc(found.at)}, last by {found.run}"
     click.echo(f"{found.record_type.element} {number}, from {one_line(found.source)}{place}", err=True)
     click.echo(times, err=True)
     click.echo(one_line(found.reason), err=True)
@@ -140,10 +139,6 @@ def _line(entry: Entry) -> str:
     )
 
 
-def _utc(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")
-
-
 def _lines(entries: Iterable[Entry]) -> Iterator[str]:
     for entry in entries:
         yield json.dumps(
@@ -156,7 +151,7 @@ def _lines(entries: Iterable[Entry]) -> Iterator[str]:
                 "reason": entry.reason,
                 "run": entry.run,
                 "attempts": entry.attempts,
-                "at": _utc(entry.at),
+                "at": utc(entry.at),
                 # JSON holds text only, so bytes that are not UTF-8 are escaped.
                 "raw": entry.raw.decode("utf-8", "backslashreplace"),
             },

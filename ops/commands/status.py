@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from ops.commands.console import counted, one_line, plain_console, print_table
+from ops.commands.console import counted, one_line, plain_console, print_table, utc
 from ops.commands.context import Context
 from ops.stack.endpoints import read_endpoints
 from ops.stack.stack import Stack
@@ -18,6 +19,7 @@ from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
 from workers.state.in_flight import InFlight
 from workers.state.runs import Run, Runs, RunState
+from workers.state.statistics import Freshness, StatisticsState
 from workers.worker import open_driver
 
 #: Newest runs in the text; `--json` has all.
@@ -30,7 +32,7 @@ NEO4J_SECONDS = 3.0
 @click.option("--json", "as_json_", is_flag=True, help="Print the status as JSON.")
 @click.pass_obj
 def status(context: Context, as_json_: bool) -> None:
-    """Show workers, loads, batches in flight and the size of the graph."""
+    """Show workers, loads, batches in flight, statistics and the size of the graph."""
     found = read_status(context)
     problem: GraphError | None = None
     try:
@@ -46,11 +48,12 @@ def status(context: Context, as_json_: bool) -> None:
 
 
 def read_status(context: Context) -> dict[str, Any]:
-    """Return `stack`, `workers`, `runs`, `batches_in_flight` and `quarantined`.
+    """Return `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined` and `statistics`.
 
     `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers that
     take no work. `workers` lists the names of active workers; it is present only if the settings name other servers.
-    Without any servers only `stack` is present.
+    `statistics` has `state`, `fresh` or `stale`, and `at`: the time of the last count if fresh, else since when they are stale
+    if known. Without any servers only `stack` is present.
     """
     endpoints = read_endpoints(context.settings.home)
     settings = context.connected()
@@ -66,6 +69,7 @@ def read_status(context: Context) -> dict[str, Any]:
         status["runs"] = [described(run, in_flight) for run in Runs(redis)]
         status["batches_in_flight"] = len(in_flight)
         status["quarantined"] = len(connect_quarantine(settings, redis))
+        status["statistics"] = asdict(StatisticsState(redis).get())
     return status
 
 
@@ -130,6 +134,8 @@ def print_status(console: Console, status: dict[str, Any], context: Context) -> 
             f"{counted(status['batches_in_flight'], 'batch')} in flight, "
             f"{counted(status['quarantined'], 'record')} quarantined"
         )
+    if "statistics" in status:
+        print_statistics(console, status["statistics"], context)
     if "nodes" in status:
         print_counts(console, status["nodes"], status["relationships"])
 
@@ -151,6 +157,16 @@ def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -
             console.print(one_line(f"{run['run']}: {problem}"), markup=False)
     if any(run["state"] == RunState.STALLED for run in runs):
         console.print(f"`{context.command('resume')}` continues stalled loads")
+
+
+def print_statistics(console: Console, statistics: dict[str, Any], context: Context) -> None:
+    """Print the age of the statistics in the graph."""
+    at = statistics["at"]
+    if statistics["state"] == Freshness.FRESH:
+        console.print(f"statistics as of {utc(at)}")
+    else:
+        since = "" if at is None else f" since {utc(at)}"
+        console.print(f"statistics stale{since}: `{context.command('finish')}` updates them")
 
 
 def print_counts(console: Console, nodes: dict[str, int], relationships: dict[str, int]) -> None:

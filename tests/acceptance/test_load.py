@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import signal
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.oracle import expected_graph
 from workers.messages import send_batch
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.runs import Runs
+from workers.state.statistics import StatisticsState
 
 COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
 TYPES = ("artists", "labels", "masters", "releases")
@@ -215,7 +217,14 @@ def test_status_shows_workers_and_the_size_of_the_graph(product: Product, sample
     expected = Counter(label for label, _ in expected_graph(sample[:1]).nodes)
     assert {label: number for label, number in status["nodes"].items() if number} == expected
     assert status["batches_in_flight"] == 0
-    assert "2 workers" in product.run("status").stdout
+    assert status["statistics"]["state"] == "fresh"
+    assert time.time() - status["statistics"]["at"] < 600
+    printed = product.run("status").stdout
+    assert "2 workers" in printed
+    assert "statistics as of 20" in printed
+    StatisticsState(product.redis).mark_stale()
+    assert json.loads(product.run("status", "--json").stdout)["statistics"]["state"] == "stale"
+    assert re.search("statistics stale since 20.*finish` updates them", product.run("status").stdout)
 
 
 def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
