@@ -1,1 +1,1 @@
-"""The distributed part: Celery app, chords, event loop, what is in flight. Holds no Discogs rule."""
+"""The distributed part: Celery app, tasks, batches in flight. Holds no Discogs rule."""

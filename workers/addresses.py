@@ -1,4 +1,7 @@
-"""Addresses of servers, as the settings hold them: what would end in a traceback, or be heeded by nobody, is refused."""
+"""Checks of server addresses in the settings.
+
+They refuse addresses that would end in a traceback, and parts that nobody would heed.
+"""
 
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -8,7 +11,7 @@ from redis.exceptions import RedisError
 
 
 def check_neo4j(uri: str) -> None:
-    """Refuse what the driver would; raises ValueError, which shows nothing of the address."""
+    """Refuse a Neo4j address that the driver refuses. The ValueError shows nothing of it."""
     parts = _whole(uri, {f"{name}{suffix}" for name in ("bolt", "neo4j") for suffix in ("", "+s", "+ssc")})
     if "@" in parts.netloc:
         msg = "holds a user: that is GRAPHINATOR_NEO4J_USER, the password GRAPHINATOR_NEO4J_PASSWORD"
@@ -24,7 +27,10 @@ def check_neo4j(uri: str) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Refuse what redis-py or kombu would, or would take for something else; raises ValueError as above."""
+    """Refuse a Redis address that redis-py or kombu refuses or misreads.
+
+    The ValueError shows nothing of it.
+    """
     parts = _whole(url, {"redis", "rediss"})
     if not re.fullmatch(r"/?\d*", parts.path) or parts.fragment:
         msg = f"should be {parts.scheme}://host:port/database, the database a number"

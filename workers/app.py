@@ -1,4 +1,4 @@
-"""The Celery app and its configuration: what senders and workers have in common.
+"""The Celery app and its configuration, for senders and workers.
 
 `celery -A workers.app worker --pool threads` starts a worker. Nothing is read from the environment,
 and no connection is made, before the app is used.
@@ -26,18 +26,18 @@ QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE, INGEST_QUEUE)
 
 
 class GraphinatorApp(Celery):
-    """A Celery app with the one settings object."""
+    """A Celery app with the settings."""
 
     @cached_property
     def settings(self) -> Settings:
-        """From the environment, unless it was assigned before its first use."""
+        """The settings of the environment, unless others were assigned before the first use."""
         return load_settings()
 
 
 def connect_redis(settings: Settings) -> Redis:
-    """A client of the Redis that is broker, result backend and store of what is in flight.
+    """A client of the Redis that is broker, result backend and store of batches.
 
-    A command whose connection breaks is sent again, for about five seconds: what it does must bear that.
+    A command whose connection breaks is sent again for about five seconds, so it may run twice.
     """
     return Redis.from_url(
         _redis_url(settings),
@@ -49,7 +49,7 @@ def connect_redis(settings: Settings) -> Redis:
 
 
 def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
-    """The inbox in that Redis, of the size that the settings allow."""
+    """The inbox in this Redis, limited by the settings."""
     return Inbox(
         redis,
         limit_bytes=settings.ingest_megabytes * 1024 * 1024,
@@ -58,7 +58,7 @@ def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
 
 
 def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
-    """The quarantine in that Redis, of the size that the settings allow."""
+    """The quarantine in this Redis, limited by the settings."""
     return Quarantine(redis, limit_bytes=settings.quarantine_megabytes * 1024 * 1024)
 
 
@@ -69,7 +69,7 @@ def _redis_url(settings: Settings) -> str:
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings; why each one is what it is: docs/decisions/celery-settings.md."""
+    """Celery's settings. docs/decisions/celery-settings.md has the reason of each."""
     transport = {
         "visibility_timeout": settings.visibility_timeout_seconds,
         "unacked_restore_interval": 5,
@@ -86,7 +86,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "result_backend": "workers.celery_redis.backend:UnwaitedRedisBackend+" + _redis_url(settings),
         "broker_transport_options": transport,
         "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
-        # A caller's chain goes on where the caller's app, if it says nothing else, takes its tasks from.
+        # The next task of a caller's chain goes to the default queue of the caller's app.
         "task_default_queue": "celery",
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -109,7 +109,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-# In the place of kombu's own, under the names that addresses have: Flower goes by them.
+# They replace kombu's own under the same names, which Flower goes by.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.celery_redis.transport:Transport"))
 
 app = GraphinatorApp("graphinator", include=["workers.tasks"], set_as_current=True)

@@ -56,7 +56,7 @@ class BatchWriter:
         return await self._remove(record_type, ids)
 
     async def before_commit(self) -> None:
-        """Ask Redis for the lease: a copy of this batch may have been written meanwhile. Raises LeaseLost."""
+        """Check the lease: another copy of this batch may be written already."""
         await sync_to_async(self._lease.check, thread_sensitive=False)()
 
     async def _write(self, record_type: RecordType, rows: Sequence[Row]) -> list[tuple[Row, str]]:

@@ -26,7 +26,7 @@ PROGRESS_SECONDS = 0.1
 
 
 class WouldVanish(GraphinatorError):
-    """A dump that counts as complete lacks too many of the stored records; none was removed."""
+    """A complete dump lacks too many of the stored records; none was removed."""
 
     def __init__(self, record_type: RecordType, missing: int, stored: int) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class WouldVanish(GraphinatorError):
 
 
 class QuarantineFull(LoadBroken):
-    """The quarantine had no space: records of a load are neither in it nor in the graph."""
+    """The quarantine had no space for records of a load."""
 
     def __init__(self, records: int) -> None:
         super().__init__(f"the quarantine is full: {records:,} records are not kept in it")
@@ -102,15 +102,15 @@ def load(
     on_wait: Callable[[str], None],
     contents: Contents = FULL,
 ) -> Iterator[Report]:
-    """Load dumps one after the other, under the load lock; yields a report as each one ends.
+    """Load dumps one after the other, under the load lock.
 
-    Records that a complete dump lacks are removed once all of it is loaded. `on_wait` is called again and again while
+    Yields a report as each one ends. Records that a complete dump lacks are removed once all of it is loaded. `on_wait` is called again and again while
     something is awaited before the first dump and after the last one. Raises BusyError while another load runs,
     LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a file is among the problems
     of its report: the records before it are loaded.
     """
     with open_sender(app, on_wait) as sender:
-        # Records that upstream tasks handed over before are older than what is read from now on.
+        # Records from upstream tasks are older than the dumps that are read from now on.
         dispatch(sender, app.settings, everything=True)
         runs = Runs(sender.redis)
         for run, path in _plan(runs, sender.holder, paths, contents):
@@ -121,7 +121,7 @@ def load(
 
 
 def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
-    """List a run for each dump before the first one begins: a load that is cut off shows what it left."""
+    """List a run for each dump, so that an interrupted load shows what it left."""
     record_types: list[RecordType] = []
     # If one file is no dump, no run is listed: it would look stalled.
     for path in paths:
@@ -177,7 +177,7 @@ class Load:
         self._problems: list[GraphinatorError] = []
 
     def run(self) -> Report:
-        """Load the dump; what keeps it from being complete is in the report."""
+        """Load the dump. Its report has the reasons why it is incomplete."""
         self._sender.on_wait = self._show
         self._runs.set_read(self._run, 0)
         self._read_dump()
@@ -218,7 +218,7 @@ class Load:
             self._chunks, self._ids = [], set()
 
     def _drain(self) -> None:
-        """Wait for the last batch, then look what is missing."""
+        """Wait for the last batch, then collect the problems."""
         self._sender.drain()
         self._update()
         self._problems += map(LoadBroken, dict.fromkeys(self._failures))
@@ -229,7 +229,7 @@ class Load:
             self._problems.append(LoadBroken(f"Redis has lost {lost:,} records in flight"))
 
     def _remove_vanished(self) -> int:
-        """Have a worker remove the records of this type that the dump lacks; return their number."""
+        """Have a worker remove the records that the dump lacks; return their number."""
         record_type = self._dump.record_type
         self._runs.store_ids(self._run, self._all_ids)
         try:

@@ -83,9 +83,9 @@ class EventLoop(Generic[Resource]):
         self._thread.join()
 
     def run(self, coroutine: Coroutine[Any, Any, Result], *, timeout_seconds: float | None = None) -> Result:
-        """Run a coroutine on the loop, in a copy of the caller's context, and wait for it.
+        """Run a coroutine on the loop and wait for it.
 
-        Past `timeout_seconds` it is cancelled and TimeoutError raised. If the waiting thread is interrupted, it is
+        It runs in a copy of the caller's context. Past `timeout_seconds` it is cancelled and TimeoutError raised. If the waiting thread is interrupted, it is
         cancelled and given time to roll back. Raises LoopStopped if the loop ends first.
         """
         ended = threading.Event()
@@ -121,7 +121,7 @@ class EventLoop(Generic[Resource]):
     async def _outcome(
         self, coroutine: Coroutine[Any, Any, Any], timeout_seconds: float | None, ended: threading.Event
     ) -> tuple[Any, BaseException | None]:
-        """Return the result or the error as a value: a SystemExit that a task raises would end the loop."""
+        """Return result and error as values: a SystemExit raised in a task ends the loop."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._tasks.add(task)
         try:

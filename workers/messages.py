@@ -1,4 +1,4 @@
-"""The messages of tasks, built by name: a sender does not import what only workers run."""
+"""The messages of tasks, built by name: a sender imports no task."""
 
 from dataclasses import dataclass
 from typing import Any

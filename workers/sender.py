@@ -26,25 +26,25 @@ from workers.state.keys import IN_FLIGHT
 from workers.state.lease import Lease
 from workers.state.load_lock import Holder, LoadLock
 
-#: What a load waits for while no worker answers.
+#: The reason of a wait while no worker answers.
 NO_WORKER = "a worker: none answers"
 
 logger = logging.getLogger(__name__)
 
 #: The pause between two looks at the progress of workers.
 POLL_SECONDS = 0.01
-#: How often the lock is checked, and lost messages and silent workers are looked for.
+#: The pause between two checks of the lock, of lost messages and of silent workers.
 CHECK_SECONDS = 2.0
 #: The pause before an exclusive task that broke off is sent again.
 RETRY_SECONDS = 1.0
-#: Without progress for so long, the workers are pinged.
+#: Time without progress after which the workers are pinged.
 SILENCE_SECONDS = 10.0
 
 OnWait = Callable[[str], None]
 
 
 class LoadBroken(GraphinatorError):
-    """A load cannot go on, for a reason outside of its dump; it can be repeated."""
+    """A load broke off for a reason outside of its dump; repeat it."""
 
 
 class TaskFailed(LoadBroken):
@@ -52,7 +52,7 @@ class TaskFailed(LoadBroken):
 
 
 class CameBack(Exception):
-    """A batch that was done is in flight again: Redis came back older than it was."""
+    """A settled batch is in flight again: Redis came back without its last second."""
 
 
 class WorkerWatch:
@@ -65,7 +65,7 @@ class WorkerWatch:
         self.is_silent = False
 
     def look(self, in_flight: set[str]) -> None:
-        """Compare the batches in flight with those of the last look; ping where nothing has moved."""
+        """Compare the batches in flight with the last ones; ping if nothing moves."""
         if in_flight != self._last:
             self._last, self._moved_at, self.is_silent = in_flight, time.monotonic(), False
         elif time.monotonic() - self._moved_at > SILENCE_SECONDS:
@@ -73,9 +73,9 @@ class WorkerWatch:
 
 
 class Sender:
-    """Sends batches within the credit, never two versions of one record at a time, and exclusive tasks.
+    """Sends batches and exclusive tasks for the holder of the load lock.
 
-    Every wait calls `on_wait` again and again with its reason; "" stands for the own batches.
+    There are never more batches in flight than the credit, and never two versions of one record. Every wait calls `on_wait` again and again with its reason; "" stands for the own batches.
     """
 
     def __init__(self, app: GraphinatorApp, redis: Redis, lease: Lease, on_wait: OnWait) -> None:
@@ -200,9 +200,9 @@ class Sender:
                 return
 
     def _guard(self, in_flight: set[str]) -> Callable[[Pipeline], None]:
-        """Return a guard that raises LeaseLost, or CameBack if another batch than these is in flight.
+        """Return a guard against other batches in flight than these.
 
-        A batch that came back may hold older versions of the records that follow.
+        It raises LeaseLost or CameBack. A batch that came back may hold older versions of the records that follow.
         """
 
         def guard(pipe: Pipeline) -> None:

@@ -45,7 +45,7 @@ def _below(base: str, fallback: str, name: str) -> Callable[[], Path]:
 
 
 def _shown(default: str) -> dict[str, Any]:
-    """What the table shows as the default where the default itself depends on the machine."""
+    """Show this as the default in the table where it depends on the machine."""
     return {"shown": default}
 
 
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
 
     def dump_limits(self) -> DumpLimits:
-        """What `open_dump` is to refuse."""
+        """The limits of `open_dump`."""
         return {"max_record_bytes": self.record_bytes, "inflate_ratio": self.inflate_ratio}
 
     @field_validator("home", "cache")

@@ -78,7 +78,7 @@ class CallTask(GraphTask):
     """A task whose message nobody would send again."""
 
     def retry(self, *args: Any, **options: Any) -> Any:
-        """Retry as Celery does, but keep the message where Redis does not take the next one."""
+        """Retry as Celery does, but keep the message if Redis refuses the next one."""
         try:
             return super().retry(*args, **options)
         except Reject as error:
@@ -87,7 +87,7 @@ class CallTask(GraphTask):
 
 @app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
 def normalise(batch: str, index: int) -> Summary:
-    """Store the rows of one chunk that the graph lacks; return the tally of the chunk."""
+    """Store the new and changed rows of one chunk; return its tally."""
     worker = this_worker()
     with worker.in_flight.attempt(batch, str(index)):
         meta = worker.in_flight.meta(batch)
@@ -146,7 +146,7 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is given by name: in a chain,
     the result of the task before comes first. When this ends the records are stored, and will be written together with
     those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some are no records of this type,
-    which names them and what is wrong; the others are accepted all the same.
+    with their errors; the others are accepted.
     """
     worker = this_worker()
     type_, records = arguments(given, named)
@@ -165,12 +165,12 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
 
 @app.task(name=BATCH_FAILED.name, ignore_result=True)
 def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None:
-    """Settle a batch as failed when one of its tasks raised what no retry helps against.
+    """Settle a batch as failed after an error that no retry helps against.
 
     Called, not sent, by Celery, which passes request, exception and traceback only to a task that is not bound.
     """
     if isinstance(error, (ChordError, Reject, *PASSING)):
-        # Redis failed under Celery, or a header task did, which has its own call: what is in flight is sent again.
+        # Redis failed under Celery, or a header task did, which has its own call: a batch still in flight is sent again.
         return
     worker = this_worker()
     meta = worker.in_flight.meta(batch)

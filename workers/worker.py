@@ -29,7 +29,7 @@ _COLLECTED_OBJECTS = 200_000
 
 
 class Worker:
-    """The event loop with the driver on it, and the state in Redis, of one worker process."""
+    """One worker process: its event loop with the driver, its state in Redis."""
 
     def __init__(self, app: GraphinatorApp) -> None:
         settings = app.settings
@@ -86,7 +86,7 @@ _worker: Worker | None = None
 
 
 def this_worker() -> Worker:
-    """The worker that this process is; raises LoopStopped if it is none, or no longer one."""
+    """Return the worker of this process; raises LoopStopped before its start and after its end."""
     if _worker is None:
         raise LoopStopped("this process is not a worker, or is shutting down")
     return _worker

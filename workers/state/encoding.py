@@ -24,7 +24,7 @@ def unpack(blob: bytes, expected: type[Value]) -> Value:
 
 
 def bytes_of(reply: bytes | str) -> bytes:
-    """Return a reply as bytes; redis-py types it as text too, which is not configured here."""
+    """Return a reply as bytes; text, which redis-py types too, is not configured."""
     return reply.encode() if isinstance(reply, str) else reply
 
 

@@ -21,7 +21,7 @@ from workers.state.statistics import StatisticsState
 
 
 class PoisonTask(GraphinatorError):
-    """An exclusive task that crashed several workers, or was too much for Neo4j; it is not retried."""
+    """An exclusive task that crashed several workers or overloaded Neo4j; it is not retried."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class PoisonTask(GraphinatorError):
 class TaskResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The outcome of an exclusive task."""
 
-    #: Why it failed; empty if it did not.
+    #: The reason of a failure; empty without one.
     error: str = ""
     #: `finish`: the statistics were counted. Not so where they were fresh.
     counted: bool = False
@@ -91,7 +91,10 @@ class ExclusiveTasks:
 
     @contextmanager
     def lease(self, token: str) -> Iterator[Lease | None]:
-        """Hold the lease on the task; None if it is not asked for, has ended, or another worker runs it."""
+        """Hold the lease on the task.
+
+        Gives None if the task is not asked for, has ended, or runs in another worker.
+        """
         own = Lease(self._redis, EXCLUSIVE_LEASE, "an exclusive task", seconds=self._lease_seconds)
         with held(own) as lease:
             asked, result = self._redis.hmget(EXCLUSIVE, ["token", "result"])
@@ -119,7 +122,10 @@ class ExclusiveTasks:
         return int(self._count_attempt(keys=[EXCLUSIVE], args=["attempts", number]))
 
     def end(self, lease: Lease, token: str, result: TaskResult) -> None:
-        """Store the outcome of the task, if it is still asked for; its statistics are fresh if it counted them."""
+        """Store the outcome of the task if it is still asked for.
+
+        The statistics are fresh if it counted them. Raises LeaseLost.
+        """
 
         def end(pipe: Pipeline) -> None:
             lease.guard(pipe)

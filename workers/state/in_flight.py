@@ -111,7 +111,7 @@ class InFlight:
         return set(text_of_all(self._redis.zrange(IN_FLIGHT, 0, -1)))
 
     def overdue(self, age_seconds: float) -> list[str]:
-        """The batches without a sign of life for `age_seconds`: not sent yet, or their messages are lost."""
+        """The batches without a sign of life for `age_seconds`, sent or not."""
         now, _ = self._redis.time()
         return text_of_all(self._redis.zrangebyscore(IN_FLIGHT, 0, now - age_seconds))
 
@@ -147,9 +147,9 @@ class InFlight:
 
     @contextmanager
     def attempt(self, batch: str, part: str) -> Iterator[None]:
-        """Count an attempt at one part of a batch: the index of a chunk, or "body".
+        """Count an attempt at one part of a batch.
 
-        Only the end of the process, or a MemoryError, leaves the attempt in the count. Raises PoisonBatch when that
+        `part` is the index of a chunk, or "body". Only the end of the process, or a MemoryError, leaves the attempt in the count. Raises PoisonBatch when that
         happened too often.
         """
         if self._count(batch, part, 1) > MAX_CRASHES:

@@ -1,7 +1,7 @@
 """A lease: the right of one process at a time, kept alive by a heartbeat.
 
 A lease expires soon after its process has ended. A process that was suspended for longer than that finds its lease
-gone, or held by another process; whatever it writes is checked against Redis itself, never against its own clock.
+gone, or held by another process: every write asks Redis, never the own clock.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ class LeaseLost(GraphinatorError):
 
 
 class Lease:
-    """One acquisition of the lease of a key: `acquire`, work, `release`. Use `held` for a block.
+    """One acquisition of the lease of a key: `acquire`, work, `release`.
 
-    While it is held, a thread renews it every third of `seconds`. `name` is what messages call it; `owner` is a prefix
+    Use `held` for a block. While it is held, a thread renews it every third of `seconds`. `name` is what messages call it; `owner` is a prefix
     of its token.
     """
 
@@ -87,7 +87,7 @@ class Lease:
             raise LeaseLost(self.name)
 
     def guard(self, pipe: Pipeline) -> None:
-        """Have a Redis transaction fail unless the lease is held until its end.
+        """Make a Redis transaction fail unless the lease is held until its end.
 
         Call it before `pipe.multi()`. Raises LeaseLost.
         """
@@ -96,7 +96,7 @@ class Lease:
             raise LeaseLost(self.name)
 
     def on_lost(self, callback: Callable[[], object] | None) -> None:
-        """Call `callback` once, from another thread, as soon as the heartbeat finds the lease lost."""
+        """Call `callback` once, in another thread, when the heartbeat finds the lease lost."""
         with self._state:
             self._callback = callback
             is_lost = self._is_lost
@@ -140,7 +140,7 @@ class Lease:
 
 @contextmanager
 def held(lease: Lease) -> Iterator[Lease | None]:
-    """Acquire the lease and hold it for a block; gives None while another process holds it."""
+    """Hold the lease for a block; gives None while another process holds it."""
     if not lease.acquire():
         yield None
         return

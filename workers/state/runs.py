@@ -63,7 +63,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     path: str
     partial: bool
     allow_vanish: bool
-    #: When it was planned, in Unix seconds.
+    #: Unix seconds of its planning.
     at: float
     #: The token of the load lock that the run belongs to.
     holder: str
@@ -75,7 +75,7 @@ class RunEnd(msgspec.Struct, frozen=True):
     #: In Unix seconds.
     at: float
     vanished: int = 0
-    #: What is missing and why; empty for a complete run.
+    #: Reasons why something is missing; empty for a complete run.
     problems: list[str] = []
     #: True for a run that a later load took over.
     replaced: bool = False

@@ -1,4 +1,4 @@
-"""The state of the statistics in the graph: fresh as of a time, or stale since one."""
+"""The state of the statistics: fresh as of a time, or stale since one."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +22,7 @@ class Statistics:
     """The state of the statistics at one moment."""
 
     state: Freshness
-    #: When they were counted if they are fresh, since when they are stale if not, in Unix seconds; None: unknown.
+    #: Unix seconds of the last count if fresh, of the first write since then if stale; None if unknown.
     at: float | None
 
 
