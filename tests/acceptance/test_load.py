@@ -20,6 +20,7 @@ from tests.oddities import BROKEN, broken, handmade, oversized
 from tests.oracle import expected_graph
 from workers.messages import send_batch
 from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.keys import IN_FLIGHT
 from workers.state.runs import Runs
 from workers.state.statistics import StatisticsState
 
@@ -113,7 +114,7 @@ def test_an_interrupted_load_is_finished_by_the_next_one(
 ) -> None:
     releases = _slowly_read(sample[3], tmp_path)
     started = product.start("load", releases, "--json", chunk_records=1, chunks_per_batch=1)
-    while not product.redis.zcard("graphinator:pending"):
+    while not product.redis.zcard(IN_FLIGHT):
         assert started.poll() is None, started.communicate()
         time.sleep(0.01)
     started.send_signal(signal.SIGINT)

@@ -76,7 +76,7 @@ class _Replay:
         self._runner = runner
         self._driver = driver
         self._overwrite = overwrite
-        self._quarantine = connect_quarantine(app.settings, connect_redis(app.settings))
+        self._quarantine = connect_quarantine(app.settings, sender.redis)
         self._run = f"replay-{secrets.token_hex(4)}"
         self._report = ReplayReport()
 
