@@ -15,9 +15,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingError
-from pipeline.reader.boundary import KEPT_BYTES
 from pipeline.reader.source import INFLATE_RATIO
-from pipeline.reader.splitter import MAX_RECORD_BYTES
+from pipeline.reader.splitter import KEPT_BYTES, MAX_RECORD_BYTES
 from workers.addresses import check_neo4j, check_redis
 
 PREFIX = "GRAPHINATOR_"

@@ -1,6 +1,6 @@
-"""A dump as chunks of records, read once from its beginning to its end."""
+"""A dump file as chunks of records."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,23 +8,24 @@ from typing import Self
 from pipeline.errors import DumpError
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.reader.prolog import read_prolog
-from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, ReadError, Source
-from pipeline.reader.splitter import MAX_RECORD_BYTES, Piece, Splitter
-from pipeline.reader.window import Window
+from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
+from pipeline.reader.splitter import MAX_RECORD_BYTES, RawRecord, Splitter
 from pipeline.records.accept import legible_id
 from pipeline.records.identity import IdentityError, identity
 
 
 class Dump:
-    """An open dump; a context manager that closes the file. Get one from open_dump."""
+    """An open dump, from `open_dump`. The context manager closes the file."""
 
-    def __init__(self, path: Path, source: Source, record_type: RecordType, pieces: Iterator[Piece]) -> None:
+    def __init__(
+        self, path: Path, source: Source, record_type: RecordType, records: Iterator[RawRecord]
+    ) -> None:
         self.path = path
-        #: Bytes of the file, compressed if it is.
+        #: Bytes of the file as stored, compressed or not.
         self.size = path.stat().st_size
         self.record_type = record_type
         self._source = source
-        self._pieces = pieces
+        self._records = records
         self._read = 0
 
     def __enter__(self) -> Self:
@@ -36,43 +37,39 @@ class Dump:
         self.close()
 
     def close(self) -> None:
-        """Close the file; harmless when closed already."""
+        """Close the file. A second call does nothing."""
         self._source.close()
 
     @property
     def consumed(self) -> int:
-        """Bytes of the file read so far, out of `size`."""
+        """Bytes of the file read so far, at most `size`."""
         return self._source.consumed
 
-    def chunks(
-        self, records: int, size_bytes: int, on_read: Callable[[], object] = lambda: None
-    ) -> Iterator[Chunk]:
-        """The records not read yet, at most `records` in a chunk, or as many as reach `size_bytes` of XML.
+    def chunks(self, records: int, size_bytes: int) -> Iterator[Chunk]:
+        """Yield the remaining records in chunks of at most `records` records.
 
-        A record longer than half of that begins a chunk. What was set aside counts like a record. Records
-        before a fault are all delivered; then DumpError is raised. Its message says how many there were.
-        A chunk may hold only what was set aside. `on_read` is called again and again while the file is read, also where that
-        yields nothing for long.
+        A chunk ends when its XML reaches `size_bytes`. A record longer than half of that starts a chunk.
+        Rejected records count; a chunk may hold nothing else.
+        Raises DumpError after all records before a fault; its message gives their number.
         """
         if records < 1 or size_bytes < 1:
             raise ValueError("a chunk holds at least one record")
-        self._source.on_read = on_read
         error: DumpError | None = None
         chunk, size = self._empty(), 0
         try:
-            for piece in self._pieces:
-                if size and len(piece.raw) > size_bytes // 2:
+            for record in self._records:
+                if size and len(record.raw) > size_bytes // 2:
                     yield chunk
                     chunk, size = self._empty(), 0
-                self._add(chunk, piece)
-                size += len(piece.raw)
-                # A long record is not held while the next one is read.
-                del piece
+                self._add(chunk, record)
+                size += len(record.raw)
+                # Two long records need not be in memory at once.
+                del record
                 if size >= size_bytes or len(chunk.ids) + len(chunk.rejected) >= records:
                     yield chunk
                     chunk, size = self._empty(), 0
         except ReadError as fault:
-            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._kept()}")
+            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._count()}")
             error.__cause__ = fault.__cause__
         if chunk.ids or chunk.rejected:
             yield chunk
@@ -82,8 +79,8 @@ class Dump:
     def _empty(self) -> Chunk:
         return Chunk(self.record_type, [], [], [])
 
-    def _add(self, chunk: Chunk, piece: Piece) -> None:
-        position, raw, reason = piece
+    def _add(self, chunk: Chunk, record: RawRecord) -> None:
+        position, raw, reason = record
         self._read += 1
         if reason is None:
             try:
@@ -97,14 +94,14 @@ class Dump:
                 return
         chunk.rejected.append(Rejected(position, reason, raw))
 
-    def _kept(self) -> str:
+    def _count(self) -> str:
         if self._read == 1:
             return "the one record before that was read"
         return f"the {self._read:,} records before that were read"
 
 
 def ids_in(chunk: Chunk) -> Iterator[int]:
-    """The ids of a chunk's records, and of those set aside where they are legible."""
+    """Yield the ids of a chunk's records and the legible ids of its rejected ones."""
     yield from chunk.ids
     for rejected in chunk.rejected:
         if (number := legible_id(chunk.record_type, rejected.raw)) is not None:
@@ -118,22 +115,21 @@ def open_dump(
     max_record_bytes: int = MAX_RECORD_BYTES,
     inflate_ratio: int = INFLATE_RATIO,
 ) -> Dump:
-    """Open a dump, gzip or plain XML, whatever its name, and tell its record type by its root element.
+    """Open a dump, gzip or plain XML. The root element decides its record type.
 
-    Raises DumpError where no dump begins; nothing of such a file is delivered. The dump is closed by its
-    context manager. Blocks of `block_bytes` of XML are held at a time, a record of up to
-    `max_record_bytes` at most: longer ones are set aside. A gzip file that inflates to more than `inflate_ratio`
-    times its size is read up to where that shows.
+    XML is read in blocks of `block_bytes`. Records longer than `max_record_bytes` are rejected.
+    A gzip file that inflates to more than `inflate_ratio` times its size ends in GzipBombError.
+    Raises DumpError if the file is not a dump.
     """
     path = Path(path)
     try:
         source = Source(path, block_bytes, inflate_ratio)
     except OSError as error:
         raise DumpError(path, 0, f"the file cannot be opened: {error.strerror}") from error
-    window = Window(source.blocks())
+    buffer = Buffer(source.blocks())
     try:
-        record_type, root_closed = read_prolog(window)
-        splitter = Splitter(record_type, window, root_closed=root_closed, max_record_bytes=max_record_bytes)
+        record_type, root_closed = read_prolog(buffer)
+        splitter = Splitter(record_type, buffer, root_closed=root_closed, max_record_bytes=max_record_bytes)
         return Dump(path, source, record_type, iter(splitter))
     except ReadError as fault:
         source.close()

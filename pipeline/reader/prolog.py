@@ -1,14 +1,14 @@
-"""What comes before the first record: byte order mark, XML declaration, comments, root; no DOCTYPE."""
+"""The prolog of a dump: byte order mark, XML declaration, comments, root start tag."""
 
 import re
 
 from pipeline.errors import shown
 from pipeline.model import RecordType
-from pipeline.reader.source import ReadError
-from pipeline.reader.window import Window
+from pipeline.reader.source import Buffer, ReadError
 
 #: The root element must begin within this many bytes.
 PROLOG_BYTES = 1 << 20
+_BEGINNING_BYTES = 512
 
 _SPACE = rb"[ \t\r\n]"
 _QUOTED = rb"\"[^\"]*+\"|'[^']*+'"
@@ -38,28 +38,29 @@ _TAR_MAGIC = slice(257, 262)
 _ROOTS = ", ".join(f"<{name}>" for name in RecordType)
 
 
-def read_prolog(window: Window) -> tuple[RecordType, bool]:
-    """Move past the root's start tag; the record type it names, and whether the root is self-closed.
+def read_prolog(buffer: Buffer) -> tuple[RecordType, bool]:
+    """Move past the start tag of the root; return record type and self-closedness.
 
-    Raises ReadError where no dump begins: nothing of such a file is read.
+    Raises ReadError if the file is not a dump.
     """
-    beginning = window.ahead(512)
+    buffer.fill(_BEGINNING_BYTES)
+    beginning = buffer.data[:_BEGINNING_BYTES]
     if not beginning:
-        raise window.fault or ReadError(0, "the file is empty")
+        raise buffer.fault or ReadError(0, "the file is empty")
     _refuse_other_formats(beginning)
-    while (found := _PROLOG.match(window.data)) is None:
-        if len(window.data) > PROLOG_BYTES or not window.more():
-            raise window.fault or ReadError(window.end, _without_root(window.data))
+    while (found := _PROLOG.match(buffer.data)) is None:
+        if len(buffer.data) > PROLOG_BYTES or not buffer.more():
+            raise buffer.fault or ReadError(buffer.end, _without_root(buffer.data))
     _refuse_other_encodings(found["declaration"] or b"")
     if found["doctype"]:
-        # It could define entities. None is ever expanded, so nothing behind it can be relied on.
+        # A DOCTYPE could define entities, and entities are never expanded.
         raise ReadError(found.start("doctype"), "the file has a DOCTYPE, but a dump has none")
     name = found["name"].decode(errors="replace")
     if name not in set(RecordType):
         raise ReadError(
             found.start("name") - 1, f"the root element is <{shown(name)}>, but a dump has one of {_ROOTS}"
         )
-    window.at = found.end()
+    buffer.at = found.end()
     return RecordType(name), found[0].endswith(b"/>")
 
 

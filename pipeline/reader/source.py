@@ -1,7 +1,6 @@
-"""The bytes of a dump in blocks, decompressed where they are gzip."""
+"""The XML of a dump file, plain or gzip, in a sliding buffer."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -11,12 +10,14 @@ from pipeline.errors import DumpError, GzipBombError
 
 #: Bytes of XML in one block.
 BLOCK_BYTES = 1 << 20
-#: More bytes of XML to one compressed byte than this are no dump: Discogs' dumps have about 7, deflate can have 1,032.
+#: Bytes of XML per compressed byte, at most. Discogs' dumps have about 7, deflate reaches 1,032.
 INFLATE_RATIO = 200
-#: So much XML may be as repetitive as it likes.
+#: The ratio is not checked before this many bytes of XML.
 ANY_RATIO_BYTES = 64 << 20
+#: Consumed bytes that a buffer keeps for looking back.
+LOOK_BACK_BYTES = 256
 
-# Decompressed a few KiB at a time: what a fault takes with it is the output of one such step.
+# Small, because a corrupt step is lost as a whole.
 _STEP_BYTES = 8192
 _MAGIC = b"\x1f\x8b"
 _RAW_DEFLATE = -15
@@ -27,7 +28,7 @@ _HEADER_CHECKSUM, _EXTRA, _NAME, _COMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 
 
 class ReadError(Exception):
-    """The dump cannot be read beyond `position` (in bytes of XML), for `reason`; `kind` is raised to the caller."""
+    """The dump cannot be read beyond `position` (bytes of XML); callers get it as `kind`."""
 
     def __init__(self, position: int, reason: str, kind: type[DumpError] = DumpError) -> None:
         super().__init__(position, reason)
@@ -37,11 +38,12 @@ class ReadError(Exception):
 
 
 class Source:
-    """A file of XML, plain or gzip of any number of members: told apart by content, not by name.
+    """A file of XML, plain or gzip, recognised by its content.
 
-    Everything is delivered that comes before a fault; the checksum of every gzip member is verified. A file that
-    inflates to more than `inflate_ratio` times its size is a fault where that shows.
-    Raises OSError where the file cannot be opened.
+    A gzip file has any number of members.
+    Delivers everything before a fault, and verifies the checksum of every gzip member.
+    A file that inflates to more than `inflate_ratio` times its size is a fault.
+    Raises OSError if the file cannot be opened.
     """
 
     def __init__(
@@ -50,97 +52,53 @@ class Source:
         self._file = BufferedReader(FileIO(path), _STEP_BYTES)
         self._block_bytes = block_bytes
         self._inflate_ratio = inflate_ratio
-        #: Called again and again while the file is read.
-        self.on_read: Callable[[], object] = lambda: None
         #: Bytes of the file read so far.
         self.consumed = 0
-        #: Bytes of XML delivered so far.
+        #: Bytes of XML decompressed so far.
         self.position = 0
 
     def close(self) -> None:
-        """Close the file; harmless when closed already."""
+        """Close the file. A second call does nothing."""
         self._file.close()
 
     def blocks(self) -> Iterator[bytes]:
-        """The XML in blocks of about the size asked for; raises ReadError after the last that can be read."""
-        pieces: list[bytes] = []
-        held = 0
+        """Yield the XML in blocks; raise ReadError after the last block before a fault."""
+        block = bytearray()
         fault: ReadError | None = None
         try:
-            for piece in self._pieces():
-                self.position += len(piece)
-                pieces.append(piece)
-                held += len(piece)
-                if held >= self._block_bytes:
-                    yield from self._cut(b"".join(pieces))
-                    pieces, held = [], 0
+            for data in self._content():
+                self.position += len(data)
+                block += data
+                while len(block) >= self._block_bytes:
+                    yield bytes(block[: self._block_bytes])
+                    del block[: self._block_bytes]
         except ReadError as error:
             fault = error
-        if pieces:
-            yield from self._cut(b"".join(pieces))
+        if block:
+            yield bytes(block)
         if fault is not None:
             raise fault
 
-    def _cut(self, data: bytes) -> Iterator[bytes]:
-        size = self._block_bytes
-        if len(data) < 2 * size:
-            size = len(data)
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-
-    def _pieces(self) -> Iterator[bytes]:
-        if self._peek()[:2] == _MAGIC:
-            for piece in self._members():
-                yield piece
-                self._refuse_bomb()
+    def _content(self) -> Iterator[bytes]:
+        if self._peek(2) == _MAGIC:
+            yield from self._members()
         else:
-            while data := self._take(self._block_bytes):
+            while data := self._read(self._block_bytes):
                 yield data
-
-    def _refuse_bomb(self) -> None:
-        if self.position > max(ANY_RATIO_BYTES, self.consumed * self._inflate_ratio):
-            raise ReadError(
-                self.position,
-                f"the gzip data inflates to more than {self._inflate_ratio:,} times its size: a gzip bomb",
-                GzipBombError,
-            )
-
-    def _take(self, size: int) -> bytes:
-        with self._reading():
-            data = self._file.read(size)
-        self.consumed += len(data)
-        self.on_read()
-        return data
-
-    def _peek(self) -> bytes:
-        with self._reading():
-            return self._file.peek(2)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = f"the file cannot be read: {error.strerror or error}"
-            raise ReadError(self.position, reason) from error
 
     def _members(self) -> Iterator[bytes]:
         while True:
-            self._header()
-            yield from self._member()
+            self._skip_header()
+            for data in self._member():
+                yield data
+                self._refuse_bomb()
             while (ahead := self._peek()) and not ahead.strip(b"\0"):
-                self._take(len(ahead))  # gzip allows padding with zeros after a member
-            self._take(len(ahead) - len(ahead.lstrip(b"\0")))
+                self._read(len(ahead))  # gzip allows padding with zeros after a member
+            self._read(len(ahead) - len(ahead.lstrip(b"\0")))
             if not ahead:
                 return
 
-    def _exactly(self, size: int) -> bytes:
-        data = self._take(size)
-        if len(data) < size:
-            raise ReadError(self.position, "the gzip file is truncated")
-        return data
-
-    def _header(self) -> None:
+    def _skip_header(self) -> None:
         """Skip the header of a member (RFC 1952, section 2.3)."""
         fixed = self._exactly(_HEADER_BYTES)
         flags = fixed[3]
@@ -158,18 +116,19 @@ class Source:
             self._exactly(2)
 
     def _member(self) -> Iterator[bytes]:
-        """The content of a member, with the checksum and the length in its trailer verified."""
+        """Yield the content of a member; verify the checksum and the length in its trailer."""
+        # The library's own check of the trailer would lose the data of the last step.
         inflater = isal_zlib.decompressobj(wbits=_RAW_DEFLATE)
         checksum = length = 0
         while not inflater.eof:
-            compressed = self._file.peek(1)
+            compressed = self._peek()
             if not compressed:
                 raise ReadError(self.position, "the gzip file is truncated")
             try:
                 data = inflater.decompress(compressed)
             except isal_zlib.error as error:  # type: ignore[misc]  # its stub takes the class for an instance
                 raise ReadError(self.position, f"the gzip data is corrupt: {error}") from error
-            self._take(len(compressed) - len(inflater.unused_data))
+            self._read(len(compressed) - len(inflater.unused_data))
             if data:
                 checksum = isal_zlib.crc32(data, checksum)
                 length += len(data)
@@ -177,3 +136,84 @@ class Source:
         trailer = self._exactly(_TRAILER_BYTES)
         if trailer != checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little"):
             raise ReadError(self.position, "the gzip data is corrupt: its checksum does not match")
+
+    def _refuse_bomb(self) -> None:
+        if self.position > max(ANY_RATIO_BYTES, self.consumed * self._inflate_ratio):
+            raise ReadError(
+                self.position,
+                f"the gzip data inflates to more than {self._inflate_ratio:,} times its size: a gzip bomb",
+                GzipBombError,
+            )
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._read(size)
+        if len(data) < size:
+            raise ReadError(self.position, "the gzip file is truncated")
+        return data
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self.consumed += len(data)
+        return data
+
+    def _peek(self, size: int | None = None) -> bytes:
+        """Return the next buffered bytes, or the next `size`, without consuming them."""
+        try:
+            return self._file.peek(1)[:size]
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> ReadError:
+        return ReadError(self.position, f"the file cannot be read: {error.strerror or error}")
+
+
+class Buffer:
+    """A sliding part of the XML: `data[at:]` is not consumed yet, and grows on demand.
+
+    `position` and `end` count bytes from the start of the XML.
+    """
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._start = 0
+        self.data = b""
+        #: Offset in `data` of the first byte that is not consumed.
+        self.at = 0
+        #: The error that ended the file early.
+        self.fault: ReadError | None = None
+
+    @property
+    def position(self) -> int:
+        """Position of the first byte that is not consumed."""
+        return self._start + self.at
+
+    @property
+    def end(self) -> int:
+        """Position after the last byte of `data`."""
+        return self._start + len(self.data)
+
+    def fill(self, size: int) -> None:
+        """Read until `size` bytes are not consumed, or to the end of the file."""
+        missing = size - (len(self.data) - self.at)
+        if missing <= 0:
+            return
+        dropped = max(self.at - LOOK_BACK_BYTES, 0)
+        blocks = [self.data[dropped:]]
+        try:
+            while missing > 0 and (block := next(self._blocks, b"")):
+                blocks.append(block)
+                missing -= len(block)
+        except ReadError as fault:
+            self.fault = fault
+        self.data = b"".join(blocks)
+        self._start += dropped
+        self.at -= dropped
+
+    def more(self) -> bool:
+        """Append a block; return False at the end of the file or at a fault."""
+        end = self.end
+        self.fill(len(self.data) - self.at + 1)
+        return self.end > end

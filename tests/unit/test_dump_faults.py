@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import DumpError
 from pipeline.model import RecordType
 from pipeline.reader.dump import open_dump
-from pipeline.reader.source import ANY_RATIO_BYTES, BLOCK_BYTES
+from pipeline.reader.source import ANY_RATIO_BYTES
 
 #: Without the time, which would be part of the names of tests.
 compress = partial(gzip.compress, mtime=0)
@@ -224,14 +224,3 @@ def test_a_record_type_is_told_before_a_fault_behind_it(tmp_path: Path) -> None:
     compressed = compress(DUMP)[:3000]
     with open_dump(written(tmp_path, compressed)) as dump:
         assert dump.record_type is RecordType.RELEASES
-
-
-def test_a_fault_of_who_is_told_of_the_reading_is_none_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "releases.xml"
-    path.write_bytes(DUMP + b" " * (4 * BLOCK_BYTES))
-
-    def tell() -> None:
-        raise BrokenPipeError
-
-    with open_dump(path) as dump, pytest.raises(BrokenPipeError):
-        list(dump.chunks(100, 1 << 20, tell))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DumpError
 from pipeline.model import Chunk, RecordType
-from pipeline.reader.boundary import KEPT_BYTES
 from pipeline.reader.dump import ids_in, open_dump
+from pipeline.reader.splitter import KEPT_BYTES
 from pipeline.records.parse import Malformed, parse, to_row
 
 #: `make test` reads the same few files each time; `FUZZ=20000` goes looking for new ones.

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
-from pipeline.reader.source import ReadError
-from pipeline.reader.splitter import Piece, Splitter
-from pipeline.reader.window import Window
+from pipeline.reader.source import Buffer, ReadError
+from pipeline.reader.splitter import RawRecord, Splitter
 
 LABELS = b"""<?xml version='1.0' encoding="utf-8"?>
 <!-- <labels><label><id>9</id></label> -->
@@ -36,11 +35,11 @@ LABELS = b"""<?xml version='1.0' encoding="utf-8"?>
 """
 
 
-def window_of(xml: bytes, block: int) -> Window:
-    return Window(xml[start : start + block] for start in range(0, len(xml), block))
+def window_of(xml: bytes, block: int) -> Buffer:
+    return Buffer(xml[start : start + block] for start in range(0, len(xml), block))
 
 
-def pieces_of(xml: bytes, block: int = 1 << 20, limit: int = 1 << 20) -> list[Piece]:
+def pieces_of(xml: bytes, block: int = 1 << 20, limit: int = 1 << 20) -> list[RawRecord]:
     window = window_of(xml, block)
     record_type, root_closed = read_prolog(window)
     return list(Splitter(record_type, window, root_closed=root_closed, max_record_bytes=limit))
@@ -132,17 +131,18 @@ def test_windows_line_ends_and_one_line_files_are_split_alike(name: str, tags: b
 def test_a_record_without_an_end_is_set_aside_up_to_the_next_one_indented_alike() -> None:
     xml = b"<releases>\n  <release id='1'><title>\n  <release id='2'></release>\n</releases>"
     assert pieces_of(xml) == [
-        Piece(13, b"<release id='1'><title>", "<release> has no end tag of its own"),
-        Piece(39, b"<release id='2'></release>"),
+        RawRecord(13, b"<release id='1'><title>", "<release> has no end tag of its own"),
+        RawRecord(39, b"<release id='2'></release>"),
     ]
 
 
-def test_a_record_without_an_end_is_set_aside_in_a_file_of_one_line() -> None:
+def test_a_record_without_an_end_swallows_nothing_in_a_file_of_one_line() -> None:
     xml = b"<releases><release id='1'><release id='2'></release><release id='3'></release></releases>"
-    first, second = pieces_of(xml)
-    assert first.raw == b"<release id='1'><release id='2'></release>"
-    assert first.reason == "<release> has no end tag of its own"
-    assert second == Piece(52, b"<release id='3'></release>")
+    assert pieces_of(xml) == [
+        RawRecord(10, b"<release id='1'>", "<release> has no end tag of its own"),
+        RawRecord(26, b"<release id='2'></release>"),
+        RawRecord(52, b"<release id='3'></release>"),
+    ]
 
 
 @pytest.mark.parametrize("first", [b"<label><id>1</id>", b"<label><id>1</id>%b</label>" % (b"x" * 99), b"x"])
@@ -196,7 +196,7 @@ def test_no_good_record_on_a_line_of_its_own_is_lost_beside_others(
 
 def test_the_last_record_without_an_end_is_set_aside_up_to_the_end_of_the_root() -> None:
     xml = b"<labels>\n<label><id>1</id></label>\n<label><id>2</id>\n</labels>\n"
-    assert pieces_of(xml)[1] == Piece(35, b"<label><id>2</id>", "<label> has no end tag of its own")
+    assert pieces_of(xml)[1] == RawRecord(35, b"<label><id>2</id>", "<label> has no end tag of its own")
 
 
 def test_a_record_that_is_too_long_is_set_aside_with_its_beginning() -> None:
@@ -204,7 +204,7 @@ def test_a_record_that_is_too_long_is_set_aside_with_its_beginning() -> None:
     xml = b"<labels>\n" + long + b"\n<label><id>2</id></label>\n</labels>"
     for block in (1000, 1 << 16, 1 << 20):
         first, second = pieces_of(xml, block, limit=100_000)
-        assert first.reason == "longer than 100,000 bytes: 200,045"
+        assert first.reason == "longer than 100,000 bytes: 200,044"
         assert first.raw == long[: 64 << 10]
         assert second.raw == b"<label><id>2</id></label>"
 
@@ -213,14 +213,14 @@ def test_a_record_that_is_too_long_is_set_aside_with_its_beginning() -> None:
 def test_of_a_record_that_is_too_long_no_more_is_kept_than_is_allowed(block: int) -> None:
     long = b"<label><id>1</id><profile>" + b"x" * 2000 + b"</profile></label>"
     (piece,) = pieces_of(b"<labels>" + long + b"</labels>", block, limit=1000)
-    assert piece == Piece(8, long[:1000], "longer than 1,000 bytes: 2,044")
+    assert piece == RawRecord(8, long[:1000], "longer than 1,000 bytes: 2,044")
 
 
 def test_text_between_records_is_set_aside() -> None:
     xml = b"<labels>\n<label/>\nsome text\n<x><y/></x>\n<label/>\n]]>\n<!-- c --><label/></labels>"
     assert [piece for piece in pieces_of(xml) if piece.reason] == [
-        Piece(18, b"some text\n<x><y/></x>", "text between records"),
-        Piece(49, b"]]>", "text between records"),
+        RawRecord(18, b"some text\n<x><y/></x>", "text between records"),
+        RawRecord(49, b"]]>\n<!-- c -->", "text between records"),
     ]
     assert [piece.raw for piece in pieces_of(b"<labels>\v <label/> \f\n</labels>")] == [
         b"\v",
@@ -272,7 +272,7 @@ def test_a_fault_of_the_file_comes_after_all_records_before_it() -> None:
         yield b"</label>\n<label>"
         raise ReadError(39, "the disk is on fire")
 
-    window = Window(blocks())
+    window = Buffer(blocks())
     read_prolog(window)
     splitter = iter(Splitter(RecordType.LABELS, window))
     assert [next(splitter).raw, next(splitter).raw] == [b"<label/>", b"<label></label>"]
