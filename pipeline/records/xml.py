@@ -1,13 +1,24 @@
 """XML of records to elements: no entities, no network, characters that XML forbids dropped."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lxml import etree
 
 #: Ids and years are signed 64-bit integers in Neo4j.
 MAX_INTEGER = (1 << 63) - 1
+
+#: No entities, no network. Any: the stubs of lxml give every option its own type.
+PARSER_OPTIONS: dict[str, Any] = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "remove_comments": True,
+    "remove_pis": True,
+    "huge_tree": True,
+    "collect_ids": False,
+}
 
 _FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r"))
 _NONCHARACTERS = re.compile(rb"\xef\xbf[\xbe\xbf]")
@@ -18,9 +29,6 @@ _START, _END = f"<{_WRAPPER}>".encode(), f"</{_WRAPPER}>".encode()
 _BETWEEN = _END + _START
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _POSITION = re.compile(r", line \d+, column \d+$")
-# The depths of a record and of its children, where that of the wrapper is 1.
-_RECORD, _CHILD = 2, 3
-_SLICE_BYTES = 32 << 10
 _NOT_ONE = "line 1, column 1: not one element"
 # A tree takes up to forty times as many bytes as its text.
 _TOGETHER_BYTES = 1 << 20
@@ -63,21 +71,6 @@ def element_of(record: bytes) -> etree._Element:
         return _only(legal)
 
 
-def child_text(record: bytes, name: str) -> str | None:
-    """The text of the first child of that name, as `element_of(record).findtext(name)` tells; None if none.
-
-    Holds no tree, and reads no further than the end of that child: what follows it need not be well-formed.
-    Raises MalformedError.
-    """
-    try:
-        return _child_text(record, name)
-    except MalformedError:
-        legal = without_illegal(record)
-        if legal == record:
-            raise
-        return _child_text(legal, name)
-
-
 def without_illegal(record: bytes) -> bytes:
     """The record without characters outside XML's legal range, and without references to such."""
     legal = _NONCHARACTERS.sub(b"", record.translate(None, _FORBIDDEN))
@@ -97,60 +90,17 @@ def integer_of(text: str | None) -> int | None:
     return number if 0 < number <= MAX_INTEGER else None
 
 
-class _FirstChild:
-    """What a parser calls in place of building a tree: keeps the text of the first child of one name."""
-
-    def __init__(self, name: str) -> None:
-        self.ended = False
-        #: Whether there is anything but one element and white space.
-        self.beside = False
-        self._name = name
-        self._depth = self._records = 0
-        self._open = self._inside = False
-        self._texts: list[str] = []
-
-    @property
-    def text(self) -> str | None:
-        return "".join(self._texts) if self.ended else None
-
-    def start(self, tag: str, _: Mapping[str, str]) -> None:
-        self._depth += 1
-        if self._depth == _RECORD:
-            self._records += 1
-            self.beside = self.beside or self._records > 1
-        elif self._depth == _CHILD and tag == self._name and not self.beside and not self.ended:
-            self._inside = self._open = True
-        else:
-            self._open = False
-
-    def end(self, _: str) -> None:
-        if self._depth == _CHILD and self._inside:
-            self.ended = True
-            self._inside = self._open = False
-        self._depth -= 1
-
-    def data(self, text: str) -> None:
-        if self._open:
-            self._texts.append(text)
-        elif self._depth < _RECORD and text.strip():
-            self.beside = True
-
-    def close(self) -> None:
-        self.beside = self.beside or self._records != 1
+def malformed(error: etree.XMLSyntaxError, offset: int = 0) -> MalformedError:
+    """Return the parser's error in one line, for text that was parsed behind `offset` other bytes."""
+    line, column = error.position
+    if line == 1:
+        column = max(column - offset, 1)
+    what = _POSITION.sub("", " ".join(str(error.msg).split()))
+    return MalformedError(f"line {line}, column {column}: {what}")
 
 
-# Any: the type that the stubs of lxml give a target demands methods that lxml does not.
-def _parser(target: Any = None) -> etree.XMLParser:
-    return etree.XMLParser(
-        target=target,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_comments=True,
-        remove_pis=True,
-        huge_tree=True,
-        collect_ids=False,
-    )
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(**PARSER_OPTIONS)
 
 
 def _text_beside(wrapper: etree._Element) -> bool:
@@ -167,38 +117,10 @@ def _only(record: bytes) -> etree._Element:
     try:
         wrapper = etree.fromstring(_START + record + _END, _parser())
     except etree.XMLSyntaxError as error:
-        raise _malformed(error) from error
+        raise malformed(error, len(_START)) from error
     if _text_beside(wrapper):
         raise MalformedError(_NOT_ONE)
     return wrapper[0]
-
-
-def _child_text(record: bytes, name: str) -> str | None:
-    child = _FirstChild(name)
-    parser = _parser(child)
-    try:
-        parser.feed(_START)
-        for at in range(0, len(record), _SLICE_BYTES):
-            parser.feed(record[at : at + _SLICE_BYTES])
-            if child.ended:
-                break
-        else:
-            parser.feed(_END)
-            parser.close()
-    except etree.XMLSyntaxError as error:
-        if not child.ended:
-            raise _malformed(error) from error
-    if child.beside and not child.ended:
-        raise MalformedError(_NOT_ONE)
-    return child.text
-
-
-def _malformed(error: etree.XMLSyntaxError) -> MalformedError:
-    line, column = error.position
-    if line == 1:
-        column = max(column - len(_START), 1)
-    what = _POSITION.sub("", " ".join(str(error.msg).split()))
-    return MalformedError(f"line {line}, column {column}: {what}")
 
 
 def _is_illegal(reference: re.Match[bytes]) -> bool:

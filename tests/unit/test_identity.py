@@ -89,20 +89,24 @@ def test_an_id_that_no_node_can_have_is_refused(printed: str) -> None:
         (RecordType.LABELS, b"<label><x><id>1</id></x></label>", "the label has no id"),
         (RecordType.LABELS, b"<label><name>&</name><id>1</id></label>", "no id can be told: line 1, column"),
         (RecordType.LABELS, b"<label><name/><id> <b>1</b></id></label>", "the label has no id"),
-        (RecordType.LABELS, b"<label></label> <id>1</id>", "no id can be told: line 1, column 1: not one"),
+        (
+            RecordType.LABELS,
+            b"<label></label> <id>1</id>",
+            "no id can be told: line 1, column 17: Extra content",
+        ),
         (
             RecordType.LABELS,
             b"<label></label><label><id>1</id></label>",
-            "no id can be told: line 1, column 1:",
+            "no id can be told: line 1, column 16: Extra content",
         ),
-        (RecordType.LABELS, b"<label/>1", "no id can be told: line 1, column 1: not one element"),
+        (RecordType.LABELS, b"<label/>1", "no id can be told: line 1, column 9: Extra content"),
         (
             RecordType.LABELS,
             b"<label>\n<a><id>1</id></label>",
             "no id can be told: line 2, column 22: Opening",
         ),
         (RecordType.MASTERS, b"<master id=1/>", "no id can be told: line 1, column"),
-        (RecordType.MASTERS, b"<master id='1", "its start tag does not end"),
+        (RecordType.MASTERS, b"<master id='1", "no id can be told: line 1, column 14: "),
     ],
 )
 def test_a_record_without_an_id_is_refused(record_type: RecordType, record: bytes, reason: str) -> None:
