@@ -1,4 +1,4 @@
-"""Records of upstream tasks in a worker that is this process, on the real servers, without messages."""
+"""Records of upstream tasks, with this process as the worker, on the real servers."""
 
 from functools import partial
 from typing import Any
