@@ -1,7 +1,7 @@
 """The Discogs id of a record, read from its bytes."""
 
 import re
-from typing import Any
+from collections.abc import Iterator
 
 from lxml import etree
 
@@ -12,7 +12,7 @@ from pipeline.records.xml import PARSER_OPTIONS, integer_of, malformed, without_
 _WITH_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 _ATTRIBUTE = re.compile(rb"<(?:master|release) id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]")
 _SPACE = rb"[ \t\r\n]*+"
-_IMAGES = rb"<images>(?:" + _SPACE + rb"<image [^<>]*+/>)*+" + _SPACE + rb"</images>"
+_IMAGES = rb"<images>(?:" + _SPACE + rb"<image [^<>]*+>)*+" + _SPACE + rb"</images>"
 _CHILD = re.compile(
     rb"<(?:artist|label)>%b(?:%b%b)?+<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
 )
@@ -48,8 +48,7 @@ def identity(record_type: RecordType, record: bytes) -> int:
 
 def _text(record_type: RecordType, record: bytes) -> str | None:
     """Return the text of a record's id, None if it has none. Raises XMLSyntaxError."""
-    # Any: the stubs of lxml give the elements of all kinds of events one type.
-    parser: Any = etree.XMLPullParser(("start", "end"), **PARSER_OPTIONS)
+    parser = etree.XMLPullParser(("start", "end"), **PARSER_OPTIONS)
     depth = 0
     for at in range(0, len(record) + _STEP_BYTES, _STEP_BYTES):
         fault = None
@@ -60,14 +59,17 @@ def _text(record_type: RecordType, record: bytes) -> str | None:
                 parser.close()
         except etree.XMLSyntaxError as error:
             fault = error
-        for event, element in parser.read_events():
+        # The stubs of lxml give the elements of all kinds of events one type.
+        events: Iterator[tuple[str, etree._Element]] = parser.read_events()  # type: ignore[assignment]
+        for event, element in events:
             if event == "start":
                 depth += 1
                 if depth == 1 and record_type in _WITH_ATTRIBUTE:
                     return element.get("id")
                 # Elements in front would take up to forty times as many bytes as their text.
-                if (before := element.getprevious()) is not None:
-                    before.getparent().remove(before)
+                parent, before = element.getparent(), element.getprevious()
+                if parent is not None and before is not None:
+                    parent.remove(before)
             elif depth == 2 and element.tag == "id":
                 return element.text
             else:
