@@ -127,3 +127,9 @@ def test_a_failed_count_is_tried_again_after_the_same_time(statistics: Statistic
     statistics.mark_failed()
     assert not statistics.is_due(3600)
     assert statistics.is_due(0)
+
+
+def test_stale_statistics_are_noted_on_disk(statistics: StatisticsState, redis: Redis) -> None:
+    redis.config_resetstat()
+    statistics.mark_stale()
+    assert redis.info("commandstats")["cmdstat_waitaof"]["failed_calls"] == 0

@@ -5,9 +5,13 @@ from enum import StrEnum
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import RedisError, ResponseError
 
 from workers.state.encoding import text_of_all
 from workers.state.keys import STATISTICS
+
+#: Time for Redis to write to disk; with `appendfsync everysec` it needs a second.
+FSYNC_MILLISECONDS = 5000
 
 
 class Freshness(StrEnum):
@@ -46,8 +50,20 @@ class StatisticsState:
         return self.get().state is Freshness.FRESH
 
     def mark_stale(self) -> None:
-        """Note that the graph is about to change. Call it before the write."""
-        self._redis.hsetnx(STATISTICS, "stale", str(self._now()))
+        """Note that the graph is about to change. Call it before the write.
+
+        The first note is awaited on disk: Redis must not come back fresh after a crash of its machine.
+        """
+        # WAITAOF waits for the writes of its own connection.
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hsetnx(STATISTICS, "stale", str(self._now()))
+            pipe.waitaof(1, 0, FSYNC_MILLISECONDS)
+            noted, on_disk = pipe.execute(raise_on_error=False)
+        if isinstance(noted, RedisError):
+            raise noted
+        # Without an append-only file WAITAOF is refused: Redis then comes back empty, and that counts as stale.
+        if isinstance(on_disk, RedisError) and not isinstance(on_disk, ResponseError):
+            raise on_disk
 
     def mark_fresh(self, pipe: Pipeline) -> None:
         """Note, in a transaction, that everything was just counted."""
