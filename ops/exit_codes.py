@@ -22,6 +22,7 @@ from pipeline.errors import (
 from workers.loader import QuarantineFull, WouldVanish
 from workers.sender import LoadBroken
 from workers.settings import ServerNotSet
+from workers.state.keys import LEASE_SECONDS
 from workers.state.lease import LeaseLost
 
 
@@ -63,6 +64,7 @@ class Failure:
     code: ExitCode
     #: A command, option or setting that helps; `graphinator …` stands for the command with its `--home`.
     hint: str = ""
+    #: The fact, with the text of the error for `{}`.
     message: str = "{}"
 
 
@@ -79,7 +81,9 @@ FAILURES: dict[type[BaseException], Failure] = {
     StackError: Failure(ExitCode.STACK),
     OSError: Failure(ExitCode.STACK),
     click.FileError: Failure(ExitCode.STACK),
-    BusyError: Failure(ExitCode.BUSY, "wait for its end; the lock of a killed load expires within 30 s"),
+    BusyError: Failure(
+        ExitCode.BUSY, f"wait for its end; the lock of a killed load expires within {LEASE_SECONDS} s"
+    ),
     GraphError: Failure(ExitCode.NEO4J),
     LoadBroken: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     LeaseLost: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
