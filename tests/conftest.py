@@ -28,7 +28,11 @@ from workers.settings import Settings, load_settings
 #: A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LEVELS = ("unit", "contract", "integration", "acceptance", "static")
+#: Neo4j lives for minutes here: its second compiler would take a third of all processor time and never pay.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+#: Levels of tests, the longest first: two processes share the work evenly only if its end is in small parts.
+LEVELS = ("acceptance", "integration", "contract", "static", "unit")
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ class Neo4jServer:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def level(item: pytest.Item) -> str:
+        return Path(item.path).relative_to(Path(__file__).parent).parts[0]
+
     for item in items:
-        level = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        if level in LEVELS:
-            item.add_marker(level)
+        item.add_marker(level(item))
+    items.sort(key=lambda item: LEVELS.index(level(item)))
 
 
 @pytest.fixture(scope="session")

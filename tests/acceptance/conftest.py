@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ops.cli import main
 from ops.stack.stack import Stack
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
-from tests.oracle import add_statistics, expected_graph
+from tests.oracle import Graph, add_statistics, expected_graph
 from workers.app import connect_redis
 from workers.settings import Settings
 from workers.state.keys import PREFIX
@@ -28,6 +29,12 @@ COMMAND = Path(sys.executable).parent / "graphinator"
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
 #: Workers acknowledge a message shortly after its result is known.
 LEFTOVER_SECONDS = 60.0
+
+
+@lru_cache(maxsize=8)
+def expected(dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...]) -> Graph:
+    """The graph of dumps, each with its time of change, as of one load after the other."""
+    return add_statistics(expected_graph([dump for dump, _ in dumps], malformed))
 
 
 class Product:
@@ -88,7 +95,9 @@ class Product:
         """Compare Neo4j with the graph of these dumps; `bookkeeping` as in `read_graph`."""
         with self.driver() as driver, driver.session() as session:
             found = read_graph_at_once(session, ignoring=frozenset(), bookkeeping=bookkeeping)
-        return differences(add_statistics(expected_graph(dumps, malformed)), found)
+        return differences(
+            expected(tuple((dump, dump.stat().st_mtime_ns) for dump in dumps), tuple(malformed)), found
+        )
 
     def empty(self) -> None:
         """Empty Redis and Neo4j. The broker's own keys stay: workers depend on them.

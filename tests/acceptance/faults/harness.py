@@ -21,7 +21,7 @@ from workers.state.runs import Run, Runs, RunState
 from workers.upstream.quarantine import Quarantine
 
 #: Settings that detect faults within seconds.
-HURRIED = {"batch_timeout_seconds": 8, "visibility_timeout_seconds": 24, "resend_after_seconds": 3}
+HURRIED = {"batch_timeout_seconds": 5, "visibility_timeout_seconds": 15, "resend_after_seconds": 2}
 #: Small batches, so that a sample dump becomes many.
 SMALL = {"chunk_records": 50, "chunks_per_batch": 2, "batches_in_flight": 4}
 #: Smaller batches, for repeated faults during one load.

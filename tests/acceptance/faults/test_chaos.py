@@ -16,7 +16,7 @@ from tests.acceptance.faults.harness import (
 )
 
 #: Each kill waits for a number of records to be done drawn at random, so that all of them fall into the load.
-KILLS = 50 if LONG else 6
+KILLS = 50 if LONG else 4
 
 
 def test_workers_may_be_killed_at_random_all_through_a_load(product: Product, releases: Path) -> None:

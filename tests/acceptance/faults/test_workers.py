@@ -35,15 +35,21 @@ from tests.acceptance.faults.harness import (
 from workers.app import QUEUES
 from workers.settings import Settings
 
+#: One load meets a crash at several moments: early, in the middle and late in the life of a batch.
+GROUPS = [[moment] for moment in MOMENTS] if LONG else [list(MOMENTS)[number::3] for number in range(3)]
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_worker_may_die_when(product: Product, releases: Path, moment: str) -> None:
+
+@pytest.mark.parametrize("moments", GROUPS, ids=", then ".join)
+def test_a_worker_may_die_when(product: Product, releases: Path, moments: list[str]) -> None:
     product.workers(0)
-    with crashing_worker(product, moment) as crashing:
-        load = start(product, releases)
-        wait_until(lambda: crashing.poll() is not None, "the worker has crashed")
-        assert crashing.returncode == -signal.SIGKILL
+    load = start(product, releases)
+    for moment in moments:
+        product.redis.delete(CRASHES)
+        with crashing_worker(product, moment) as crashing:
+            wait_until(lambda: crashing.poll() is not None, moment)
+            assert crashing.returncode == -signal.SIGKILL
         assert int(product.redis.get(CRASHES) or 0) >= 1
+        assert load.poll() is None, "the load was done already"
     product.workers(2)
     ends_well(product, load, releases)
 
