@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# What writes batches is what once was never tested: its lines and branches have a limit of their own.
-BATCH_CODE := pipeline/graph/lookup.py,pipeline/graph/relationships.py,pipeline/records/normalise.py,pipeline/graph/parameters.py,pipeline/graph/statistics.py,pipeline/graph/derived.py,pipeline/graph/vanished.py,pipeline/graph/verify.py,pipeline/graph/writer.py,workers/upstream/aside.py,workers/batch_size.py,workers/state/in_flight.py,workers/state/lease.py,workers/upstream/dispatch.py,workers/upstream/inbox.py,workers/state/runs.py,workers/state/exclusive.py,workers/tasks.py,workers/writes.py
-BATCH_COVERAGE = $(BIN)/coverage report --include=$(BATCH_CODE) --fail-under=95
+# The code that writes batches once had no test: its lines and branches have a limit of their own.
+BATCH_CODE := pipeline/graph/*,pipeline/records/normalise.py,workers/state/*,workers/upstream/*,workers/batch_writer.py,workers/tasks.py
+BATCH_COVERAGE = $(BIN)/coverage report --include='$(BATCH_CODE)' --fail-under=95
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory

@@ -80,20 +80,6 @@ async def test_consume_tells_what_was_run(world: World) -> None:
     assert summary.parameters == {"n": 3}
 
 
-async def test_consume_counts_what_was_done(world: World) -> None:
-    async with world.driver.session(database="neo4j") as session:
-        summary = await (await session.run(CREATE, name="a")).consume()
-        counters = summary.counters
-        assert (counters.nodes_created, counters.labels_added, counters.properties_set) == (1, 1, 1)
-        assert (counters.nodes_deleted, counters.relationships_created, counters.relationships_deleted) == (
-            0,
-            0,
-            0,
-        )
-        nothing = await (await session.run(COUNT, n=1)).consume()
-        assert nothing.counters.nodes_created == 0
-
-
 async def test_a_result_read_after_its_transaction_is_an_error(world: World) -> None:
     async def work(tx: Any) -> tuple[Any, Any]:
         read, unread = await tx.run(COUNT, n=1), await tx.run(COUNT, n=3)

@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import neo4j
 
-from tests.contract.proxy import Proxy
 from tests.fakes.driver import FakeAsyncDriver, as_driver
 from tests.fakes.faults import server_error
-from tests.fakes.server import Answer, Effect, FakeServer, Store
+from tests.fakes.server import Answer, FakeServer, Store
 
 COUNT = "UNWIND range(1, $n) AS x RETURN x"
 ECHO = "RETURN $a AS a, $b AS b"
@@ -23,9 +21,9 @@ DELETE = "MATCH (t:ContractThing) DELETE t"
 NONSENSE = "NONSENSE"
 
 
-def _create(store: Store, parameters: Mapping[str, Any]) -> Effect:
+def _create(store: Store, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     store.setdefault("names", []).append(parameters["name"])
-    return Effect(nodes_created=1, labels_added=1, properties_set=1)
+    return []
 
 
 def _divide(_: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -45,25 +43,6 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
-class Faults(Protocol):
-    """What the fake server and the proxy in front of the real one can both do to a driver."""
-
-    async def cut(self) -> None:
-        """Break all connections that are open."""
-
-    async def cut_on_next_request(self) -> None:
-        """Break the connection that next asks for something."""
-
-    async def refuse(self) -> None:
-        """Break all connections, open ones and new ones."""
-
-    async def freeze(self) -> None:
-        """Leave everything unanswered."""
-
-    async def thaw(self) -> None:
-        """Answer again."""
-
-
 class Neo4jServer(Protocol):
     """Where the real server is."""
 
@@ -74,10 +53,9 @@ class Neo4jServer(Protocol):
 
 @dataclass(frozen=True)
 class World:
-    """A driver, and the means to break its connections."""
+    """A driver over a graph without `ContractThing`."""
 
     driver: neo4j.AsyncDriver
-    faults: Faults
 
     async def names(self) -> list[str]:
         """The names of all things that were committed."""
@@ -91,27 +69,18 @@ async def fake_world() -> AsyncIterator[World]:
     """The fake, not strict: a result left unread is discarded, as Neo4j does."""
     server = FakeServer(ANSWERS, strict=False)
     driver = FakeAsyncDriver(server)
-    yield World(as_driver(driver), server)
+    yield World(as_driver(driver))
     await driver.close()
 
 
 @asynccontextmanager
 async def real_world(server: Neo4jServer) -> AsyncIterator[World]:
-    """The real driver, connected to the real Neo4j through a proxy."""
-    address = urlsplit(server.uri)
-    async with (
-        Proxy.to(address.hostname or "127.0.0.1", address.port or 7687) as proxy,
-        _driver(f"bolt://127.0.0.1:{proxy.port}", server) as driver,
-    ):
+    """The real driver, connected to the real Neo4j."""
+    # Without notifications: in debug mode the driver reads every file on the stack for one, in the event loop.
+    async with neo4j.AsyncGraphDatabase.driver(
+        server.uri, auth=(server.user, server.password), warn_notification_severity="OFF"
+    ) as driver:
         await driver.execute_query(DELETE)
-        yield World(driver, proxy)
-        await proxy.thaw()
-    async with _driver(server.uri, server) as driver:
+        yield World(driver)
+    async with neo4j.AsyncGraphDatabase.driver(server.uri, auth=(server.user, server.password)) as driver:
         await driver.execute_query(DELETE)
-
-
-def _driver(uri: str, server: Neo4jServer) -> neo4j.AsyncDriver:
-    """Without notifications: in debug mode the driver reads every file on the stack for one, in the event loop."""
-    return neo4j.AsyncGraphDatabase.driver(
-        uri, auth=(server.user, server.password), warn_notification_severity="OFF"
-    )

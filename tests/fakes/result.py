@@ -12,7 +12,7 @@ from neo4j.exceptions import ResultConsumedError, ResultFailedError, ResultNotSi
 
 from tests.fakes.exclusive import Exclusive
 from tests.fakes.faults import Moment
-from tests.fakes.server import FakeServer, Reply, UnreadResultError, Work
+from tests.fakes.server import FakeServer, Reply, UnreadResultError
 
 _OUT_OF_SCOPE = "The result is out of scope. The associated transaction has been closed."
 _CONSUMED = "The result has been consumed. Fetch all needed records before calling Result.consume()."
@@ -34,13 +34,11 @@ class FakeAsyncResult:
     def __init__(
         self,
         server: FakeServer,
-        work: Work,
         reply: Reply,
         on_summary: Callable[[], Awaitable[None]],
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._server = server
-        self._work = work
         self._reply = reply
         self._on_summary = on_summary
         self._on_error = on_error
@@ -121,7 +119,6 @@ class FakeAsyncResult:
 
     async def _fetch_summary(self) -> None:
         try:
-            self._server.check_connected(self._work)
             await self._server.moment(Moment.RECORDS)
             self._reply.check()
             self._attached = False
@@ -143,7 +140,6 @@ class FakeAsyncResult:
             "server": neo4j.ServerInfo(neo4j.Address(("fake", 7687)), (5, 8)),
             "query": statement.text,
             "parameters": statement.parameters,
-            "stats": {name.replace("_", "-"): number for name, number in self._reply.counters.items()},
         }
         return neo4j.ResultSummary(
             neo4j.Address(("fake", 7687)),

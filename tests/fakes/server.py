@@ -13,18 +13,10 @@ from weakref import WeakSet
 
 from neo4j.exceptions import IncompleteCommit, Neo4jError
 
-from tests.fakes.faults import Fault, Moment, commit_unconfirmed, connection_lost, deadlock, server_error
+from tests.fakes.faults import Fault, Moment, deadlock, server_error
 
 #: What the answers keep between statements; anything that `copy.deepcopy` and `==` understand.
 Store = dict[str, Any]
-
-
-class Effect(list[dict[str, Any]]):
-    """The records of a statement, with what it did: counters as `neo4j.SummaryCounters` names them."""
-
-    def __init__(self, rows: Iterable[dict[str, Any]] = (), **counters: int) -> None:
-        super().__init__(rows)
-        self.counters = counters
 
 
 #: `(store, parameters) -> rows`; may change the store, and raises what the server would answer instead.
@@ -72,15 +64,11 @@ class Reply:
     statement: Statement
     rows: list[dict[str, Any]]
     error: Exception | None = None
-    counters: dict[str, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise the error that ends the records."""
         if self.error is not None:
             raise self.error
-
-
-_ALWAYS = 1_000_000_000
 
 
 class Session(Protocol):
@@ -101,7 +89,6 @@ class Work:
     store: Store = field(init=False)
     statements: list[Statement] = field(default_factory=list)
     state: Literal["open", "committed", "rolled back"] = "open"
-    connected: bool = True
 
     def __post_init__(self) -> None:
         self.store = copy.deepcopy(self.base)
@@ -143,54 +130,15 @@ class FakeServer:
         """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
         self._faults.append(Fault(at, self._seen[at] + occurrence, times, error))
 
-    def hang(self, *, at: Moment = Moment.RUN, occurrence: int = 1) -> asyncio.Event:
-        """Plan silence: nothing answers at this occurrence of the moment, counted from now; set when that begins."""
-        self._faults.append(Fault(at, self._seen[at] + occurrence, 1, None))
-        return self._faults[-1].struck
-
     @property
     def statements(self) -> list[Statement]:
         """Every statement that arrived, by transaction, oldest first."""
         return [statement for work in self.transactions for statement in work.statements]
 
     @property
-    def committed(self) -> list[Statement]:
-        """The statements of the transactions that were committed."""
-        return [s for work in self.transactions if work.state == "committed" for s in work.statements]
-
-    @property
     def open_sessions(self) -> int:
         """How many sessions still exist that were neither closed nor cancelled."""
         return sum(not session._closed for session in self._sessions)
-
-    # -- faults that both sides of the contract suite know
-
-    async def cut(self) -> None:
-        """Break all connections that are open; new ones work."""
-        for work in self.transactions:
-            work.connected = False
-
-    async def cut_on_next_request(self) -> None:
-        """Break the connection that next asks for something, before it is answered.
-
-        Asked for a commit, the server does it, and nobody hears of it.
-        """
-        self.fail(connection_lost)
-        self.fail(commit_unconfirmed, at=Moment.COMMIT)
-
-    async def refuse(self) -> None:
-        """Break all connections, open ones and new ones."""
-        await self.cut()
-        self.fail(connection_lost, at=Moment.CONNECT, times=_ALWAYS)
-
-    async def freeze(self) -> None:
-        """Leave everything unanswered from now on."""
-        for moment in Moment:
-            self._faults.append(Fault(moment, self._seen[moment] + 1, _ALWAYS, None))
-
-    async def thaw(self) -> None:
-        """Answer again."""
-        self._faults.clear()
 
     # -- what the driver calls
 
@@ -215,7 +163,6 @@ class FakeServer:
     async def run(self, work: Work, text: str, parameters: dict[str, Any]) -> Reply:
         """Answer one statement; raises what the real driver raises where the server refuses it."""
         statement = Statement(text.strip(), on_the_wire(parameters))
-        self.check_connected(work)
         work.statements.append(statement)
         await self.moment(Moment.RUN)
         answer = next((each for pattern, each in self._answers if pattern.fullmatch(statement.text)), None)
@@ -229,11 +176,10 @@ class FakeServer:
             rows.extend(on_the_wire(row) for row in answered)
         except Neo4jError as error:  # a generator's error: the records before it were on their way already
             return Reply(statement, rows, error)
-        return Reply(statement, rows, counters=answered.counters if isinstance(answered, Effect) else {})
+        return Reply(statement, rows)
 
     async def commit(self, work: Work) -> None:
         """Make the transaction's store the store, or answer like a deadlock if that changed meanwhile."""
-        self.check_connected(work)
         try:
             await self.moment(Moment.COMMIT)
         except IncompleteCommit:
@@ -252,8 +198,3 @@ class FakeServer:
         """Forget what an open transaction did."""
         if work.state == "open":
             work.state = "rolled back"
-
-    def check_connected(self, work: Work) -> None:
-        """Raise as the driver does if the transaction's connection was cut."""
-        if not work.connected:
-            raise connection_lost()

@@ -103,7 +103,7 @@ class FakeAsyncSession:
             except BaseException as error:
                 failed(error)
                 raise
-            self._result = FakeAsyncResult(self._server, work, reply, committed, failed)
+            self._result = FakeAsyncResult(self._server, reply, committed, failed)
             return self._result
 
     async def execute_read(

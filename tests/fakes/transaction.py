@@ -39,7 +39,7 @@ class FakeAsyncManagedTransaction:
             except BaseException as error:
                 self._fail(error)
                 raise
-            result = FakeAsyncResult(self._server, self._work, reply, self._on_summary, self._fail)
+            result = FakeAsyncResult(self._server, reply, self._on_summary, self._fail)
             self._results.append(result)
             return result
 
