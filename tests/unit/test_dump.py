@@ -1,9 +1,12 @@
 """Dumps of every shape are read whole, once, in chunks."""
 
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pipeline.model import Chunk, RecordType
 from pipeline.reader.dump import ids_in, open_dump
@@ -50,15 +53,55 @@ def test_a_sample_dump_is_read_whole(record_type: RecordType) -> None:
     assert between.split() == [f"<{record_type}>".encode(), f"</{record_type}>".encode()]
 
 
-def test_a_chunk_holds_at_most_so_many_records(tmp_path: Path) -> None:
-    chunks = chunks_of(written(tmp_path, DUMP), records=10)
-    assert [chunk.ids for chunk in chunks] == [[*range(1, 11)], [*range(11, 21)], [21, 22, 23]]
+@hypothesis.settings(
+    max_examples=150,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(
+    block_bytes=st.integers(1, 60) | st.integers(61, 4096),
+    records=st.integers(1, 30),
+    size_bytes=st.integers(1, 300) | st.just(1 << 20),
+    members=st.none() | st.lists(st.integers(0, len(DUMP)), max_size=4),
+    padding=st.sampled_from([0, 1, 20_000]),
+)
+def test_chunks_depend_on_their_limits_only(
+    tmp_path: Path, block_bytes: int, records: int, size_bytes: int, members: list[int] | None, padding: int
+) -> None:
+    content = DUMP
+    if members is not None:
+        cuts = [0, *sorted(members), len(DUMP)]
+        parts = [gzip.compress(DUMP[start:end], 1) for start, end in pairwise(cuts)]
+        content = b"".join(part + b"\0" * padding for part in parts)
+    with open_dump(written(tmp_path, content), block_bytes=block_bytes) as dump:
+        chunks = list(dump.chunks(records, size_bytes))
+    assert [raw for chunk in chunks for raw in chunk.records] == RECORDS
+    assert [number for chunk in chunks for number in chunk.ids] == [*range(1, 24)]
+    positions = [position for chunk in chunks for position in chunk.positions]
+    assert positions == [DUMP.index(record) for record in RECORDS]
+    for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+        sizes = [len(raw) for raw in chunk.records]
+        assert len(sizes) <= records
+        assert sum(sizes[:-1]) < size_bytes
+        assert max(sizes[1:], default=0) <= size_bytes // 2
+        is_full = len(sizes) == records or sum(sizes) >= size_bytes
+        assert is_full or following is None or len(following.records[0]) > size_bytes // 2
 
 
 def test_a_chunk_ends_once_it_reaches_its_size(tmp_path: Path) -> None:
-    chunks = chunks_of(written(tmp_path, DUMP), size_bytes=100)
-    assert {len(chunk.ids) for chunk in chunks[:-1]} == {3}
-    assert [len(chunk.ids) for chunk in chunks_of(written(tmp_path, DUMP), size_bytes=1)] == [1] * 23
+    path = written(tmp_path, DUMP)
+    assert [len(chunk.ids) for chunk in chunks_of(path, size_bytes=100)] == [3] * 7 + [2]
+    assert [len(chunk.ids) for chunk in chunks_of(path, size_bytes=1)] == [1] * 23
+    assert [len(chunk.ids) for chunk in chunks_of(path, records=10)] == [10, 10, 3]
+
+
+def test_a_long_record_starts_a_chunk(tmp_path: Path) -> None:
+    sizes = [10, 10, 51, 49, 50, 50]
+    records = [b"<label><id>%d</id>%b</label>" % (n, b"x" * (s * 10)) for n, s in enumerate(sizes, 1)]
+    path = written(tmp_path, b"<labels>" + b"".join(records) + b"</labels>")
+    assert [chunk.ids for chunk in chunks_of(path, size_bytes=1046)] == [[1, 2], [3, 4], [5], [6]]
 
 
 def test_a_chunk_holds_at_least_one_record(tmp_path: Path) -> None:
@@ -66,22 +109,9 @@ def test_a_chunk_holds_at_least_one_record(tmp_path: Path) -> None:
         next(dump.chunks(0, 1))
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2, 3, 10, 41, 4096])
-def test_chunks_do_not_depend_on_the_size_of_blocks(tmp_path: Path, block_bytes: int) -> None:
-    for content in (DUMP, gzip.compress(DUMP)):
-        with open_dump(written(tmp_path, content), block_bytes=block_bytes) as dump:
-            assert list(dump.chunks(5, 1000)) == chunks_of(written(tmp_path, DUMP, "plain"), 5, 1000)
-
-
 def test_gzip_is_told_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
     assert raw_of(written(tmp_path, gzip.compress(DUMP), "dump.xml")) == RECORDS
     assert raw_of(written(tmp_path, DUMP, "dump.xml.gz")) == RECORDS
-
-
-def test_gzip_members_are_read_as_one_file(tmp_path: Path) -> None:
-    parts = [gzip.compress(DUMP[start : start + 50]) for start in range(0, len(DUMP), 50)]
-    assert raw_of(written(tmp_path, b"".join(parts))) == RECORDS
-    assert raw_of(written(tmp_path, gzip.compress(b"") + gzip.compress(DUMP) + b"\0" * 20_000)) == RECORDS
 
 
 def test_every_optional_field_of_a_gzip_header_is_skipped(tmp_path: Path) -> None:
@@ -90,9 +120,8 @@ def test_every_optional_field_of_a_gzip_header_is_skipped(tmp_path: Path) -> Non
     assert raw_of(written(tmp_path, header + plain[10:])) == RECORDS
 
 
-@pytest.mark.parametrize(
-    "prolog",
-    [
+def test_a_prolog_is_passed_over(tmp_path: Path) -> None:
+    prologs = [
         b"\xef\xbb\xbf",
         b"\xef\xbb\xbf<?xml version='1.0' encoding='UTF-8'?>\r\n",
         b"<?xml version='1.0' encoding=\"utf-8\" standalone='yes' ?>",
@@ -100,21 +129,17 @@ def test_every_optional_field_of_a_gzip_header_is_skipped(tmp_path: Path) -> Non
         b"\n <!-- a comment <releases> --> <?a <artists>?>\n",
         b"<!-- <!DOCTYPE labels> --><?a <!DOCTYPE labels> ?>",
         b"<!-- " + b"x" * 20_000 + b" -->",
-    ],
-)
-def test_a_prolog_is_passed_over(tmp_path: Path, prolog: bytes) -> None:
-    for root in (
-        b"<labels>",
-        b"<labels\n a='>' b=\"<labels>\">".replace(b"<labels>", b"&lt;>"),
-        b"<labels >",
-    ):
-        path = written(tmp_path, prolog + DUMP.replace(b"<labels>", root))
-        assert raw_of(path) == RECORDS
-        with open_dump(path, block_bytes=1000) as dump:
-            assert dump.record_type is RecordType.LABELS
+    ]
+    for prolog in prologs:
+        for root in (b"<labels>", b"<labels\n a='>' b=\"&lt;>\">", b"<labels >"):
+            path = written(tmp_path, prolog + DUMP.replace(b"<labels>", root))
+            for block_bytes in (1000, 1 << 20):
+                with open_dump(path, block_bytes=block_bytes) as dump:
+                    assert dump.record_type is RecordType.LABELS
+                    assert [raw for chunk in dump.chunks(1000, 1 << 20) for raw in chunk.records] == RECORDS
 
 
-def test_records_without_a_usable_id_are_set_aside_in_their_chunk(tmp_path: Path) -> None:
+def test_records_without_a_valid_id_are_rejected_in_their_chunk(tmp_path: Path) -> None:
     xml = b"<masters>\n<master id='0'/>\n<master id='1'/>\n<master/>\noops\n<master id='2'/>\n</masters>"
     (chunk,) = chunks_of(written(tmp_path, xml))
     assert chunk.ids == [1, 2]
@@ -125,26 +150,25 @@ def test_records_without_a_usable_id_are_set_aside_in_their_chunk(tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize(
-    ("raw", "ids"),
-    [
-        (b"<label><id>3</id>", [3]),
-        (b"<label><name>x</name><id>3</id><profile>", [3]),
-        (b"<label><id>3</id><profile>" + b"x" * (5 << 20) + b"</profile></label>", [3]),
-        (b"<label><id>0</id></label>", []),
-        (b"<label><name>", []),
-        (b"text", []),
-        (b'{"id": "\xff"}', []),
-    ],
-)
-def test_what_is_set_aside_has_an_id_where_it_is_legible(tmp_path: Path, raw: bytes, ids: list[int]) -> None:
-    xml = b"<labels>\n%b\n<label><id>1</id></label>\n</labels>" % raw
-    (chunk,) = chunks_of(written(tmp_path, xml))
-    assert len(chunk.rejected) == 1
-    assert list(ids_in(chunk)) == [1, *ids]
+def test_a_rejected_record_has_an_id_where_it_is_legible(tmp_path: Path) -> None:
+    found = {
+        b"<label><id>3</id>": [3],
+        b"<label><name>x</name><id>3</id><profile>": [3],
+        b"<label><images><image uri=''/></images><id>3</id><profile>": [3],
+        b"<label><id>3</id><profile>" + b"x" * (5 << 20) + b"</profile></label>": [3],
+        b"<label><id>0</id></label>": [],
+        b"<label><name>": [],
+        b"text": [],
+        b'{"id": "\xff"}': [],
+    }
+    for raw, ids in found.items():
+        xml = b"<labels>\n%b\n<label><id>1</id></label>\n</labels>" % raw
+        (chunk,) = chunks_of(written(tmp_path, xml))
+        assert len(chunk.rejected) == 1
+        assert list(ids_in(chunk)) == [1, *ids], raw[:60]
 
 
-def test_what_is_set_aside_counts_towards_a_chunk(tmp_path: Path) -> None:
+def test_rejected_records_count_towards_a_chunk(tmp_path: Path) -> None:
     xml = b"<masters>" + b"<master/>" * 25 + b"</masters>"
     assert [len(chunk.rejected) for chunk in chunks_of(written(tmp_path, xml), 10)] == [10, 10, 5]
 
@@ -170,14 +194,3 @@ def test_the_file_is_closed_with_the_dump(tmp_path: Path) -> None:
         next(chunks)
     with pytest.raises(ValueError, match="closed file"):
         list(chunks)
-
-
-def test_the_white_space_in_which_a_broken_record_is_cut_is_not_counted_twice(tmp_path: Path) -> None:
-    broken = b"<label><id>1</id>" + b"x" * 82
-    xml = b"<labels>\n" + broken + b"\n\n<label><id>2</id></label>\n</labels>"
-    path = tmp_path / "labels.xml"
-    path.write_bytes(xml)
-    with open_dump(path, max_record_bytes=len(broken) + 1) as dump:
-        (chunk,) = dump.chunks(10, 1 << 20)
-    assert [(each.position, each.raw) for each in chunk.rejected] == [(9, broken)]
-    assert (chunk.ids, chunk.positions) == ([2], [xml.index(b"<label><id>2")])

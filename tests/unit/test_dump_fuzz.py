@@ -1,4 +1,4 @@
-"""Whatever the bytes of a file: the reader ends, in one clear error at most, and says where each thing stood."""
+"""Any bytes are read to their end or to one clear error."""
 
 import gzip
 import os
@@ -58,16 +58,16 @@ SNIPPETS = [
     b"<a>" * 300, b"<{e}>" * 50, b"</{e}>" * 50, b" " * 600, b"x" * 3000, b"9" * 30, b"<records-of-a-chunk>",
     b"</records-of-a-chunk><records-of-a-chunk>", b"{", b"\x1f\x8b\x08", b'{"id":"\xff"}',
 ]  # fmt: skip
-#: What may stand between records and is told nobody.
+#: Bytes between records that are skipped without notice.
 _SKIPPED = re.compile(rb"(?:[ \t\r\n]|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
-# The first 512 bytes are looked at as one: only behind so many do small blocks end within records.
+# The first 512 bytes are read at once. Only behind them do small blocks end within records.
 _LONG_PROLOG = b"<!-- %b -->\n" % (b"long " * 120)
 Mutation = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was read of a file, and how that ended."""
+    """The chunks of a file and the error at its end."""
 
     chunks: list[Chunk]
     error: str | None
@@ -182,7 +182,7 @@ def _read(path: Path, block_bytes: int, limit: int, records: int, size_bytes: in
 
 
 def _inflated(content: bytes) -> bytes:
-    """What another library makes of the bytes, as far as it goes."""
+    """Decompress with another library, up to its first error."""
     if not content.startswith(b"\x1f\x8b"):
         return content
     xml = b""
