@@ -1,11 +1,23 @@
-"""The words that all parts share: record types, chunks, rows."""
+"""The graph as one table: nodes, their properties, and the relationships that records assert.
 
+Parsing, the schema, writing, comparing, statistics and the documentation follow from it.
+`python -m pipeline.model` prints the tables of the documentation.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
-#: One record as parameters of a write: `{"id": int, "properties": {...}, <relationships>: [...]}`.
+from pipeline.elements import Reader, credited, labels, main_artists, number, references, texts
+from pipeline.roles import category
+
+#: One record as parameters of a write: `{"id": int, "properties": {...}, <field of a relationship>: [...], ...}`.
 Row = dict[str, Any]
+
+#: Raised whenever the same record is to become other nodes, properties or relationships than before:
+#: it is part of every fingerprint, so the next load rewrites every record.
+MAPPING_VERSION = 2
 
 
 class RecordType(StrEnum):
@@ -27,14 +39,307 @@ class RecordType(StrEnum):
         return self.value[:-1].capitalize()
 
 
+class Kind(Enum):
+    """The kind of a property's value."""
+
+    TEXT = "text"
+    #: Distinct texts, in their order.
+    TEXTS = "list of texts"
+    #: Texts in their order, repeated ones too.
+    REPEATED_TEXTS = "list of texts, repeats kept"
+    NUMBER = "number"
+    YEAR = "year"
+    #: The year of a date; in a dictionary it may be given without the date.
+    YEAR_OF_DATE = "year of a date"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property of a node or relationship; its name is also its field in a dictionary."""
+
+    name: str
+    kind: Kind
+    #: Of a node: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
+    source: str = ""
+    #: Of a relationship: a value without it asserts nothing.
+    required: bool = False
+    #: Of a relationship: computes the property from the other ones.
+    computed: Callable[[dict[str, Any]], Any] | None = None
+
+    @property
+    def is_list(self) -> bool:
+        """Return True for a property that holds several texts."""
+        return self.kind in (Kind.TEXTS, Kind.REPEATED_TEXTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node label with its key and properties."""
+
+    label: str
+    #: `id`, or `name` for nodes without records of their own.
+    key: str
+    properties: tuple[Property, ...] = ()
+    #: Properties with a range index.
+    range_indexes: tuple[str, ...] = ()
+    #: The property with a full-text index.
+    text_index: str = ""
+    #: The relationship over which releases count in its statistics.
+    counted_over: str = ""
+    #: Properties of a stub that references set and that outlive the record.
+    stub_properties: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Properties that no record defines: a rewritten record keeps them."""
+        return ("release_count", "first_year") if self.counted_over else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """A relationship that records of one type assert."""
+
+    type: str
+    #: Its field in rows and dictionaries.
+    field: str
+    record: RecordType
+    #: The label of its other end.
+    label: str
+    read: Reader
+    description: str
+    properties: tuple[Property, ...] = ()
+    #: Leads to the record.
+    incoming: bool = False
+    #: The record of the other end may assert it too.
+    shared: bool = False
+    #: A record asserts at most one.
+    single: bool = False
+    #: A dictionary gives one id, not a list.
+    scalar: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key of the other end: `id` or `name`."""
+        return NODES[self.label].key
+
+    @property
+    def is_plain(self) -> bool:
+        """Return True if a value is the other end's key alone."""
+        return not self.properties and (self.scalar or self.key == "name")
+
+    @property
+    def is_named(self) -> bool:
+        """Return True if a value holds id and name of the other end."""
+        return self.key == "id" and not self.scalar
+
+    @property
+    def is_own(self) -> bool:
+        """Return True if it connects two records of the same type."""
+        return self.label == self.record.label
+
+    @property
+    def flag(self) -> str:
+        """The property of a shared relationship that is true while this record asserts it."""
+        return "asserted_by_end" if self.incoming else "asserted_by_start"
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The labels of its start and its end."""
+        return (self.label, self.record.label) if self.incoming else (self.record.label, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A relationship that follows from others; `pipeline.graph.derived` has its rule."""
+
+    type: str
+    start: str
+    end: str
+    description: str
+    #: The key of its start is a name for a stub at its end.
+    names_end: bool = False
+
+
+_DATA_QUALITY = Property("data_quality", Kind.TEXT, "data_quality")
+
+#: By label, in the order in which transactions lock them: the records of a batch first, then their other ends.
+NODES: dict[str, Node] = {
+    node.label: node
+    for node in (
+        Node(
+            "Release",
+            "id",
+            (
+                Property("title", Kind.TEXT, "title"),
+                Property("year", Kind.YEAR_OF_DATE, "released"),
+                Property("released", Kind.TEXT, "released"),
+                Property("country", Kind.TEXT, "country"),
+                Property("formats", Kind.REPEATED_TEXTS, "formats/format@name"),
+                Property("status", Kind.TEXT, "@status"),
+                _DATA_QUALITY,
+                Property("notes", Kind.TEXT, "notes"),
+            ),
+            range_indexes=("year",),
+            text_index="title",
+        ),
+        Node(
+            "Master",
+            "id",
+            (
+                Property("title", Kind.TEXT, "title"),
+                Property("year", Kind.YEAR, "year"),
+                _DATA_QUALITY,
+                Property("main_release", Kind.NUMBER, "main_release"),
+            ),
+            range_indexes=("year",),
+            text_index="title",
+        ),
+        Node(
+            "Artist",
+            "id",
+            (
+                Property("name", Kind.TEXT, "name"),
+                Property("real_name", Kind.TEXT, "realname"),
+                Property("profile", Kind.TEXT, "profile"),
+                _DATA_QUALITY,
+                Property("urls", Kind.TEXTS, "urls/url"),
+                Property("name_variations", Kind.TEXTS, "namevariations/name"),
+            ),
+            text_index="name",
+            counted_over="BY",
+            stub_properties=("name",),
+        ),
+        Node(
+            "Label",
+            "id",
+            (
+                Property("name", Kind.TEXT, "name"),
+                Property("contact_info", Kind.TEXT, "contactinfo"),
+                Property("profile", Kind.TEXT, "profile"),
+                _DATA_QUALITY,
+                Property("urls", Kind.TEXTS, "urls/url"),
+            ),
+            text_index="name",
+            counted_over="ON",
+            stub_properties=("name",),
+        ),
+        Node("Genre", "name", counted_over="IS"),
+        Node("Style", "name", counted_over="IS"),
+        Node("Person", "name", text_index="name"),
+    )
+}
+
+_GENRES, _STYLES = texts("genres", "genre"), texts("styles", "style")
+_ALL = (
+    Relationship(
+        "BY", "artists", RecordType.RELEASES, "Artist", main_artists, "a main artist of the release"
+    ),
+    Relationship(
+        "ON",
+        "labels",
+        RecordType.RELEASES,
+        "Label",
+        labels,
+        "a label that issued the release",
+        properties=(Property("catalog_numbers", Kind.TEXTS),),
+    ),
+    Relationship(
+        "DERIVED_FROM",
+        "master",
+        RecordType.RELEASES,
+        "Master",
+        number("master_id"),
+        "the master that the release is a version of",
+        single=True,
+        scalar=True,
+    ),
+    Relationship("IS", "genres", RecordType.RELEASES, "Genre", _GENRES, "a genre of the release"),
+    Relationship("IS", "styles", RecordType.RELEASES, "Style", _STYLES, "a style of the release"),
+    Relationship(
+        "CREDITED_ON",
+        "credits",
+        RecordType.RELEASES,
+        "Person",
+        credited,
+        "a credit: `role` as printed, its `category`, and the artist's id where Discogs knows it",
+        properties=(
+            Property("role", Kind.TEXT, required=True),
+            Property("category", Kind.TEXT, computed=lambda credit: category(credit["role"])),
+            Property("artist_id", Kind.NUMBER),
+        ),
+        incoming=True,
+    ),
+    Relationship("BY", "artists", RecordType.MASTERS, "Artist", main_artists, "a main artist of the master"),
+    Relationship("IS", "genres", RecordType.MASTERS, "Genre", _GENRES, "a genre of the master"),
+    Relationship("IS", "styles", RecordType.MASTERS, "Style", _STYLES, "a style of the master"),
+    Relationship(
+        "MEMBER_OF",
+        "groups",
+        RecordType.ARTISTS,
+        "Artist",
+        references("groups", "name"),
+        "a group that the artist is a member of",
+        shared=True,
+    ),
+    Relationship(
+        "MEMBER_OF",
+        "members",
+        RecordType.ARTISTS,
+        "Artist",
+        references("members", "name"),
+        "a member of the group",
+        incoming=True,
+        shared=True,
+    ),
+    Relationship(
+        "ALIAS_OF",
+        "aliases",
+        RecordType.ARTISTS,
+        "Artist",
+        references("aliases", "name"),
+        "another name of the artist",
+    ),
+    Relationship(
+        "SUBLABEL_OF",
+        "parents",
+        RecordType.LABELS,
+        "Label",
+        references("parentLabel"),
+        "the parent of the label",
+        shared=True,
+        single=True,
+    ),
+    Relationship(
+        "SUBLABEL_OF",
+        "sublabels",
+        RecordType.LABELS,
+        "Label",
+        references("sublabels", "label"),
+        "a sublabel of the label",
+        incoming=True,
+        shared=True,
+    ),
+)
+#: By record type and field.
+RELATIONSHIPS: dict[RecordType, dict[str, Relationship]] = {
+    record_type: {each.field: each for each in _ALL if each.record is record_type}
+    for record_type in RecordType
+}
+DERIVED = (
+    Derived("SAME_AS", "Person", "Artist", "a credit of this name has this artist's id", names_end=True),
+    Derived("PART_OF", "Style", "Genre", "a release or master has this style, and no genre but this"),
+)
+RELATIONSHIP_TYPES = tuple(dict.fromkeys(each.type for each in (*_ALL, *DERIVED)))
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that cannot become a node: set aside with its raw text, never lost."""
+    """A record that cannot become a node: it goes to the quarantine with its raw text."""
 
     #: Where the record starts, in bytes of XML from the start of the dump; -1 if it came from elsewhere.
     position: int
     reason: str
-    #: The record's raw text, whole but for one that exceeds the largest record allowed.
+    #: The record's raw text; cut only if it exceeds the largest record allowed.
     raw: bytes
 
 
@@ -49,5 +354,5 @@ class Chunk:
     ids: list[int]
     #: The raw XML of each record, from `<` of its start tag to `>` of its end tag.
     records: list[bytes]
-    #: Records between these that were set aside while reading.
+    #: Records between these that the reader rejected.
     rejected: list[Rejected] = field(default_factory=list)

@@ -7,7 +7,6 @@ side have servers of their own, and a folder each in that one.
 
 import os
 import random
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from redis import Redis
 from ops.stack.ports import is_free
 from ops.stack.stack import Endpoints, Stack
 from ops.stack.state import StackState, load_state, save_state
-from pipeline.graph.cypher import statements
 from pipeline.graph.driver import Driver
-from pipeline.graph.schema import create_schema
+from pipeline.graph.schema import SCHEMA, create_schema
 from workers.app import connect_redis
 from workers.settings import Settings, load_settings
 
@@ -119,16 +117,12 @@ def redis(settings: Settings) -> Iterator[Redis]:
 EMPTY_GRAPH = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS"
 
 
-#: What constraints and indexes the schema makes, by name; a constraint has an index of its name.
-SCHEMA = frozenset(re.findall(r"(?:CONSTRAINT|INDEX) (\w+) IF NOT EXISTS", "".join(statements("schema"))))
-
-
 async def have_schema(driver: Driver) -> None:
     """Create the schema where it is not there: to create it once more takes much longer than to look."""
     async with await driver.session(database="neo4j") as session:
         found = await session.run("SHOW INDEXES YIELD name, state WHERE state = 'ONLINE' RETURN name")
         online = {record["name"] async for record in found}
-    if not online >= SCHEMA:
+    if not online >= SCHEMA.keys():
         await create_schema(driver)
 
 

@@ -24,35 +24,35 @@ _RELATIONSHIPS = (
 )
 
 
-#: What the product may add to a relationship that two records share (docs/decisions/shared-relationships.md).
-BOOKKEEPING = "asserted_by"
+#: The flags of a relationship that two records may assert (docs/decisions/shared-relationships.md).
+FLAGS = ("asserted_by_start", "asserted_by_end")
 
 
 async def read_graph(
-    session: neo4j.AsyncSession, *, ignoring: frozenset[str] = STATISTICS, bookkeeping: bool = True
+    session: neo4j.AsyncSession, *, ignoring: frozenset[str] = STATISTICS, flags: bool = False
 ) -> Graph:
     """All nodes and relationships that this session sees, but for node properties of the names in `ignoring`.
 
-    Without `bookkeeping`, relationships that two records share come without `asserted_by`.
+    Relationships that two records share come without their flags, unless `flags` is True.
 
     What does not fit the shape lands in `faults`: a node with another label than those of the graph model or
     without a key, two nodes with one key, two relationships where one is allowed.
     """
     nodes = (await (await session.run(_NODES)).single(strict=True))["all"]
     relationships = (await (await session.run(_RELATIONSHIPS)).single(strict=True))["all"]
-    return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
+    return _graph(nodes, relationships, ignoring, flags=flags)
 
 
 def read_graph_at_once(
-    session: neo4j.Session, *, ignoring: frozenset[str] = STATISTICS, bookkeeping: bool = True
+    session: neo4j.Session, *, ignoring: frozenset[str] = STATISTICS, flags: bool = False
 ) -> Graph:
     """As `read_graph`, by a sync session."""
     nodes, relationships = (session.run(text).single(strict=True)["all"] for text in (_NODES, _RELATIONSHIPS))
-    return _graph(nodes, relationships, ignoring, bookkeeping=bookkeeping)
+    return _graph(nodes, relationships, ignoring, flags=flags)
 
 
 def _graph(
-    nodes: list[list[Any]], relationships: list[list[Any]], ignoring: frozenset[str], *, bookkeeping: bool
+    nodes: list[list[Any]], relationships: list[list[Any]], ignoring: frozenset[str], *, flags: bool
 ) -> Graph:
     graph = Graph()
     keys: dict[str, NodeKey] = {}
@@ -71,9 +71,9 @@ def _graph(
         relationship = _key(kind, keys[start], keys[end], properties)
         if relationship in graph.relationships:
             graph.faults.append(f"a second relationship {relationship}: {properties}")
-        if not bookkeeping and kind in {"MEMBER_OF", "SUBLABEL_OF"}:
-            properties.pop(BOOKKEEPING, None)
-        graph.relationships[relationship] = properties
+        graph.relationships[relationship] = {
+            name: value for name, value in properties.items() if flags or name not in FLAGS
+        }
     return graph
 
 

@@ -21,9 +21,8 @@ from celery.exceptions import ChordError, Reject
 
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.graph.derived import rebuild
-from pipeline.graph.lookup import fingerprints
+from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.statistics import count
-from pipeline.graph.vanished import find_vanished
 from pipeline.model import RecordType, Rejected
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.records.normalise import normalise as normalise_chunk

@@ -1,23 +1,90 @@
-"""What lives only while a record supports it, and is taken away in the transaction that took the support away.
+"""Relationships and nodes that follow from others: SAME_AS, PART_OF, stubs, and nodes with a name only.
 
-SAME_AS and PART_OF follow from other relationships; stubs, genres, styles and persons live by their relationships.
-The opposite, asserting what records support, is done by the writer with each record.
+The transaction that takes away the last reason for one deletes it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
+from pipeline.graph.assertions import Assertion
+from pipeline.graph.batch import Pair, derived_of
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Driver, execute, graph_errors, run_alone
-from pipeline.graph.relationships import Link
+from pipeline.model import DERIVED, NODES, RELATIONSHIPS, RecordType
 
-#: Labels of nodes that live by their relationships alone, or by them until a record defines them, with their keys.
-ORPHANABLE = {
-    "Master": "id", "Artist": "id", "Label": "id", "Genre": "name", "Style": "name", "Person": "name",
-}  # fmt: skip
+
+def _same_as(assertions: Iterable[Assertion]) -> set[Pair]:
+    """Pairs of a credited name and the id of its artist."""
+    return {
+        (each.key, artist_id)
+        for each in assertions
+        if each.field == "credits" and (artist_id := each.properties[_ARTIST_ID])
+    }
+
+
+def _part_of(assertions: Iterable[Assertion]) -> set[Pair]:
+    """Pairs of a style and the genre of a record that has exactly one."""
+    names: dict[str, list[Any]] = {"genres": [], "styles": []}
+    for each in assertions:
+        if each.field in names:
+            names[each.field].append(each.key)
+    (genres, styles) = names.values()
+    return {(style, genres[0]) for style in styles} if len(genres) == 1 else set()
+
+
+_ARTIST_ID = [each.name for each in RELATIONSHIPS[RecordType.RELEASES]["credits"].properties].index(
+    "artist_id"
+)
+#: The pairs that the assertions of one record imply, by type.
+_IMPLIED: dict[str, Callable[[Collection[Assertion]], set[Pair]]] = {"SAME_AS": _same_as, "PART_OF": _part_of}
+
+
+#: Labels of nodes that records refer to.
+_REFERRED = {each.label for fields in RELATIONSHIPS.values() for each in fields.values()}
+
+
+class DerivedChanges:
+    """The derived relationships and nodes that one transaction adds, and those that may lose their last reason."""
+
+    def __init__(self) -> None:
+        #: Pairs that a record begins to imply, by type.
+        self.new: dict[str, set[Pair]] = {each.type: set() for each in DERIVED}
+        self._lost: dict[str, set[Pair]] = {each.type: set() for each in DERIVED}
+        self._nodes: dict[str, set[Any]] = defaultdict(set)
+
+    def note(
+        self, record_type: RecordType, before: Collection[Assertion], after: Collection[Assertion]
+    ) -> None:
+        """Note the assertions of a record before and after this transaction."""
+        for each in set(before).difference(after) if before else ():
+            self._nodes[RELATIONSHIPS[record_type][each.field].label].add(each.key)
+        for derived in derived_of(record_type):
+            implied = _IMPLIED[derived.type]
+            earlier, now = implied(before), implied(after)
+            self.new[derived.type] |= now - earlier
+            self._lost[derived.type] |= earlier - now
+
+    def note_nodes(self, label: str, keys: Iterable[int | str]) -> None:
+        """Note nodes whose record is removed."""
+        self._nodes[label].update(keys)
+
+    async def lock(self, tx: AsyncManagedTransaction) -> None:
+        """Lock the styles whose PART_OF may be new."""
+        keys = sorted({style for style, _ in self.new["PART_OF"]})
+        await execute(tx, statement("lock_derived", label="Style", key="name"), keys=keys)
+
+    async def withdraw(self, tx: AsyncManagedTransaction) -> None:
+        """Delete what has lost its last reason."""
+        for each in DERIVED:
+            lost = sorted(self._lost[each.type])
+            await execute(tx, statement(f"withdraw_{each.type.lower()}"), lost=lost)
+            self._nodes[each.end].update(end for _, end in lost)
+        for label, node in NODES.items():
+            text = statement("delete_orphans", label=label, key=node.key)
+            await execute(tx, text, lost=sorted(self._nodes[label]))
 
 
 @graph_errors()
@@ -27,53 +94,8 @@ async def rebuild(driver: Driver) -> None:
     Idempotent, and of bounded memory: the server commits in parts.
     Raises GraphUnavailable, after which it may be repeated, or GraphRejected.
     """
-    for name in ("assert_same_as", "assert_part_of", "settle_same_as", "settle_part_of"):
-        await run_alone(driver, statement(name))
-    for label in ORPHANABLE:
+    for action in ("assert", "settle"):
+        for each in DERIVED:
+            await run_alone(driver, statement(f"{action}_{each.type.lower()}"))
+    for label in sorted(_REFERRED):
         await run_alone(driver, statement("settle_orphans", label=label))
-
-
-class Support:
-    """What may have lost its support in one transaction: gathered with the changes, looked at after them."""
-
-    def __init__(self) -> None:
-        self._same_as: set[tuple[Any, int]] = set()
-        self._part_of: set[tuple[str, str]] = set()
-        self._new_part_of: set[tuple[str, str]] = set()
-        self._nodes: dict[str, set[Any]] = defaultdict(set)
-
-    def lose(self, before: Iterable[Link], after: Iterable[Link]) -> None:
-        """Note what a record asserted before, and what it asserts now."""
-        before, after = set(before), set(after)
-        for link in before - after:
-            self._nodes[link.label].add(link.key)
-            if link.type == "CREDITED_ON" and link.properties[2]:
-                self._same_as.add((link.key, link.properties[2]))
-                self._nodes["Artist"].add(link.properties[2])
-        self._part_of |= _part_of(before) - _part_of(after)
-        self._new_part_of |= _part_of(after) - _part_of(before)
-
-    def lose_nodes(self, label: str, keys: Iterable[int | str]) -> None:
-        """Note nodes that may have lost their last relationship, or the record that defined them."""
-        self._nodes[label].update(keys)
-
-    async def hold(self, tx: AsyncManagedTransaction) -> None:
-        """Hold still the styles whose genre these records begin to support, before they say so."""
-        await execute(tx, statement("lock_styles"), names=sorted({style for style, _ in self._new_part_of}))
-
-    async def settle(self, tx: AsyncManagedTransaction) -> None:
-        """Remove what is supported no more."""
-        await execute(tx, statement("withdraw_same_as"), lost=sorted(self._same_as))
-        await execute(tx, statement("withdraw_part_of"), lost=sorted(self._part_of))
-        for label, key in ORPHANABLE.items():
-            lost = sorted(self._nodes[label])
-            await execute(tx, statement("delete_orphans", label=label, key=key), lost=lost)
-
-
-def _part_of(links: Iterable[Link]) -> set[tuple[str, str]]:
-    """The styles of a record that has exactly one genre, each with it."""
-    names: dict[str, list[Any]] = {"Genre": [], "Style": []}
-    for link in links:
-        if link.type == "IS":
-            names[link.label].append(link.key)
-    return {(style, names["Genre"][0]) for style in names["Style"]} if len(names["Genre"]) == 1 else set()

@@ -1,20 +1,24 @@
-"""The graph as the ledger of what is done: which records it holds, in which version."""
+"""The records that the graph has: their ids and fingerprints."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 
 from neo4j import AsyncManagedTransaction, unit_of_work
+from pyroaring import BitMap64
 
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk, Driver, graph_errors
 from pipeline.model import RecordType
 
-#: Ids are read by a walk along the index where at least one in so many between the first and the last is asked for.
+#: Ids are read by a walk along the index if at least one in so many between the first and the last is requested.
 SPARSEST_WALK = 4
+#: Ids that are read from the graph at a time.
+PAGE_IDS = 20_000
 
 
 @graph_errors()
 async def fingerprints(driver: Driver, record_type: RecordType, ids: Sequence[int]) -> dict[int, int]:
-    """The fingerprints by id of those records among `ids` that the graph holds; stubs are not among them.
+    """Return the fingerprints by id of those records among `ids` that the graph has, without stubs.
 
     Raises GraphUnavailable or GraphRejected.
     """
@@ -34,7 +38,7 @@ async def _read_fingerprints(
 async def fingerprints_in(
     tx: AsyncManagedTransaction, record_type: RecordType, ids: Sequence[int]
 ) -> dict[int, int]:
-    """As `fingerprints`, inside a transaction that is open already."""
+    """Return the same as `fingerprints`, in an open transaction."""
     lowest, highest = min(ids), max(ids)
     dense = highest - lowest < SPARSEST_WALK * len(ids)
     if dense:
@@ -48,3 +52,47 @@ async def fingerprints_in(
     if not dense:
         return found
     return {id_: found[id_] for id_ in ids if id_ in found}
+
+
+@dataclass(slots=True)
+class Vanished:
+    """Records that a full dump of their type lacks."""
+
+    #: How many records of the type the graph has.
+    records: int = 0
+    ids: BitMap64 = field(default_factory=BitMap64)
+
+
+async def find_vanished(
+    driver: Driver, record_type: RecordType, is_contained: Callable[[int], bool]
+) -> Vanished:
+    """Return the records of this type that the dump lacks, by one walk over the ids in the graph.
+
+    Raises GraphUnavailable or GraphRejected.
+    """
+    found = Vanished()
+    async for ids in _record_ids(driver, record_type):
+        found.records += len(ids)
+        found.ids.update(id_ for id_ in ids if not is_contained(id_))
+    return found
+
+
+async def _record_ids(driver: Driver, record_type: RecordType) -> AsyncIterator[list[int]]:
+    after = 0
+    while ids := await _page(driver, record_type, after):
+        yield ids
+        after = ids[-1]
+
+
+@graph_errors()
+async def _page(driver: Driver, record_type: RecordType, after: int) -> list[int]:
+    async with await driver.session(database="neo4j") as session:
+        return await session.execute_read(_ids_after, record_type, after)
+
+
+@unit_of_work(timeout=60)
+async def _ids_after(tx: AsyncManagedTransaction, record_type: RecordType, after: int) -> list[int]:
+    text = statement("record_ids", label=record_type.label)
+    record = await (await tx.run(text, after=after, limit=PAGE_IDS)).single(strict=True)
+    ids: list[int] = record["ids"]
+    return ids

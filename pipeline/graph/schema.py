@@ -1,16 +1,17 @@
-"""Constraints and indexes of the graph: made once, asked for before any write."""
+"""Constraints and indexes of the graph, from the table in `pipeline.model`."""
+
+from collections.abc import Iterator
 
 from neo4j import AsyncManagedTransaction, unit_of_work
 from neo4j.exceptions import ClientError
 
 from pipeline.errors import GraphRejected
-from pipeline.graph.cypher import statement, statements
+from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Driver, graph_errors
+from pipeline.model import NODES
 
-#: What MERGE and CREATE rely on: without them the same record could exist twice, and lookups would scan.
-UNIQUE_KEYS = frozenset(
-    {"Artist.id", "Label.id", "Master.id", "Release.id", "Genre.name", "Style.name", "Person.name"}
-)
+#: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
+UNIQUE_KEYS = frozenset(f"{node.label}.{node.key}" for node in NODES.values())
 #: How long building the indexes over an existing graph may take.
 INDEXES_ONLINE_SECONDS = 3600
 
@@ -19,14 +20,31 @@ _CREATED_MEANWHILE = frozenset(
 )
 
 
+def _schema() -> Iterator[tuple[str, str]]:
+    for kind in ("constraint", "range_index", "text_index"):
+        for node in NODES.values():
+            properties = {
+                "constraint": (node.key,),
+                "range_index": node.range_indexes,
+                "text_index": (node.text_index,) if node.text_index else (),
+            }
+            for each in properties[kind]:
+                name = f"{node.label.lower()}_{each}" + ("_text" if kind == "text_index" else "")
+                yield name, statement(kind, name=name, label=node.label, property=each)
+
+
+#: The statements that create constraints and indexes, by the names of these.
+SCHEMA = dict(_schema())
+
+
 @graph_errors()
 async def create_schema(driver: Driver) -> None:
-    """Create what is missing of the constraints and indexes, and wait until all are online. Idempotent.
+    """Create missing constraints and indexes, and wait until all are online. Idempotent.
 
-    Raises GraphUnavailable or GraphRejected; the latter also where the data at hand contradicts a constraint.
+    Raises GraphUnavailable or GraphRejected; the latter also if the data contradicts a constraint.
     """
     async with await driver.session(database="neo4j") as session:
-        for text in statements("schema"):
+        for text in SCHEMA.values():
             # A managed transaction each: workers that start together may dead-lock over a label.
             try:
                 await session.execute_write(_create, text)

@@ -7,20 +7,7 @@ from neo4j import AsyncManagedTransaction, unit_of_work
 
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Driver, graph_errors
-
-NODE_LABELS = ("Artist", "Label", "Master", "Release", "Genre", "Style", "Person")
-RELATIONSHIP_TYPES = (
-    "BY",
-    "ON",
-    "DERIVED_FROM",
-    "IS",
-    "CREDITED_ON",
-    "SAME_AS",
-    "MEMBER_OF",
-    "ALIAS_OF",
-    "SUBLABEL_OF",
-    "PART_OF",
-)
+from pipeline.model import NODES, RELATIONSHIP_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,7 @@ _HIGHLIGHTS = (
 @graph_errors()
 async def node_counts(driver: Driver) -> dict[str, int]:
     """The number of nodes by label, in a fixed order, zeros included; from the store's counters, at once."""
-    return await _counts(driver, "count_nodes", "label", NODE_LABELS)
+    return await _counts(driver, "count_nodes", "label", tuple(NODES))
 
 
 @graph_errors()

@@ -1,6 +1,6 @@
 """A dump compared with the graph, chunk by chunk: what is missing, what differs, what is too much."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,14 @@ from neo4j import AsyncManagedTransaction, unit_of_work
 from pyroaring import BitMap64
 
 from pipeline.errors import GraphinatorError
+from pipeline.graph.assertions import Assertion, Stored, assertions_of, read_stored
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk, Driver, graph_errors
-from pipeline.graph.relationships import OWN_TYPES, SHARED, Link, link_of, links_of
-from pipeline.graph.vanished import find_vanished
-from pipeline.model import Chunk, RecordType, Row
+from pipeline.graph.lookup import find_vanished
+from pipeline.model import NODES, RELATIONSHIPS, Chunk, RecordType, Row
 from pipeline.reader.dump import ids_in
 from pipeline.records.fingerprint import fingerprint
-from pipeline.records.parse import Malformed, parse, to_row
-from pipeline.records.rows import PROPERTIES
+from pipeline.records.parse import Malformed, parse
 
 #: More differing records than this are not told apart any more: the dump and the graph have little in common.
 MOST_DIFFERENT = 1_000_000
@@ -56,14 +55,6 @@ class _Fault:
     pairs_missing: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the graph holds of one record."""
-
-    properties: dict[str, Any]
-    links: set[Link]
-
-
 class Verification:
     """The comparison of one dump: `check` each chunk, then take the `differences`."""
 
@@ -82,35 +73,43 @@ class Verification:
         found, shared = await _read(driver, self._record_type, chunk.ids)
         self._ids.update(ids_in(chunk))
         self._present.update(_pair(start, end) for start, end in shared)
-        for id_, raw, record in zip(
-            chunk.ids, chunk.records, parse(self._record_type, chunk.records), strict=True
-        ):
-            if not isinstance(record, Malformed):
-                self._compare(to_row(record, fingerprint(self._record_type, raw)), found.get(id_))
+        for raw, row in zip(chunk.records, parse(self._record_type, chunk.records), strict=True):
+            if not isinstance(row, Malformed):
+                row["properties"]["fingerprint"] = fingerprint(self._record_type, raw)
+                self._compare(row, found.get(row["id"]))
         if len(self._faults) > MOST_DIFFERENT:
             raise TooDifferent(
                 f"more than {MOST_DIFFERENT:,} {self._record_type} differ: load the dump before it is compared"
             )
 
-    def _compare(self, row: Row, found: _Found | None) -> None:
+    def _compare(self, row: Row, stored: Stored | None) -> None:
         self._faults.pop(row["id"], None)
-        pairs: set[int] = set()
-        if self._record_type in SHARED:
-            _, outgoing, incoming = SHARED[self._record_type]
-            pairs |= {_pair(row["id"], each["id"]) for each in row[outgoing]}
-            pairs |= {_pair(each["id"], row["id"]) for each in row[incoming]}
-            self._asserted.update(pairs)
-        expected = links_of(row)
-        links = set() if found is None else found.links
+        expected = set(assertions_of(self._record_type, row))
+        found = set() if stored is None else set(stored.assertions)
+        self._asserted.update(self._pairs(row["id"], expected))
         fault = _Fault(
-            found is None,
-            found is not None and found.properties != row["properties"],
-            len(expected - links),
-            len(links - expected),
-            frozenset(pair for pair in pairs if pair not in self._present),
+            stored is None,
+            stored is not None and self._properties(stored) != row["properties"],
+            sum(not self._is_shared(each) for each in expected - found),
+            sum(not self._is_shared(each) for each in found - expected),
+            frozenset(self._pairs(row["id"], expected - found)),
         )
         if fault != _NO_FAULT:
             self._faults[row["id"]] = fault
+
+    def _properties(self, stored: Stored) -> dict[str, Any]:
+        """Return the properties that a record defines."""
+        names = {"id", "fingerprint", *(each.name for each in NODES[self._record_type.label].properties)}
+        return {name: value for name, value in stored.properties.items() if name in names}
+
+    def _is_shared(self, assertion: Assertion) -> bool:
+        return RELATIONSHIPS[self._record_type][assertion.field].shared
+
+    def _pairs(self, id_: int, assertions: Iterable[Assertion]) -> Iterator[int]:
+        """Iterate over the shared relationships among the assertions of a record."""
+        for field, key, _ in filter(self._is_shared, assertions):
+            incoming = RELATIONSHIPS[self._record_type][field].incoming
+            yield _pair(int(key), id_) if incoming else _pair(id_, int(key))
 
     async def differences(self, driver: Driver, *, partial: bool = False) -> Differences:
         """All that was found; of a partial dump, nothing is too much that is not in it.
@@ -145,7 +144,7 @@ def _pair(start: int, end: int) -> int:
 @graph_errors()
 async def _read(
     driver: Driver, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, _Found], Iterable[tuple[int, int]]]:
+) -> tuple[dict[int, Stored], Iterable[tuple[int, int]]]:
     async with await driver.session(database="neo4j") as session:
         return await session.execute_read(_read_records, record_type, ids)
 
@@ -153,19 +152,11 @@ async def _read(
 @unit_of_work(timeout=120)
 async def _read_records(
     tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, _Found], Iterable[tuple[int, int]]]:
-    label = record_type.label
-    text = statement("whole_records", label=label, types=OWN_TYPES[record_type])
-    record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
-    names = {"id", "fingerprint", *PROPERTIES[label]}
-    found = {
-        properties["id"]: _Found(
-            {name: value for name, value in properties.items() if name in names}, set(map(link_of, links))
-        )
-        for properties, links in record["records"]
-    }
-    if record_type not in SHARED:
-        return found, []
-    text = statement("shared_pairs", label=label, type=SHARED[record_type][0])
-    record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
-    return found, record["pairs"]
+) -> tuple[dict[int, Stored], Iterable[tuple[int, int]]]:
+    found = await read_stored(tx, record_type, ids)
+    pairs: list[tuple[int, int]] = []
+    for type_ in sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}):
+        text = statement("shared_pairs", label=record_type.label, type=type_)
+        record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)
+        pairs += record["pairs"]
+    return found, pairs

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.elements import MAX_INTEGER
 from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.reader.splitter import MAX_RECORD_BYTES
-from pipeline.records.dictionaries import encode, is_plain
+from pipeline.records.dictionaries import encode, is_dictionary
 from pipeline.records.identity import IdentityError, identity
 from pipeline.records.parse import Malformed, parse
-from pipeline.records.xml import MAX_INTEGER, MalformedError
+from pipeline.records.xml import MalformedError
 
 #: Refused records that an error message names.
 MOST_TOLD = 5
@@ -82,7 +83,7 @@ def accept_raw(
     record_type: RecordType, raw: bytes, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Accepted | Refused:
     """As `accept`, for the raw text of a record that was refused before, of either form."""
-    if not is_plain(raw):
+    if not is_dictionary(raw):
         return _accept_xml(record_type, raw, max_record_bytes)
     try:
         return accept(record_type, msgspec.json.decode(raw), max_record_bytes)
@@ -93,7 +94,7 @@ def accept_raw(
 def legible_id(record_type: RecordType, raw: bytes) -> int | None:
     """The Discogs id in the raw text of what need not be a record; None if it cannot be told."""
     try:
-        if not is_plain(raw):
+        if not is_dictionary(raw):
             return identity(record_type, raw)
         id_ = msgspec.json.decode(raw).get("id")
     except (IdentityError, *_UNDECODABLE):
@@ -107,7 +108,7 @@ def _accept_xml(record_type: RecordType, raw: bytes, max_record_bytes: int) -> A
     if not raw.startswith(b"<"):
         return Refused("line 1, column 1: a string is the XML of one record", raw)
     (record,) = parse(record_type, [raw])
-    return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record.id, raw)
+    return Refused(record.reason, raw) if isinstance(record, Malformed) else Accepted(record["id"], raw)
 
 
 def _json(value: object) -> bytes:

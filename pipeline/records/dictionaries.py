@@ -1,7 +1,7 @@
-"""Records as plain values: the JSON form of `pipeline.records.entities`, for callers that have no XML.
+"""Records as dictionaries, for upstream tasks that have no XML.
 
-Such a record is a dictionary with the fields of `Artist`, `Label`, `Master` or `Release`; only `id` must be there. What it
-says becomes of it what becomes of the same words in a dump. As bytes it begins with `{`, one of a dump with `<`.
+A dictionary has the properties and relationships of its record type as fields; only `id` is required. It follows the same
+rules as dump XML. As JSON it begins with `{`, a record of a dump with `<`.
 """
 
 import re
@@ -9,116 +9,145 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec import Struct
 
-from pipeline.model import RecordType
-from pipeline.records.elements import year_of_date
-from pipeline.records.entities import (
-    Artist,
-    Credit,
-    Label,
-    LabelReference,
-    Master,
-    Record,
-    Reference,
-    Release,
-)
-from pipeline.records.roles import category
-from pipeline.records.xml import MAX_INTEGER, MalformedError
+from pipeline.elements import MAX_INTEGER, year_of_date
+from pipeline.model import NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship, Row
+from pipeline.records.rows import to_row
+from pipeline.records.xml import MalformedError
 
-_TYPES: dict[RecordType, type[Record]] = {
-    RecordType.ARTISTS: Artist,
-    RecordType.LABELS: Label,
-    RecordType.MASTERS: Master,
-    RecordType.RELEASES: Release,
-}
-#: Fields that refer to records of the same type.
-_OWN_KIND: dict[type[Record], tuple[str, ...]] = {
-    Artist: ("aliases", "groups", "members"),
-    Label: ("parents", "sublabels"),
-}
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LAST_YEAR = 9999
 
 
-def is_plain(record: bytes) -> bool:
-    """Whether the raw text of a record is of this form."""
+def is_dictionary(record: bytes) -> bool:
+    """Return True for the JSON of a dictionary."""
     return record[:1] == b"{"
 
 
 def encode(record_type: RecordType, value: dict[str, Any]) -> tuple[int, bytes]:
-    """The id and the raw text of a record; raises MalformedError, which names the field."""
+    """Return id and JSON of a record, cleaned; raises MalformedError, which names the field."""
     try:
-        record = _clean(msgspec.convert(value, type=_TYPES[record_type]))
+        record: Any = msgspec.convert(value, type=_TYPES[record_type])
     except msgspec.ValidationError as error:
         raise MalformedError(str(error)) from error
     except UnicodeEncodeError as error:
         raise MalformedError("the name of a field holds half of a surrogate pair") from error
-    return record.id, msgspec.json.encode(record)
-
-
-def decode(record_type: RecordType, raw: bytes) -> Record:
-    """The values of a record that `encode` gave."""
-    return msgspec.json.decode(raw, type=_TYPES[record_type])
-
-
-def _clean(record: Record) -> Record:
-    """The record as the graph model wants it: no empty text, nothing twice, no reference to itself or to nothing."""
     if not 0 < record.id <= MAX_INTEGER:
         raise MalformedError(f"an id is a number from 1 to 2^63-1: {record.id} - at `$.id`")
-    fields = {name: _field(name, getattr(record, name)) for name in record.__struct_fields__}
-    for name in _OWN_KIND.get(type(record), ()):
-        fields[name] = tuple(each for each in fields[name] if each.id != record.id)
-    if isinstance(record, Label):
-        fields["parents"] = fields["parents"][:1]
-    if isinstance(record, Release):
-        fields["year"] = year_of_date(fields["released"]) if fields["released"] else fields["year"]
-    return replace(record, **fields)
+    properties = [(each.name, _property(each, record)) for each in NODES[record_type.label].properties]
+    row = to_row(record_type, record.id, properties, lambda each: _values(each, getattr(record, each.field)))
+    return record.id, msgspec.json.encode(_dictionary(record_type, row))
 
 
-def _field(name: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return _text(value)
-    if not isinstance(value, tuple):
-        return _number(name, value)
-    if not value:
-        return value
-    if isinstance(value[0], str):
-        texts = filter(None, map(_text, value))
-        return tuple(texts) if name == "formats" else tuple(dict.fromkeys(texts))
-    return tuple(_references(name, value))
+def decode(record_type: RecordType, raw: bytes) -> Row:
+    """Return the row of a record that `encode` gave."""
+    value = msgspec.json.decode(raw)
+    row: Row = {"id": value["id"], "properties": {"id": value["id"]}}
+    for each in NODES[record_type.label].properties:
+        if value.get(each.name):
+            row["properties"][each.name] = value[each.name]
+    for field, relationship in RELATIONSHIPS[record_type].items():
+        found = value.get(field) or []
+        row[field] = [found] if found and relationship.scalar else found
+    return row
 
 
-def _text(value: str) -> str | None:
-    return _ILLEGAL.sub("", value).strip() or None
+def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
+    fields = {
+        field: row[field][0] if relationship.scalar else row[field]
+        for field, relationship in RELATIONSHIPS[record_type].items()
+        if row[field]
+    }
+    return {**row["properties"], **fields}
 
 
-def _number(name: str, value: int | None) -> int | None:
+def _property(property_: Property, record: Any) -> Any:
+    value = getattr(record, property_.name)
+    if property_.kind is Kind.YEAR_OF_DATE and (date := _text(getattr(record, property_.source))):
+        return year_of_date(date)
+    return _clean(property_, value, property_.name)
+
+
+def _clean(property_: Property, value: Any, place: str) -> Any:
+    match property_.kind:
+        case Kind.TEXT:
+            return _text(value)
+        case Kind.TEXTS:
+            return list(dict.fromkeys(filter(None, map(_text, value))))
+        case Kind.REPEATED_TEXTS:
+            return list(filter(None, map(_text, value)))
+        case Kind.NUMBER:
+            return _number(value, place)
+    year = _number(value, place)
+    return None if year is not None and year > _LAST_YEAR else year
+
+
+def _values(relationship: Relationship, given: Any) -> Iterable[Any]:
+    field = relationship.field
+    if relationship.scalar:
+        return [_number(given, field)]
+    if relationship.is_plain:
+        return map(_text, given)
+    return [_value(relationship, value, f"{field}[{place}]") for place, value in enumerate(given)]
+
+
+def _value(relationship: Relationship, value: Any, place: str) -> dict[str, Any]:
+    end: dict[str, Any] = {"id": _number(value.id, f"{place}.id")} if relationship.key == "id" else {}
+    end["name"] = _text(value.name)
+    for each in relationship.properties:
+        if not each.computed:
+            end[each.name] = _clean(each, getattr(value, each.name), f"{place}.{each.name}")
+    return end
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else _ILLEGAL.sub("", value).strip() or None
+
+
+def _number(value: int | None, place: str) -> int | None:
     if value is not None and not 0 <= value <= MAX_INTEGER:
-        raise MalformedError(f"a number from 0 to 2^63-1 is expected: {value} - at `$.{name}`")
-    return None if name == "year" and value is not None and value > _LAST_YEAR else value or None
+        raise MalformedError(f"a number from 0 to 2^63-1 is expected: {value} - at `$.{place}`")
+    return value or None
 
 
-def _references(field: str, values: Iterable[Any]) -> Iterable[Any]:
-    """Distinct references to something, each with the first name that is given; credits with their category."""
-    found: dict[Any, Any] = {}
-    for place, value in enumerate(values):
-        name = _text(value.name or "")
-        if isinstance(value, Credit):
-            role = _text(value.role)
-            artist_id = _number(f"{field}[{place}].artist_id", value.artist_id)
-            if name and role:
-                found.setdefault((name, role, artist_id), Credit(name, role, category(role), artist_id))
-            continue
-        number = _number(f"{field}[{place}].id", value.id)
-        if number is None:
-            continue
-        before = found.get(number, value)
-        name = _text(before.name or "") or name
-        if isinstance(value, LabelReference):
-            catalog_numbers = (*(before.catalog_numbers if number in found else ()), *value.catalog_numbers)
-            distinct = tuple(dict.fromkeys(filter(None, map(_text, catalog_numbers))))
-            found[number] = LabelReference(number, name, distinct)
-        else:
-            found[number] = Reference(number, name)
-    return found.values()
+_Field = tuple[str, Any] | tuple[str, Any, Any]
+
+
+def _property_field(property_: Property) -> _Field:
+    if property_.required:
+        return property_.name, str
+    if property_.computed:
+        return property_.name, str, ""
+    if property_.is_list:
+        return property_.name, tuple[str, ...], ()
+    return property_.name, (str if property_.kind is Kind.TEXT else int) | None, None
+
+
+def _relationship_field(relationship: Relationship) -> _Field:
+    if relationship.scalar:
+        return relationship.field, int | None, None
+    if relationship.is_plain:
+        return relationship.field, tuple[str, ...], ()
+    fields: list[_Field] = (
+        [("id", int), ("name", str | None, None)] if relationship.is_named else [("name", str)]
+    )
+    fields += map(_property_field, relationship.properties)
+    return relationship.field, tuple[_struct(relationship.type, fields), ...], ()  # type: ignore[misc]  # made here
+
+
+def _struct(name: str, fields: Iterable[_Field]) -> type[Struct]:
+    return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True)
+
+
+_TYPES = {
+    record_type: _struct(
+        record_type.label,
+        [
+            ("id", int),
+            *map(_property_field, NODES[record_type.label].properties),
+            *map(_relationship_field, RELATIONSHIPS[record_type].values()),
+        ],
+    )
+    for record_type in RecordType
+}

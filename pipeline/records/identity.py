@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from lxml import etree
 
+from pipeline.elements import integer_of
 from pipeline.errors import shown
 from pipeline.model import RecordType
-from pipeline.records.xml import PARSER_OPTIONS, integer_of, malformed, without_illegal
+from pipeline.records.xml import PARSER_OPTIONS, malformed, without_illegal
 
 _WITH_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 _ATTRIBUTE = re.compile(rb"<(?:master|release) id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]")

@@ -1,166 +1,95 @@
-"""Discogs records: XML to typed values, as the graph's contract says."""
+"""Raw records to rows, as the table in `pipeline.model` describes them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from lxml.etree import _Element
 
-from pipeline.model import RecordType
-from pipeline.records.dictionaries import decode, is_plain
-from pipeline.records.elements import (
-    Parts,
-    artists_of,
-    attribute_of,
-    credits_of,
-    formats_of,
-    labels_of,
-    references_of,
-    text_of,
-    year_of,
-    year_of_date,
-)
-from pipeline.records.entities import Artist, Label, Malformed, Master, Record, Release
+from pipeline.elements import RecordXml, attribute_of, integer_of, text_of, year_of, year_of_date
+from pipeline.model import NODES, Kind, Property, RecordType, Row
+from pipeline.records.dictionaries import decode, is_dictionary
 from pipeline.records.rows import to_row
-from pipeline.records.xml import MalformedError, element_of, elements_of, integer_of
-
-__all__ = ["Artist", "Label", "Malformed", "Master", "Record", "Release", "parse", "to_row"]
+from pipeline.records.xml import MalformedError, element_of, elements_of
 
 # As many records as make a tree that stays in the processor's cache while it is read.
 _TOGETHER = 32
+#: The id of other records is a child element.
+ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 
 
-def parse(record_type: RecordType, records: Sequence[bytes]) -> list[Record | Malformed]:
-    """The values of records, in their order; Malformed with its reason in place of one that cannot be read.
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A record that cannot be read, with the reason."""
 
-    What becomes of a record does not depend on the others. A record is raw XML, or of the plain form.
+    reason: str
+
+
+def parse(record_type: RecordType, records: Sequence[bytes]) -> list[Row | Malformed]:
+    """Return the rows of records, in their order, without fingerprints; Malformed for a record that cannot be read.
+
+    A row does not depend on the other records. A record is raw XML, or a dictionary as JSON.
     """
-    if any(map(is_plain, records)):
+    if any(map(is_dictionary, records)):
         return [
-            decode(record_type, record) if is_plain(record) else _alone(record_type, record)
+            decode(record_type, record) if is_dictionary(record) else _alone(record_type, record)
             for record in records
         ]
-    results: list[Record | Malformed] = []
+    results: list[Row | Malformed] = []
     for start in range(0, len(records), _TOGETHER):
         group = records[start : start + _TOGETHER]
         elements = elements_of(group)
         if elements is None:
             results.extend(_alone(record_type, record) for record in group)
         else:
-            results.extend(_record(record_type, element) for element in elements)
+            results.extend(_row(record_type, element) for element in elements)
     return results
 
 
-def _alone(record_type: RecordType, record: bytes) -> Record | Malformed:
+def _alone(record_type: RecordType, record: bytes) -> Row | Malformed:
     try:
-        return _record(record_type, element_of(record))
+        return _row(record_type, element_of(record))
     except MalformedError as error:
         return Malformed(str(error))
 
 
-def _record(record_type: RecordType, element: _Element) -> Record | Malformed:
-    if element.tag != record_type.element:
-        return Malformed(f"line 1, column 1: not <{record_type.element}> but <{element.tag}>")
-    texts, nested = _CONTENT[record_type]
-    parts = Parts({}, {})
+def _row(record_type: RecordType, element: _Element) -> Row | Malformed:
+    tag = _TAGS[record_type]
+    if element.tag != tag:
+        return Malformed(f"line 1, column 1: not <{tag}> but <{element.tag}>")
+    children: dict[str, list[_Element]] = {}
     for child in element:
-        tag = child.tag
-        if tag in texts:
-            parts.texts.setdefault(tag, text_of(child))
-        elif tag in nested:
-            parts.nested.setdefault(tag, []).append(child)
-    printed = element.get("id") if record_type in _ID_IS_ATTRIBUTE else parts.texts.get("id")
-    number = integer_of(printed)
+        children.setdefault(child.tag, []).append(child)
+    record = RecordXml(element, children)
+    number = integer_of(element.get("id") if record_type in ID_IS_ATTRIBUTE else record.text("id"))
     if number is None:
-        return Malformed(f"line 1, column 1: <{record_type.element}> without an id from 1 to 2^63-1")
-    return _MAKERS[record_type](number, element, parts)
+        return Malformed(f"line 1, column 1: <{tag}> without an id from 1 to 2^63-1")
+    properties = [(name, read(record)) for name, read in _PROPERTIES[record_type]]
+    return to_row(record_type, number, properties, lambda relationship: relationship.read(record))
 
 
-def _artist(number: int, _: _Element, parts: Parts) -> Artist:
-    texts = parts.texts
-    return Artist(
-        id=number,
-        name=texts.get("name") or None,
-        real_name=texts.get("realname") or None,
-        profile=texts.get("profile") or None,
-        data_quality=texts.get("data_quality") or None,
-        urls=parts.listed("urls", "url"),
-        name_variations=parts.listed("namevariations", "name"),
-        aliases=references_of(number, parts.inside("aliases", "name", "id")),
-        groups=references_of(number, parts.inside("groups", "name", "id")),
-        members=references_of(number, parts.inside("members", "name", "id")),
+_TAGS = {record_type: record_type.element for record_type in RecordType}
+
+
+def _reader(property_: Property) -> Callable[[RecordXml], Any]:
+    """Return the function that reads a property from its source in the XML."""
+    path, _, attribute = property_.source.partition("@")
+    tag, _, child = path.partition("/")
+    if property_.is_list:
+        read = partial(attribute_of, name=attribute) if attribute else text_of
+        if property_.kind is Kind.REPEATED_TEXTS:
+            return lambda record: list(filter(None, map(read, record.inside(tag, child))))
+        return lambda record: list(dict.fromkeys(filter(None, map(read, record.inside(tag, child)))))
+    if attribute:
+        return lambda record: attribute_of(record.element, attribute)
+    convert = {Kind.NUMBER: integer_of, Kind.YEAR: year_of, Kind.YEAR_OF_DATE: year_of_date}.get(
+        property_.kind
     )
+    return (lambda record: convert(record.text(tag))) if convert else (lambda record: record.text(tag))
 
 
-def _label(number: int, _: _Element, parts: Parts) -> Label:
-    texts = parts.texts
-    return Label(
-        id=number,
-        name=texts.get("name") or None,
-        contact_info=texts.get("contactinfo") or None,
-        profile=texts.get("profile") or None,
-        data_quality=texts.get("data_quality") or None,
-        urls=parts.listed("urls", "url"),
-        parents=references_of(number, parts.nested.get("parentLabel", ()))[:1],
-        sublabels=references_of(number, parts.inside("sublabels", "label")),
-    )
-
-
-def _master(number: int, _: _Element, parts: Parts) -> Master:
-    texts = parts.texts
-    return Master(
-        id=number,
-        title=texts.get("title") or None,
-        year=year_of(texts.get("year")),
-        data_quality=texts.get("data_quality") or None,
-        main_release=integer_of(texts.get("main_release")),
-        artists=artists_of(parts),
-        genres=parts.listed("genres", "genre"),
-        styles=parts.listed("styles", "style"),
-    )
-
-
-def _release(number: int, element: _Element, parts: Parts) -> Release:
-    texts = parts.texts
-    return Release(
-        id=number,
-        title=texts.get("title") or None,
-        year=year_of_date(texts.get("released")),
-        released=texts.get("released") or None,
-        country=texts.get("country") or None,
-        formats=formats_of(parts),
-        status=attribute_of(element, "status") or None,
-        data_quality=texts.get("data_quality") or None,
-        notes=texts.get("notes") or None,
-        artists=artists_of(parts),
-        labels=labels_of(parts),
-        master=integer_of(texts.get("master_id")),
-        genres=parts.listed("genres", "genre"),
-        styles=parts.listed("styles", "style"),
-        credits=credits_of(parts),
-    )
-
-
-_ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
-_CONTENT = {
-    RecordType.ARTISTS: (
-        frozenset(("id", "name", "realname", "profile", "data_quality")),
-        frozenset(("urls", "namevariations", "aliases", "groups", "members")),
-    ),
-    RecordType.LABELS: (
-        frozenset(("id", "name", "contactinfo", "profile", "data_quality")),
-        frozenset(("urls", "parentLabel", "sublabels")),
-    ),
-    RecordType.MASTERS: (
-        frozenset(("title", "year", "data_quality", "main_release")),
-        frozenset(("artists", "genres", "styles")),
-    ),
-    RecordType.RELEASES: (
-        frozenset(("title", "released", "country", "data_quality", "notes", "master_id")),
-        frozenset(("formats", "artists", "labels", "genres", "styles", "extraartists")),
-    ),
-}
-_MAKERS: dict[RecordType, Callable[[int, _Element, Parts], Record]] = {
-    RecordType.ARTISTS: _artist,
-    RecordType.LABELS: _label,
-    RecordType.MASTERS: _master,
-    RecordType.RELEASES: _release,
+_PROPERTIES = {
+    record_type: [(each.name, _reader(each)) for each in NODES[record_type.label].properties]
+    for record_type in RecordType
 }

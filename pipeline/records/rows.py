@@ -1,76 +1,97 @@
-"""Records as parameters of a write: plain dicts and lists, for MessagePack and for Bolt."""
+"""Values of a record to its row: plain dicts and lists, for MessagePack and for Bolt."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.model import Row
-from pipeline.records.entities import Artist, Credit, Label, LabelReference, Master, Record, Reference
-from pipeline.records.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
-
-#: The properties that a record of each label may have beside its id and fingerprint.
-PROPERTIES = {
-    "Artist": ("name", "real_name", "profile", "data_quality", "urls", "name_variations"),
-    "Label": ("name", "contact_info", "profile", "data_quality", "urls"),
-    "Master": ("title", "year", "data_quality", "main_release"),
-    "Release": (
-        "title", "year", "released", "country", "formats", "status", "data_quality", "notes",
-    ),
-}  # fmt: skip
+from pipeline.model import RELATIONSHIPS, RecordType, Relationship, Row
 
 
-def to_row(record: Record, fingerprint: int) -> Row:
-    """The row of a record: its id, its node's properties, and what each relationship type refers to.
+def to_row(
+    record_type: RecordType,
+    id_: int,
+    properties: Iterable[tuple[str, Any]],
+    values: Callable[[Relationship], Iterable[Any]],
+) -> Row:
+    """Return the row of a record: its id, its properties that are not empty, and the values of each relationship.
 
-    `properties` holds `id`, every property that is not empty, and `fingerprint`, to which the bits are added that say
-    whether the record names members, groups, sublabels or a parent.
+    `values` returns raw values of a relationship. Those that refer to nothing or to the record itself are dropped,
+    repeated ones are merged.
     """
-    if isinstance(record, Artist):
-        fingerprint |= _names(record.members, record.groups)
-    elif isinstance(record, Label):
-        fingerprint |= _names(record.sublabels, record.parents)
-    row: Row = {"id": record.id, "properties": _properties(record, fingerprint)}
-    if isinstance(record, Artist):
-        row["aliases"] = _references(record.aliases)
-        row["groups"] = _references(record.groups)
-        row["members"] = _references(record.members)
-    elif isinstance(record, Label):
-        row["parents"] = _references(record.parents)
-        row["sublabels"] = _references(record.sublabels)
-    else:
-        row["artists"] = _references(record.artists)
-        row["genres"] = list(record.genres)
-        row["styles"] = list(record.styles)
-        if not isinstance(record, Master):
-            row["labels"] = [_label(label) for label in record.labels]
-            row["master"] = record.master
-            row["credits"] = [_credit(credit) for credit in record.credits]
+    row: Row = {
+        "id": id_,
+        "properties": {"id": id_, **{name: value for name, value in properties if value}},
+    }
+    for field, rule in _RULES[record_type].items():
+        row[field] = rule.distinct(id_, values(rule.relationship))
     return row
 
 
-def _names(incoming: tuple[Reference, ...], outgoing: tuple[Reference, ...]) -> int:
-    return (NAMES_INCOMING if incoming else 0) | (NAMES_OUTGOING if outgoing else 0)
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """The way in which the values of one relationship become distinct."""
+
+    relationship: Relationship
+    key: str
+    is_own: bool
+    is_plain: bool
+    is_named: bool
+    #: Properties that tell relationships to the same end apart.
+    telling: tuple[str, ...]
+    #: Properties whose lists are merged.
+    lists: tuple[str, ...]
+    required: tuple[str, ...]
+    computed: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...]
+
+    @classmethod
+    def of(cls, relationship: Relationship) -> "_Rule":
+        """Read the rule off the table."""
+        properties = relationship.properties
+        return cls(
+            relationship,
+            relationship.key,
+            relationship.is_own,
+            relationship.is_plain,
+            relationship.is_named,
+            tuple(each.name for each in properties if not each.is_list and not each.computed),
+            tuple(each.name for each in properties if each.is_list),
+            tuple(each.name for each in properties if each.required),
+            tuple((each.name, each.computed) for each in properties if each.computed),
+        )
+
+    def distinct(self, id_: int, values: Iterable[Any]) -> list[Any]:
+        """Return the values that assert something, each once; the first name that is given counts."""
+        own = id_ if self.is_own else None
+        found = self._plain(own, values) if self.is_plain else self._merged(own, values)
+        return found[:1] if self.relationship.single else found
+
+    @staticmethod
+    def _plain(own: int | None, values: Iterable[Any]) -> list[Any]:
+        return [each for each in dict.fromkeys(values) if each is not None and each != own]
+
+    def _merged(self, own: int | None, values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        key, merged = self.key, dict[Any, dict[str, Any]]()
+        for value in values:
+            end = value[key]
+            if end is None or end == own or (self.required and not all(map(value.get, self.required))):
+                continue
+            identity = (end, *map(value.get, self.telling)) if self.telling else end
+            first = merged.setdefault(identity, value)
+            if first is not value:
+                self._merge(first, value)
+        for value in merged.values() if self.computed else ():
+            for name, compute in self.computed:
+                value[name] = compute(value)
+        return list(merged.values())
+
+    def _merge(self, first: dict[str, Any], value: dict[str, Any]) -> None:
+        if self.is_named:
+            first["name"] = first["name"] or value["name"]
+        for name in self.lists:
+            first[name] = list(dict.fromkeys([*first[name], *value[name]]))
 
 
-def _properties(record: Record, fingerprint: int) -> dict[str, Any]:
-    properties: dict[str, Any] = {"id": record.id, "fingerprint": fingerprint}
-    for name in PROPERTIES[type(record).__name__]:
-        value = getattr(record, name)
-        if value:
-            properties[name] = list(value) if type(value) is tuple else value
-    return properties
-
-
-def _references(references: tuple[Reference, ...]) -> list[dict[str, Any]]:
-    return [{"id": reference.id, "name": reference.name} for reference in references]
-
-
-def _label(label: LabelReference) -> dict[str, Any]:
-    return {"id": label.id, "name": label.name, "catalog_numbers": list(label.catalog_numbers)}
-
-
-def _credit(credit: Credit) -> dict[str, Any]:
-    return {
-        "name": credit.name,
-        "role": credit.role,
-        "category": credit.category,
-        "artist_id": credit.artist_id,
-    }
+_RULES = {
+    record_type: {field: _Rule.of(relationship) for field, relationship in relationships.items()}
+    for record_type, relationships in RELATIONSHIPS.items()
+}

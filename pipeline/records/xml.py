@@ -6,9 +6,6 @@ from typing import Any
 
 from lxml import etree
 
-#: Ids and years are signed 64-bit integers in Neo4j.
-MAX_INTEGER = (1 << 63) - 1
-
 #: No entities, no network. Any: the stubs of lxml give every option its own type.
 PARSER_OPTIONS: dict[str, Any] = {
     "resolve_entities": False,
@@ -27,7 +24,6 @@ _REFERENCE = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?:x([0-9A-Fa-f]+)|(
 _WRAPPER = "records-of-a-chunk"
 _START, _END = f"<{_WRAPPER}>".encode(), f"</{_WRAPPER}>".encode()
 _BETWEEN = _END + _START
-_DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _POSITION = re.compile(r", line \d+, column \d+$")
 _NOT_ONE = "line 1, column 1: not one element"
 # A tree takes up to forty times as many bytes as its text.
@@ -80,14 +76,6 @@ def without_illegal(record: bytes) -> bytes:
             kept += legal[at : reference.start()]
             at = reference.end()
     return bytes(kept + legal[at:]) if at else legal
-
-
-def integer_of(text: str | None) -> int | None:
-    """A number from 1 to 2^63-1; None for every other text."""
-    if text is None or not _DIGITS.fullmatch(digits := text.strip()):
-        return None
-    number = int(digits[-20:]) if not digits[:-20].strip("0") else 0
-    return number if 0 < number <= MAX_INTEGER else None
 
 
 def malformed(error: etree.XMLSyntaxError, offset: int = 0) -> MalformedError:

@@ -89,12 +89,10 @@ class Product:
         """Run exactly this number of workers."""
         self.stack.up(workers=number)
 
-    def graph_differences(
-        self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), *, bookkeeping: bool = True
-    ) -> list[str]:
-        """Compare Neo4j with the graph of these dumps; `bookkeeping` as in `read_graph`."""
+    def graph_differences(self, dumps: Sequence[Path], malformed: Sequence[bytes] = ()) -> list[str]:
+        """Compare Neo4j with the graph of these dumps."""
         with self.driver() as driver, driver.session() as session:
-            found = read_graph_at_once(session, ignoring=frozenset(), bookkeeping=bookkeeping)
+            found = read_graph_at_once(session, ignoring=frozenset())
         return differences(
             expected(tuple((dump, dump.stat().st_mtime_ns) for dump in dumps), tuple(malformed)), found
         )

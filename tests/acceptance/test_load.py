@@ -66,7 +66,7 @@ def test_odd_but_valid_dumps_are_loaded_and_bad_records_quarantined(
     result = product.load(tmp_path, chunk_records=chunk_records)
     malformed = [raw for oddity in oddities for raw in oddity.malformed_raw]
     dumps = [oddity.path for oddity in oddities]
-    assert product.graph_differences(dumps, malformed, bookkeeping=False) == []
+    assert product.graph_differences(dumps, malformed) == []
     for oddity in oddities:
         read = oddity.records + len(oddity.malformed)
         assert result[oddity.record_type]["read"] == read
@@ -74,7 +74,7 @@ def test_odd_but_valid_dumps_are_loaded_and_bad_records_quarantined(
         assert sum(counts(result, oddity.record_type)[1:]) == read
     again = product.load(tmp_path, chunk_records=chunk_records)
     assert sum(counts(again, name)[2] for name in TYPES) == 0
-    assert product.graph_differences(dumps, malformed, bookkeeping=False) == []
+    assert product.graph_differences(dumps, malformed) == []
     exported = product.run("quarantine", "export")
     entries = [json.loads(line) for line in exported.stdout.splitlines()]
     assert sorted(entry["raw"] for entry in entries) == sorted(

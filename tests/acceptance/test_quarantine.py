@@ -99,7 +99,7 @@ def test_a_replay_writes_well_formed_records_and_keeps_the_others(product: Produ
     assert (entry["entry"], entry["attempts"], entry["source"], entry["position"]) == (bad, 2, "old.xml", 5)
     assert entry["reason"].startswith("line 1, column")
     assert entry["run"].startswith("replay-")
-    assert product.graph_differences([dump(tmp_path, RecordType.LABELS, *good)], bookkeeping=False) == []
+    assert product.graph_differences([dump(tmp_path, RecordType.LABELS, *good)]) == []
     assert product.run("quarantine", "replay", "0").returncode == 2
     assert product.run("quarantine", "purge", "--yes").returncode == 0
     assert replay(product) == ("0 records replayed, 0 refused, 0 skipped", [])
@@ -111,7 +111,7 @@ def test_a_dictionary_is_replayed_too(product: Product, tmp_path: Path) -> None:
     assert replay(product) == ("1 record replayed, 0 refused, 0 skipped", [])
     assert exported(product) == []
     one = dump(tmp_path, RecordType.LABELS, "<label><id>1</id><name>One</name></label>")
-    assert product.graph_differences([one], bookkeeping=False) == []
+    assert product.graph_differences([one]) == []
 
 
 def test_a_record_that_the_graph_refuses_again_is_the_same_entry(product: Product, tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_replay_skips_records_that_the_graph_has_unless_told_to_overwrite(
         [f"{kept}  skipped: the graph has this record; --overwrite replaces it"],
     )
     expected = dump(tmp_path, RecordType.LABELS, "<label><id>1</id><name>New</name></label>", parent, stub)
-    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert product.graph_differences([expected]) == []
     assert [(entry["entry"], entry["attempts"]) for entry in exported(product)] == [(kept, 1)]
     assert replay(product, kept, "--overwrite") == ("1 record replayed, 0 refused, 0 skipped", [])
     expected = dump(tmp_path, RecordType.LABELS, older, parent, stub)
-    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert product.graph_differences([expected]) == []
     assert exported(product) == []
 
 
@@ -160,7 +160,7 @@ def test_of_several_versions_of_a_record_one_must_be_named(product: Product, tmp
     assert all("name the one to replay" in line for line in told)
     assert replay(product, two)[0] == "1 record replayed, 0 refused, 0 skipped"
     expected = dump(tmp_path, RecordType.LABELS, versions[1])
-    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert product.graph_differences([expected]) == []
     assert replay(product)[0] == "0 records replayed, 0 refused, 1 skipped"
 
 
@@ -178,7 +178,7 @@ def test_a_replay_keeps_the_newer_version_of_an_earlier_call(product: Product, t
         [f"{entry}  skipped: the graph has this record; --overwrite replaces it"],
     )
     expected = dump(tmp_path, RecordType.LABELS, newest)
-    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert product.graph_differences([expected]) == []
 
 
 def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:

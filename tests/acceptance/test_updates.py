@@ -41,15 +41,15 @@ def test_a_dump_over_an_older_one_gives_the_graph_of_the_newer_one_alone(
 ) -> None:
     first, second = months(tmp_path)
     product.load(*first)
-    assert product.graph_differences(first, bookkeeping=False) == []
+    assert product.graph_differences(first) == []
     result = product.load(*second, chunk_records=50)
     assert [result[name]["vanished"] for name in ("artists", "labels", "masters", "releases")] == [4] * 4
-    assert product.graph_differences(second, bookkeeping=False) == []
+    assert product.graph_differences(second) == []
     assert product.run("finish", "--full").returncode == 0
-    assert product.graph_differences(second, bookkeeping=False) == []
+    assert product.graph_differences(second) == []
     again = product.load(*first)
     assert again["releases"]["vanished"] == 10
-    assert product.graph_differences(first, bookkeeping=False) == []
+    assert product.graph_differences(first) == []
     assert product.leftovers() == set()
 
 
@@ -62,11 +62,11 @@ def test_a_dump_that_lacks_too_much_removes_nothing_unless_told_to(product: Prod
     assert "lacks 50 of the 100 labels" in ended.stderr
     result = json.loads(ended.stdout.splitlines()[-1])
     assert (result["labels"]["vanished"], result["complete"]) == (0, False)
-    assert product.graph_differences([whole], bookkeeping=False) == []
+    assert product.graph_differences([whole]) == []
     assert product.run("load", half, "--partial").returncode == 0
-    assert product.graph_differences([whole], bookkeeping=False) == []
+    assert product.graph_differences([whole]) == []
     assert product.run("load", half, "--allow-vanish").returncode == 0
-    assert product.graph_differences([half], bookkeeping=False) == []
+    assert product.graph_differences([half]) == []
 
 
 def test_a_file_that_breaks_off_removes_nothing_and_the_other_types_are_finished(
@@ -82,7 +82,7 @@ def test_a_file_that_breaks_off_removes_nothing_and_the_other_types_are_finished
     assert ended.returncode == 3
     result = json.loads(ended.stdout.splitlines()[-1])
     assert (result["artists"]["vanished"], result["complete"]) == (0, False)
-    assert product.graph_differences([artists, newer], bookkeeping=False) == []
+    assert product.graph_differences([artists, newer]) == []
 
 
 def test_verify_tells_what_differs(product: Product, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_any_celery_app_can_send_records_by_the_name_of_the_task(product: Produc
     assert "1 of 2 records refused, the others accepted: records[0]: line 1" in refused.stderr
     await_ingested(product)
     expected = write_dump(tmp_path, RecordType.RELEASES, [release, {"id": 2}])
-    assert product.graph_differences([expected], bookkeeping=False) == []
+    assert product.graph_differences([expected]) == []
     assert "1 record" in product.run("status").stdout
 
 
@@ -165,7 +165,7 @@ def test_small_calls_become_one_batch_and_a_later_load_wins(product: Product, tm
     assert product.redis.hget("graphinator:run:ingest-masters", "created") == b"3"
     older = write_dump(tmp_path, RecordType.MASTERS, [{"id": record["id"]} for record in records])
     product.load(older)
-    assert product.graph_differences([older], bookkeeping=False) == []
+    assert product.graph_differences([older]) == []
 
 
 def test_a_worker_counts_the_statistics_when_they_have_been_stale_for_the_interval(
@@ -227,5 +227,5 @@ def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: st
         "<labels><label><id>5</id><name>Svek</name></label><label><id>1</id><name>Planet E</name>"
         "<sublabels><label id='31405'>I Ner Zon Sounds</label></sublabels></label></labels>"
     )
-    differences = product.graph_differences([expected], bookkeeping=False)
+    differences = product.graph_differences([expected])
     assert [line for line in differences if "31405" not in line] == []

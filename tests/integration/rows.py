@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.model import RecordType, Row
-from pipeline.records.fingerprint import NAMES_INCOMING, NAMES_OUTGOING
-from tests.oracle import Graph, NodeKey, OneOf, Properties
+from tests.oracle import Graph, NodeKey, OneOf
 
 Rows = dict[tuple[RecordType, int], Row]
 
@@ -14,11 +13,8 @@ def references(*ids: int, kind: str = "Artist") -> list[Row]:
     return [{"id": id_, "name": f"{kind} {id_}"} for id_ in ids]
 
 
-def _fingerprint(
-    id_: int, version: int, *, incoming: Sequence[int] = (), outgoing: Sequence[int] = ()
-) -> int:
-    names = (NAMES_INCOMING if incoming else 0) | (NAMES_OUTGOING if outgoing else 0)
-    return (1000 * id_ + version) * 4 | names
+def _fingerprint(id_: int, version: int) -> int:
+    return 1000 * id_ + version
 
 
 def artist(
@@ -34,7 +30,7 @@ def artist(
         "id": id_,
         "properties": {
             "id": id_,
-            "fingerprint": _fingerprint(id_, version, incoming=members, outgoing=groups),
+            "fingerprint": _fingerprint(id_, version),
             "name": f"Artist {id_}",
             **properties,
         },
@@ -56,7 +52,7 @@ def label(
         "id": id_,
         "properties": {
             "id": id_,
-            "fingerprint": _fingerprint(id_, version, incoming=sublabels, outgoing=parents),
+            "fingerprint": _fingerprint(id_, version),
             "name": f"Label {id_}",
             **properties,
         },
@@ -117,7 +113,7 @@ def release(
             {**reference, "catalog_numbers": [f"CAT {id_}"]}
             for reference in references(*labels, kind="Label")
         ],
-        "master": master,
+        "master": [] if master is None else [master],
         "genres": list(genres),
         "styles": list(styles),
         "credits": list(credits_),
@@ -141,13 +137,10 @@ def graph_of(rows: Rows) -> Graph:
         if end not in graph.nodes:
             graph.nodes[end] = {"id": end[1], **({"name": OneOf(frozenset(known))} if known else {})}
     for (kind, start, end), ids in asserters.items():
-        expected = {
-            node[1]
-            for node, bit in ((start, NAMES_OUTGOING), (end, NAMES_INCOMING))
-            if int(str(graph.nodes[node].get("fingerprint", 0))) & bit
+        flags = {"asserted_by_start": start[1] in ids, "asserted_by_end": end[1] in ids}
+        graph.relationships[kind, start, end, None, None] = {
+            name: True for name, set_ in flags.items() if set_
         }
-        sole: Properties = {} if ids == expected else {"asserted_by": next(iter(ids))}
-        graph.relationships[kind, start, end, None, None] = sole
     for _, start, end, _, _ in graph.relationships:
         for named in (start, end):
             if named[0] in {"Genre", "Style", "Person"}:
@@ -165,8 +158,8 @@ def _referred(row: Row) -> Iterable[tuple[NodeKey, str | None]]:
     for given in row.get("credits", ()):
         if given["artist_id"]:
             yield ("Artist", given["artist_id"]), given["name"]
-    if row.get("master"):
-        yield ("Master", row["master"]), None
+    for master_id in row.get("master", ()):
+        yield ("Master", master_id), None
 
 
 def _shared(node: NodeKey, row: Row) -> Iterable[tuple[str, NodeKey, NodeKey]]:
@@ -191,8 +184,8 @@ def _relate(graph: Graph, node: NodeKey, row: Row) -> None:
     for reference in row.get("labels", ()):
         numbers = reference["catalog_numbers"]
         relate("ON", node, ("Label", reference["id"]), **({"catalog_numbers": numbers} if numbers else {}))
-    if row.get("master"):
-        relate("DERIVED_FROM", node, ("Master", row["master"]))
+    for master_id in row.get("master", ()):
+        relate("DERIVED_FROM", node, ("Master", master_id))
     for kind in ("Genre", "Style"):
         for name in row.get(f"{kind.lower()}s", ()):
             relate("IS", node, (kind, name))

@@ -9,14 +9,13 @@ import neo4j
 import pytest
 
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
-from pipeline.graph.cypher import statement
+from pipeline.graph.batch import write_statement
 from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import ATTEMPTS, VERIFIED_FOR_SECONDS, Driver
-from pipeline.graph.lookup import fingerprints
+from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
 from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
-from pipeline.graph.vanished import find_vanished
 from pipeline.graph.verify import Verification
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import Chunk, RecordType, Row
@@ -173,7 +172,7 @@ async def test_a_graph_that_takes_no_writes_says_nothing_against_a_record(real: 
 
 
 def writes_releases(text: str) -> bool:
-    return text == statement("write_records", label="Release").strip()
+    return text == write_statement(RecordType.RELEASES).strip()
 
 
 def tries(world: World) -> list[Attempt]:

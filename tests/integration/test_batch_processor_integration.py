@@ -14,18 +14,18 @@ import pytest
 from pyroaring import BitMap64
 
 from pipeline.errors import GraphRejected
+from pipeline.graph.batch import write_statement
 from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import Driver
-from pipeline.graph.lookup import fingerprints
+from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
 from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
-from pipeline.graph.vanished import find_vanished
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import RecordType, Row
 from tests.fakes.faults import server_error
 from tests.integration.rows import release
-from tests.integration.world import ROWS, World, pattern
+from tests.integration.world import ROWS, World
 
 #: What is in the graph once all of them are written.
 NODES = {"Artist": 4, "Label": 3, "Master": 1, "Release": 2, "Genre": 2, "Style": 1, "Person": 1}
@@ -165,7 +165,7 @@ async def test_async_context_manager_cleanup_on_cancellation(world: World, recor
 async def test_async_exception_propagation(world: World) -> None:
     row = release(1, artists=[1], genres=["Rock"], title={"a": "map is no property"})
     if world.fake is not None:
-        world.fake.answer(pattern("write_records"), refused)
+        world.fake.answer(write_statement(RecordType.RELEASES).strip(), refused)
     with pytest.raises(GraphRejected) as raised:
         await write_records(world.driver, RecordType.RELEASES, [row])
     assert isinstance(raised.value.__cause__, neo4j.exceptions.CypherTypeError)

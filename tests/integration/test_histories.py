@@ -249,5 +249,5 @@ def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
         with open_sender(app, lambda _: None) as sender:
             sender.finish()
         deliveries.close()
-    found = read_graph_at_once(empty, ignoring=frozenset(), bookkeeping=False)
+    found = read_graph_at_once(empty, ignoring=frozenset())
     assert differences(lived.newest.graph(tmp_path), found) == []

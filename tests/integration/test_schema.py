@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from pipeline.errors import GraphRejected
-from pipeline.graph.cypher import statements
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import UNIQUE_KEYS, check_schema, create_schema
 
@@ -88,7 +87,3 @@ async def test_full_text_finds_what_was_written(driver: Driver) -> None:
             "CALL db.index.fulltext.queryNodes('release_title_text', 'pleasures') YIELD node RETURN node.id AS id"
         )
         assert [row["id"] async for row in result] == [1]
-
-
-def test_the_statements_of_the_schema_are_all_found() -> None:
-    assert len(statements("schema")) == 14

@@ -2,19 +2,17 @@
 
 from pipeline.graph.driver import Driver
 from pipeline.graph.summary import (
-    NODE_LABELS,
-    RELATIONSHIP_TYPES,
     highlights,
     node_counts,
     relationship_counts,
 )
 from pipeline.graph.writer import write_records
-from pipeline.model import RecordType
+from pipeline.model import NODES, RELATIONSHIP_TYPES, RecordType
 from tests.integration.rows import artist, credit, label, release
 
 
 async def test_an_empty_graph_counts_zeros_and_has_nothing_to_tell(driver: Driver) -> None:
-    assert await node_counts(driver) == dict.fromkeys(NODE_LABELS, 0)
+    assert await node_counts(driver) == dict.fromkeys(NODES, 0)
     assert await relationship_counts(driver) == dict.fromkeys(RELATIONSHIP_TYPES, 0)
     assert await highlights(driver) == []
 
@@ -39,7 +37,7 @@ async def test_counts_and_facts_are_those_of_the_graph(driver: Driver) -> None:
     await write_records(driver, RecordType.RELEASES, rows)
     nodes = await node_counts(driver)
     assert nodes == {"Artist": 5, "Label": 4, "Master": 1, "Release": 5, "Genre": 1, "Style": 2, "Person": 2}
-    assert list(nodes) == list(NODE_LABELS)
+    assert list(nodes) == list(NODES)
     assert await relationship_counts(driver) == {
         "BY": 5,
         "ON": 5,

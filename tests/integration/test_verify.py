@@ -10,22 +10,22 @@ from pipeline.graph.verify import Differences, TooDifferent, Verification
 from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import Chunk, RecordType, Rejected
 from pipeline.records.fingerprint import fingerprint
-from pipeline.records.parse import Malformed, parse, to_row
+from pipeline.records.parse import Malformed, parse
 from tests.integration.history import draw_record, to_xml
 from tests.integration.world import World
 
 
 def chunk_of(record_type: RecordType, raws: Sequence[bytes]) -> Chunk:
-    ids = [record.id for record in parse(record_type, raws) if not isinstance(record, Malformed)]
+    ids = [row["id"] for row in parse(record_type, raws) if not isinstance(row, Malformed)]
     return Chunk(record_type, [0] * len(raws), ids, [*raws])
 
 
 async def write(driver: Driver, chunk: Chunk) -> None:
-    rows = [
-        to_row(record, fingerprint(chunk.record_type, raw))
-        for raw, record in zip(chunk.records, parse(chunk.record_type, chunk.records), strict=True)
-        if not isinstance(record, Malformed)
-    ]
+    rows = []
+    for raw, row in zip(chunk.records, parse(chunk.record_type, chunk.records), strict=True):
+        assert not isinstance(row, Malformed)
+        row["properties"]["fingerprint"] = fingerprint(chunk.record_type, raw)
+        rows.append(row)
     await write_records(driver, chunk.record_type, rows)
 
 

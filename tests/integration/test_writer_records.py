@@ -31,14 +31,14 @@ FULL_RELEASE = release(
 
 async def expect(driver: Driver, rows: Rows) -> None:
     async with await driver.session(database="neo4j") as session:
-        assert differences(graph_of(rows), await read_graph(session)) == []
+        assert differences(graph_of(rows), await read_graph(session, flags=True)) == []
 
 
 async def expect_counted(driver: Driver, rows: Rows) -> None:
     """Count the statistics, and compare the graph with them."""
     await count(driver)
     async with await driver.session(database="neo4j") as session:
-        found = await read_graph(session, ignoring=frozenset())
+        found = await read_graph(session, ignoring=frozenset(), flags=True)
     assert differences(add_statistics(graph_of(rows)), found) == []
 
 

@@ -41,7 +41,6 @@ NOTHING_STORED: dict[str, list[dict[str, Any]]] = {
     "fingerprints_range": [{"ids": [], "fingerprints": []}],
     "stored_records": [{"records": []}],
     "unique_keys": [{"keys": sorted(UNIQUE_KEYS)}],
-    "withdraw_shared": [{"lost": []}],
 }
 
 

@@ -152,4 +152,4 @@ def test_the_id_is_the_one_that_parsing_finds(tmp_path: Path) -> None:
         with open_dump(path) as dump:
             for chunk in dump.chunks(500, 1 << 30):
                 for number, record in zip(chunk.ids, parse(dump.record_type, chunk.records), strict=True):
-                    assert isinstance(record, Malformed) or record.id == number
+                    assert isinstance(record, Malformed) or record["id"] == number

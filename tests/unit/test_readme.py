@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ops.commands.demo import QUERY
-from pipeline.graph.cypher import statements
-from pipeline.graph.summary import NODE_LABELS, RELATIONSHIP_TYPES
+from pipeline.graph.schema import SCHEMA
+from pipeline.model import NODES, RELATIONSHIP_TYPES
 from tests.checks.docs import ROOT, pages, render
 from workers.app import QUEUES
 
@@ -38,12 +38,12 @@ def test_generated_parts_are_current(page: Path) -> None:
 
 def test_labels_and_relationship_types_are_those_of_the_graph() -> None:
     page = _text("docs/reference/graph.md")
-    assert set(re.findall(r"`([A-Z]\w+)`", _table(page, "node"))) == set(NODE_LABELS)
+    assert set(re.findall(r"`([A-Z]\w+)`", _table(page, "node"))) == set(NODES)
     assert set(re.findall(r"\[:(\w+)\]", _table(page, "relationship"))) == set(RELATIONSHIP_TYPES)
 
 
 def test_full_text_indexes_are_those_of_the_schema() -> None:
-    made = {name for text in statements("schema") for name in re.findall(r"FULLTEXT INDEX (\w+)", text)}
+    made = {name for name, text in SCHEMA.items() if "FULLTEXT" in text}
     assert set(re.findall(r"\b\w+_text\b", _text("docs/reference/graph.md"))) == made
 
 

@@ -1,7 +1,6 @@
-// The nodes of the records that are about to be written, and those of their type that they refer to: made where there
-// are none, and held still until the end of the transaction. Records are rewritten in place, and relationships
-// that two records assert are decided by reading both ends. Setting a label that is there writes nothing, but takes
-// the lock; locks are taken in the order given, sorted. A name is kept on stubs only, the newest one.
+// Locks the nodes of the records that are about to be written, and those of their type that they refer to; creates
+// missing ones. Setting a label that is there writes nothing, but takes the lock; locks are taken in the order given,
+// sorted. Only stubs take a name, the newest one.
 UNWIND $ends AS end
 MERGE (n:@label {id: end.id})
 SET n:@label

@@ -1,6 +1,6 @@
-// Holds still the other ends of all relationships that these records share with another record, so that what
-// `withdraw_shared` reads there stays true. Setting a label that is there writes nothing, but takes the lock.
-UNWIND $rows AS row
-MATCH (:@label {id: row.id})-[:@type]-(other:@label)
+// Locks the nodes that these records share relationships with. Setting a label that is there writes nothing, but
+// takes the lock.
+UNWIND $ids AS id
+MATCH (:@label {id: id})-[:@types]-(other:@label)
 WITH DISTINCT other ORDER BY other.id
 SET other:@label

@@ -1,4 +1,4 @@
-// The relationships that these nodes share with others of their label: [id of the start, id of the end].
+// The relationships of one type that these nodes have with others of their label: [id of the start, id of the end].
 UNWIND $ids AS id
 MATCH (:@label {id: id})-[shared:@type]-(:@label)
 WITH DISTINCT shared

@@ -1,12 +1,13 @@
-// What the graph holds of these records: every relationship that such a record alone asserts, with the
-// label and key of its other end. One row: the server collects it faster than the driver can take rows one by one.
+// The properties of these records' nodes, and the relationships that each record asserts: label and key of the other end,
+// properties. One row: the server collects it faster than the driver can take rows one by one.
 UNWIND $ids AS id
 MATCH (n:@label {id: id})
-RETURN collect([id, COLLECT {
-  MATCH (n)-[link:@types]-(end)
-  WHERE startNode(link) = n OR type(link) = "CREDITED_ON"
-  RETURN [
-    elementId(link), type(link), head(labels(end)), coalesce(end.id, end.name),
-    link.catalog_numbers, link.role, link.category, link.artist_id
-  ]
+WHERE n.fingerprint IS NOT NULL
+RETURN collect([properties(n), COLLECT {
+  MATCH (n)-[r:@types]-(end)
+  WHERE CASE WHEN startNode(r) = n
+    THEN type(r) IN $outgoing AND (r.asserted_by_start OR r.asserted_by_end IS NULL)
+    ELSE type(r) IN $incoming AND (r.asserted_by_end OR r.asserted_by_start IS NULL)
+  END
+  RETURN [elementId(r), type(r), startNode(r) = n, head(labels(end)), coalesce(end.id, end.name), properties(r)]
 }]) AS records

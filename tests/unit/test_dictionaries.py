@@ -1,14 +1,17 @@
-"""A record as a dictionary becomes what the same words in a dump become."""
+"""Dictionaries follow the same rules as dump XML."""
 
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
-from pipeline.model import RecordType
+from pipeline.model import RecordType, Row
 from pipeline.reader.splitter import MAX_RECORD_BYTES
 from pipeline.records.accept import Accepted, Refused, accept, accept_raw
 from pipeline.records.fingerprint import fingerprint
-from pipeline.records.parse import parse, to_row
+from pipeline.records.parse import parse
+from tests.integration.history import draw_record, to_xml
 
 XML = {
     RecordType.ARTISTS: """<artist><id>1</id><name> Ann\x0b </name><realname></realname><profile>p</profile>
@@ -29,7 +32,7 @@ XML = {
         <artist><id>0</id><name>Cy</name><role>Mastered By</role></artist>
         <artist><id>0</id><name>Cy</name><role/></artist></extraartists></release>""",
 }
-PLAIN: dict[RecordType, dict[str, Any]] = {
+DICTIONARIES: dict[RecordType, dict[str, Any]] = {
     RecordType.ARTISTS: {
         "id": 1,
         "name": " Ann\x0b ",
@@ -83,44 +86,58 @@ PLAIN: dict[RecordType, dict[str, Any]] = {
 }
 
 
-def row_of(record_type: RecordType, value: object) -> dict[str, Any]:
+def row_of(record_type: RecordType, value: object) -> Row:
     accepted = accept(record_type, value)
     assert isinstance(accepted, Accepted), accepted
     assert accepted.id == 1
-    (record,) = parse(record_type, [accepted.raw])
-    return to_row(record, 0)  # type: ignore[arg-type]  # a malformed one would fail just there
+    (row,) = parse(record_type, [accepted.raw])
+    assert isinstance(row, dict)
+    return row
 
 
-@pytest.mark.parametrize("record_type", list(RecordType))
-def test_a_dictionary_says_what_the_same_words_in_xml_say(record_type: RecordType) -> None:
-    assert row_of(record_type, PLAIN[record_type]) == row_of(record_type, XML[record_type])
+def test_a_dictionary_becomes_the_row_of_the_same_xml() -> None:
+    for record_type in RecordType:
+        assert row_of(record_type, DICTIONARIES[record_type]) == row_of(record_type, XML[record_type])
 
 
-@pytest.mark.parametrize("record_type", list(RecordType))
-def test_an_id_is_all_that_a_dictionary_must_have(record_type: RecordType) -> None:
-    assert row_of(record_type, {"id": 1})["properties"] == {"id": 1, "fingerprint": 0}
+@hypothesis.given(
+    record_type=st.sampled_from(list(RecordType)), id_=st.integers(1, 7), seed=st.integers(0, 10_000)
+)
+def test_any_dictionary_becomes_the_row_of_the_same_xml(record_type: RecordType, id_: int, seed: int) -> None:
+    record = draw_record(record_type, id_, seed)
+    rows = [
+        parse(record_type, [accept(record_type, value).raw])
+        for value in (record, to_xml(record_type, record))
+    ]
+    assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("record_type", list(RecordType))
-def test_the_order_of_fields_and_what_is_dropped_is_no_new_version(record_type: RecordType) -> None:
-    value = PLAIN[record_type]
-    once, again = accept(record_type, value), accept(record_type, dict(reversed(list(value.items()))))
-    assert fingerprint(record_type, once.raw) == fingerprint(record_type, again.raw)
+def test_an_id_is_all_that_a_dictionary_must_have() -> None:
+    for record_type in RecordType:
+        assert row_of(record_type, {"id": 1})["properties"] == {"id": 1}
+
+
+def test_neither_the_order_of_fields_nor_empty_ones_make_a_new_version() -> None:
+    for record_type, value in DICTIONARIES.items():
+        raws = [
+            accept(record_type, each).raw
+            for each in (value, dict(reversed(list(value.items()))), {**value, "data_quality": " "})
+        ]
+        assert len({fingerprint(record_type, raw) for raw in raws}) == 1
 
 
 def test_chunks_may_hold_both_forms() -> None:
     raws = [
         accept(RecordType.LABELS, value).raw
-        for value in (PLAIN[RecordType.LABELS], XML[RecordType.LABELS], "<label><id>7</id></label>")
+        for value in (DICTIONARIES[RecordType.LABELS], XML[RecordType.LABELS], "<label><id>7</id></label>")
     ]
     one, two, seven = parse(RecordType.LABELS, [*raws])
     assert one == two
-    assert getattr(seven, "id", None) == 7
+    assert seven == {"id": 7, "properties": {"id": 7}, "parents": [], "sublabels": []}
 
 
-@pytest.mark.parametrize(
-    ("record_type", "value", "reason"),
-    [
+#: Values that are no records of their type, with a part of the reason.
+REFUSED: list[tuple[str, object, str]] = [
         ("artists", {"id": 1, "aliases": [{"id": "2"}]}, "Expected `int`, got `str` - at `$.aliases[0].id`"),
         ("artists", {"id": 1, "aliases": [{"id": -2}]}, "a number from 0 to 2^63-1 is expected: -2 - at `$.aliases[0].id`"),
         ("artists", {"name": "x"}, "missing required field `id`"),
@@ -134,32 +151,35 @@ def test_chunks_may_hold_both_forms() -> None:
         ("masters", {"id": 1, "year": "1999"}, "`$.year`"),
         ("masters", {"id": 1, "title": "x" * MAX_RECORD_BYTES}, "longer than"),
         ("masters", f"<master id='1'>{'x' * MAX_RECORD_BYTES}</master>", "longer than"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_is_named(record_type: str, value: object, reason: str) -> None:
-    refused = accept(RecordType(record_type), value)
-    assert isinstance(refused, Refused)
-    assert reason in refused.reason
-    assert refused.raw
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("value", "reason", "raw"),
-    [
-        (
-            {"id": 1, "n\ud800": 1},
-            "the name of a field holds half of a surrogate pair",
-            b'{"id": 1, "n\\ud800": 1}',
-        ),
-        ({"id": 0, "name": "\udfff"}, "an id is a number", b'{"id": 0, "name": "\\udfff"}'),
-        (["\ud800"], "not list", b'["\\ud800"]'),
-    ],
-)
-def test_half_of_a_surrogate_pair_spoils_its_own_record_only(value: object, reason: str, raw: bytes) -> None:
-    refused = accept(RecordType.LABELS, value)
-    assert isinstance(refused, Refused)
-    assert reason in refused.reason
-    assert refused.raw == raw
+def test_a_refusal_names_the_fault() -> None:
+    for record_type, value, reason in REFUSED:
+        refused = accept(RecordType(record_type), value)
+        assert isinstance(refused, Refused)
+        assert reason in refused.reason
+        assert refused.raw
+
+
+#: Records that half of a surrogate pair spoils, with a part of the reason and the raw text.
+SURROGATES: list[tuple[object, str, bytes]] = [
+    (
+        {"id": 1, "n\ud800": 1},
+        "the name of a field holds half of a surrogate pair",
+        b'{"id": 1, "n\\ud800": 1}',
+    ),
+    ({"id": 0, "name": "\udfff"}, "an id is a number", b'{"id": 0, "name": "\\udfff"}'),
+    (["\ud800"], "not list", b'["\\ud800"]'),
+]
+
+
+def test_half_of_a_surrogate_pair_spoils_its_own_record_only() -> None:
+    for value, reason, raw in SURROGATES:
+        refused = accept(RecordType.LABELS, value)
+        assert isinstance(refused, Refused)
+        assert reason in refused.reason
+        assert refused.raw == raw
 
 
 def test_what_looks_like_a_dictionary_and_is_not_utf8_is_refused() -> None:

@@ -1,0 +1,62 @@
+"""Rows as parameters: every node once and sorted, relationships between places."""
+
+from pipeline.graph.assertions import assertions_of
+from pipeline.graph.batch import own_ends, parameters
+from pipeline.graph.derived import DerivedChanges
+from pipeline.model import RecordType, Row
+from tests.integration.rows import artist, credit, master, release
+
+
+def batch(record_type: RecordType, *rows: Row) -> Row:
+    """The parameters of new records."""
+    derived, missing = DerivedChanges(), [list(assertions_of(record_type, row)) for row in rows]
+    for assertions in missing:
+        derived.note(record_type, (), assertions)
+    return parameters(record_type, rows, missing, derived.new)
+
+
+def test_relationships_name_their_ends_by_place() -> None:
+    rows = [
+        release(7, artists=[5, 3], labels=[9], master=8, genres=["Rock"], styles=["Punk", "Oi"]),
+        release(8, artists=[3], genres=["Jazz", "Rock"], credits_=[credit("Ann", "Drums", 4), credit("Al")]),
+    ]
+    assert batch(RecordType.RELEASES, *rows) == {
+        "records": [row["properties"] for row in rows],
+        "Artist": [{"id": 3, "name": "Artist 3"}, {"id": 4, "name": "Ann"}, {"id": 5, "name": "Artist 5"}],
+        "Label": [{"id": 9, "name": "Label 9"}],
+        "Master": [{"id": 8, "name": None}],
+        "Genre": ["Jazz", "Rock"],
+        "Style": ["Oi", "Punk"],
+        "Person": ["Al", "Ann"],
+        "artists": [[0, 2], [0, 0], [1, 0]],
+        "labels": [[0, 0, {"catalog_numbers": ["CAT 7"]}]],
+        "master": [[0, 0]],
+        "genres": [[0, 1], [1, 0], [1, 1]],
+        "styles": [[0, 1], [0, 0]],
+        "credits": [
+            [1, 1, {"role": "Drums", "category": "production", "artist_id": 4}],
+            [1, 0, {"role": "Producer", "category": "production", "artist_id": None}],
+        ],
+        "SAME_AS": [[1, 1]],
+        "PART_OF": [[0, 1], [1, 1]],
+    }
+
+
+def test_a_master_has_neither_labels_nor_credits() -> None:
+    made = batch(RecordType.MASTERS, master(1, artists=[2]))
+    assert made.keys() == {"records", "Artist", "Genre", "Style", "artists", "genres", "styles", "PART_OF"}
+
+
+def test_a_stub_has_the_same_one_of_several_names_in_every_process() -> None:
+    """Hashes of strings differ from one process to the next."""
+    for names in (["Ann", "Annie", "A. Smith"], ["A. Smith", "Annie", "Ann"]):
+        row = release(1, credits_=[credit(name, "Drums", 5) for name in names])
+        assert batch(RecordType.RELEASES, row)["Artist"] == [{"id": 5, "name": "Annie"}]
+
+
+def test_a_record_is_among_its_own_ends_and_keeps_its_place_free_of_names() -> None:
+    assert own_ends(RecordType.ARTISTS, [artist(2, aliases=[3]), artist(1)]) == [
+        {"id": 1, "name": None},
+        {"id": 2, "name": None},
+        {"id": 3, "name": "Artist 3"},
+    ]
