@@ -4,8 +4,8 @@ Parsing, the schema, writing, comparing, statistics and the documentation follow
 `python -m pipeline.model` prints the tables of the documentation.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -332,27 +332,53 @@ DERIVED = (
 RELATIONSHIP_TYPES = tuple(dict.fromkeys(each.type for each in (*_ALL, *DERIVED)))
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A record that cannot become a node: it goes to the quarantine with its raw text."""
-
-    #: Where the record starts, in bytes of XML from the start of the dump; -1 if it came from elsewhere.
-    position: int
-    reason: str
-    #: The record's raw text; cut only if it exceeds the largest record allowed.
-    raw: bytes
+def node_table() -> str:
+    """Render the labels with their keys and properties as a Markdown table."""
+    rows = [
+        f"| `{node.label}` | `{node.key}` | {_code(each.name for each in node.properties)} |"
+        for node in NODES.values()
+    ]
+    return "\n".join(["| node | key | properties |", "|---|---|---|", *rows])
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some records of one dump, in its order; positions, ids and records are parallel lists."""
+def relationship_table() -> str:
+    """Render the relationships with their properties as a Markdown table."""
+    rows = []
+    for each in _ALL:
+        if each.shared and each.incoming:
+            continue  # the outgoing one describes it
+        start, end = each.ends
+        names = ("asserted_by_start", "asserted_by_end") if each.shared else (p.name for p in each.properties)
+        rows.append(f"| `({start})-[:{each.type}]->({end})` | {_code(names)} | {each.description} |")
+    rows += [f"| `({each.start})-[:{each.type}]->({each.end})` | | {each.description} |" for each in DERIVED]
+    return "\n".join(["| relationship | properties | meaning |", "|---|---|---|", *rows])
 
-    record_type: RecordType
-    #: Where each record starts, in bytes of XML from the start of the dump.
-    positions: list[int]
-    #: The Discogs id of each record, from 1.
-    ids: list[int]
-    #: The raw XML of each record, from `<` of its start tag to `>` of its end tag.
-    records: list[bytes]
-    #: Records between these that the reader rejected.
-    rejected: list[Rejected] = field(default_factory=list)
+
+def field_table() -> str:
+    """Render the fields of dictionaries as a Markdown table."""
+    kinds: dict[str, Callable[[Property | Relationship], bool]] = {
+        "texts": lambda each: isinstance(each, Property) and each.kind is Kind.TEXT,
+        "numbers": lambda each: (
+            each.scalar if isinstance(each, Relationship) else not each.is_list and each.kind is not Kind.TEXT
+        ),
+        "lists of texts": lambda each: (
+            each.is_plain and not each.scalar if isinstance(each, Relationship) else each.is_list
+        ),
+        "lists of dictionaries": lambda each: isinstance(each, Relationship) and not each.is_plain,
+    }
+    rows = []
+    for record_type in RecordType:
+        fields = {each.name: each for each in NODES[record_type.label].properties} | RELATIONSHIPS[
+            record_type
+        ]
+        cells = [_code(name for name, each in fields.items() if fits(each)) for fits in kinds.values()]
+        rows.append(f"| `{record_type}` | {' | '.join(cells)} |")
+    return "\n".join([f"| record type | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|", *rows])
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    print(node_table(), relationship_table(), field_table(), sep="\n\n")  # noqa: T201 - printing is its work

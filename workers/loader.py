@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pyroaring import BitMap64
 
+from pipeline.chunk import Chunk
 from pipeline.errors import DumpError, GraphinatorError
-from pipeline.model import Chunk, RecordType
+from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, ids_in, open_dump
 from workers.app import GraphinatorApp
 from workers.messages import REMOVE_VANISHED

@@ -7,12 +7,13 @@ from typing import Any
 from neo4j import AsyncManagedTransaction, unit_of_work
 from pyroaring import BitMap64
 
+from pipeline.chunk import Chunk
 from pipeline.errors import GraphinatorError
 from pipeline.graph.assertions import Assertion, Stored, assertions_of, read_stored
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk, Driver, graph_errors
 from pipeline.graph.lookup import find_vanished
-from pipeline.model import NODES, RELATIONSHIPS, Chunk, RecordType, Row
+from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
 from pipeline.reader.dump import ids_in
 from pipeline.records.fingerprint import fingerprint
 from pipeline.records.parse import Malformed, parse

@@ -5,8 +5,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.chunk import Chunk, Rejected
 from pipeline.errors import DumpError
-from pipeline.model import Chunk, RecordType, Rejected
+from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
 from pipeline.reader.splitter import MAX_RECORD_BYTES, RawRecord, Splitter

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.model import Chunk, Rejected, Row
+from pipeline.chunk import Chunk, Rejected
+from pipeline.model import Row
 from pipeline.records.fingerprint import fingerprint
 from pipeline.records.parse import Malformed, parse
 

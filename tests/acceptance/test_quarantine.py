@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ops.commands.quarantine import _lines
-from pipeline.model import RecordType, Rejected
+from pipeline.chunk import Rejected
+from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
 from tests.acceptance.test_updates import await_ingested, upstream
 from workers.upstream.quarantine import Quarantine

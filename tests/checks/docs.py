@@ -8,6 +8,7 @@ import click
 
 from ops.cli import main
 from ops.exit_codes import exit_code_table
+from pipeline.model import field_table, node_table, relationship_table
 from workers.settings import settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,10 @@ def _command(name: str, command: click.Command) -> str:
 
 RENDERERS: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "dictionary fields": field_table,
     "exit codes": exit_code_table,
+    "nodes": node_table,
+    "relationships": relationship_table,
     "settings": settings_table,
 }
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import neo4j
 import pytest
 
+from pipeline.chunk import Chunk
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.graph.batch import write_statement
 from pipeline.graph.derived import rebuild
@@ -18,7 +19,7 @@ from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.verify import Verification
 from pipeline.graph.writer import Written, remove_records, write_records
-from pipeline.model import Chunk, RecordType, Row
+from pipeline.model import RecordType, Row
 from tests.fakes.faults import Moment, commit_unconfirmed, connection_lost, deadlock, server_error
 from tests.integration.rows import label, release
 from tests.integration.world import ROWS, Attempt, Watched, World

@@ -6,7 +6,8 @@ from contextlib import suppress
 import pytest
 from redis import Redis
 
-from pipeline.model import Chunk, RecordType, Rejected
+from pipeline.chunk import Chunk, Rejected
+from pipeline.model import RecordType
 from workers.state.encoding import pack
 from workers.state.in_flight import MAX_CRASHES, BatchMeta, InFlight, PoisonBatch
 from workers.state.keys import IN_FLIGHT, PREFIX

@@ -8,7 +8,8 @@ from celery.exceptions import Reject, Retry
 from redis import Redis
 
 from ops.commands import status
-from pipeline.model import Chunk, RecordType, Rejected
+from pipeline.chunk import Chunk, Rejected
+from pipeline.model import RecordType
 from pipeline.records.accept import Accepted, RecordsRefused
 from tests.integration.conftest import configured
 from tests.integration.test_tasks import releases, run

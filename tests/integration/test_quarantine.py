@@ -3,7 +3,8 @@
 import pytest
 from redis import Redis
 
-from pipeline.model import RecordType, Rejected
+from pipeline.chunk import Rejected
+from pipeline.model import RecordType
 from pipeline.records import fingerprint
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import PREFIX, QUARANTINE, QUARANTINE_BYTES

@@ -7,8 +7,9 @@ import time
 import pytest
 from redis import Redis
 
+from pipeline.chunk import Chunk
 from pipeline.errors import BusyError, GraphRejected
-from pipeline.model import Chunk, RecordType
+from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers import tasks
 from workers.sender import TaskFailed

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.model import RecordType, Rejected
+from pipeline.chunk import Rejected
+from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers import tasks
 from workers import worker as process

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
+from pipeline.chunk import Chunk
 from pipeline.errors import BusyError
-from pipeline.model import Chunk, RecordType
+from pipeline.model import RecordType
 from workers import sender as sender_module
 from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
 from workers.messages import FINISH

@@ -21,8 +21,9 @@ from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK
 from ops.stack.stack import Endpoints, Stack
 from ops.stack.state import load_state
+from pipeline.chunk import Rejected
 from pipeline.errors import SettingError, StackError
-from pipeline.model import RecordType, Rejected
+from pipeline.model import RecordType
 from tests.conftest import choose_ports
 from workers.app import QUEUES
 from workers.settings import load_settings

@@ -13,10 +13,11 @@ from pyroaring import BitMap64
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from pipeline.chunk import Chunk
 from pipeline.errors import GraphRejected
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
-from pipeline.model import Chunk, RecordType
+from pipeline.model import RecordType
 from workers import tasks
 from workers import worker as process
 from workers.app import GraphinatorApp

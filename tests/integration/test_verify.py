@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from pipeline.chunk import Chunk, Rejected
 from pipeline.graph import verify
 from pipeline.graph.driver import Driver
 from pipeline.graph.verify import Differences, TooDifferent, Verification
 from pipeline.graph.writer import remove_records, write_records
-from pipeline.model import Chunk, RecordType, Rejected
+from pipeline.model import RecordType
 from pipeline.records.fingerprint import fingerprint
 from pipeline.records.parse import Malformed, parse
 from tests.integration.history import draw_record, to_xml

@@ -8,7 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.model import Chunk, RecordType
+from pipeline.chunk import Chunk
+from pipeline.model import RecordType
 from pipeline.reader.dump import ids_in, open_dump
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"

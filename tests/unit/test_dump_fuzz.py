@@ -12,8 +12,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from pipeline.chunk import Chunk
 from pipeline.errors import DumpError
-from pipeline.model import Chunk, RecordType
+from pipeline.model import RecordType
 from pipeline.reader.dump import ids_in, open_dump
 from pipeline.reader.splitter import KEPT_BYTES
 from pipeline.records.parse import Malformed, parse

@@ -14,8 +14,9 @@ import msgspec
 from redis import Redis
 from redis.client import Pipeline
 
+from pipeline.chunk import Chunk
 from pipeline.errors import GraphinatorError
-from pipeline.model import Chunk, RecordType, Row
+from pipeline.model import RecordType, Row
 from workers.state.encoding import optional_bytes, pack, text_of_all, unpack
 from workers.state.keys import (
     BATCH_SECONDS,

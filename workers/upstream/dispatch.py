@@ -6,7 +6,8 @@ from functools import partial
 
 from redis.client import Pipeline
 
-from pipeline.model import Chunk, RecordType
+from pipeline.chunk import Chunk
+from pipeline.model import RecordType
 from workers.app import connect_inbox
 from workers.sender import Sender
 from workers.settings import Settings

@@ -14,7 +14,8 @@ from redis import Redis
 from redis.client import Pipeline
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
-from pipeline.model import Chunk, RecordType, Rejected, Row
+from pipeline.chunk import Chunk, Rejected
+from pipeline.model import RecordType, Row
 from pipeline.records.accept import legible_id
 from workers.state.encoding import bytes_of, pack, text_of_all, unpack
 from workers.state.in_flight import BatchMeta, InFlight

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.chunk import Rejected
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
-from pipeline.model import RecordType, Rejected
+from pipeline.model import RecordType
 from pipeline.records.accept import Accepted, Refused, accept_raw
 from workers.app import GraphinatorApp, connect_quarantine, connect_redis
 from workers.sender import Sender, open_sender

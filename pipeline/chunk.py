@@ -1,0 +1,31 @@
+"""Raw records on their way from a dump to the graph."""
+
+from dataclasses import dataclass, field
+
+from pipeline.model import RecordType
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot become a node: it goes to the quarantine with its raw text."""
+
+    #: Where the record starts, in bytes of XML from the start of the dump; -1 if it came from elsewhere.
+    position: int
+    reason: str
+    #: The record's raw text; cut only if it exceeds the largest record allowed.
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some records of one dump, in its order; positions, ids and records are parallel lists."""
+
+    record_type: RecordType
+    #: Where each record starts, in bytes of XML from the start of the dump.
+    positions: list[int]
+    #: The Discogs id of each record, from 1.
+    ids: list[int]
+    #: The raw XML of each record, from `<` of its start tag to `>` of its end tag.
+    records: list[bytes]
+    #: Records between these that the reader rejected.
+    rejected: list[Rejected] = field(default_factory=list)
