@@ -1,0 +1,76 @@
+"""A graph of MAPPING_VERSION 1, whose shared relationships have no flags, is rewritten in parts and ends exact."""
+
+import random
+
+import pytest
+
+from pipeline.graph.driver import Driver
+from pipeline.graph.writer import remove_records, write_records
+from pipeline.model import RecordType, Row
+from tests.graph_dump import differences, read_graph
+from tests.integration.rows import Rows, artist, graph_of, keyed
+from tests.integration.test_writer_records import expect
+from tests.integration.test_writer_shared import random_row
+
+#: Version 1 named the only asserter where it was not both ends.
+DOWNGRADE = """
+MATCH ()-[shared:MEMBER_OF]->()
+SET shared.asserted_by = CASE
+  WHEN shared.asserted_by_start IS NULL AND endNode(shared).fingerprint IS NOT NULL THEN endNode(shared).id
+  WHEN shared.asserted_by_end IS NULL AND startNode(shared).fingerprint IS NOT NULL THEN startNode(shared).id
+END
+REMOVE shared.asserted_by_start, shared.asserted_by_end
+"""
+
+
+async def version_1(driver: Driver, rows: list[Row]) -> None:
+    """Leave these artists as version 1 did."""
+    await write_records(driver, RecordType.ARTISTS, rows)
+    async with await driver.session(database="neo4j") as session:
+        await (await session.run(DOWNGRADE)).consume()
+
+
+async def relationships(driver: Driver) -> set[tuple[str, object, object]]:
+    async with await driver.session(database="neo4j") as session:
+        graph = await read_graph(session)
+    return {(kind, start[1], end[1]) for kind, start, end, *_ in graph.relationships}
+
+
+async def test_a_partial_load_keeps_a_relationship_that_a_record_of_version_1_asserts(driver: Driver) -> None:
+    await version_1(driver, [artist(1, groups=[2, 3]), artist(2, members=[1])])
+    await write_records(driver, RecordType.ARTISTS, [artist(1, 2)])
+    assert await relationships(driver) == {("MEMBER_OF", 1, 2)}
+    await write_records(driver, RecordType.ARTISTS, [artist(1, 3, groups=[2])])
+    await write_records(driver, RecordType.ARTISTS, [artist(1, 4)])
+    assert await relationships(driver) == {("MEMBER_OF", 1, 2)}
+    await write_records(driver, RecordType.ARTISTS, [artist(2, 2, members=[1])])
+    await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 4), artist(2, 2, members=[1])]))
+    await remove_records(driver, RecordType.ARTISTS, [2])
+    await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 4)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_graph_of_version_1_is_exact_once_all_is_rewritten(driver: Driver, seed: int) -> None:
+    draw = random.Random(seed)
+    before = [random_row(draw, RecordType.ARTISTS, id_, 1) for id_ in range(1, 7)]
+    changes = seed % 2 == 1
+    after = [
+        random_row(draw, RecordType.ARTISTS, row["id"], 2)
+        if changes
+        else {**row, "properties": {**row["properties"], "fingerprint": row["properties"]["fingerprint"] + 1}}
+        for row in before
+    ]
+    await version_1(driver, before)
+    newest: Rows = keyed(RecordType.ARTISTS, before)
+    draw.shuffle(after)
+    while after:
+        part = [after.pop() for _ in range(min(len(after), draw.randint(1, 3)))]
+        await write_records(driver, RecordType.ARTISTS, part)
+        newest |= keyed(RecordType.ARTISTS, part)
+        async with await driver.session(database="neo4j") as session:
+            lost = [
+                each for each in differences(graph_of(newest), await read_graph(session)) if "missing" in each
+            ]
+        assert lost == []
+    await expect(driver, newest)
