@@ -1,1 +1,4 @@
-"""Discogs dumps to rows, and rows to the graph. Knows Discogs and Neo4j, nothing of Celery or Redis."""
+"""Discogs dumps to rows, and rows to Neo4j.
+
+Knows nothing of Celery or Redis.
+"""

@@ -7,9 +7,9 @@ from pipeline.model import RecordType
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that cannot become a node: it goes to the quarantine with its raw text."""
+    """A record that goes to the quarantine with its raw text."""
 
-    #: Where the record starts, in bytes of XML from the start of the dump; -1 if it came from elsewhere.
+    #: The record's first byte in the XML of the dump; -1 if it came from elsewhere.
     position: int
     reason: str
     #: The record's raw text; cut only if it exceeds the largest record allowed.
@@ -21,7 +21,7 @@ class Chunk:
     """Some records of one dump, in its order; positions, ids and records are parallel lists."""
 
     record_type: RecordType
-    #: Where each record starts, in bytes of XML from the start of the dump.
+    #: The first byte of each record in the XML of the dump.
     positions: list[int]
     #: The Discogs id of each record, from 1.
     ids: list[int]

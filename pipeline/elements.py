@@ -1,6 +1,6 @@
 """Readers of a record's XML, one a kind of value; `pipeline.model` names them.
 
-A reader gives raw values: `pipeline.records.values` drops what asserts nothing and merges what is repeated.
+A reader gives raw values: `pipeline.records.rows` drops those that refer to nothing and merges repeated ones.
 """
 
 import re
@@ -25,7 +25,7 @@ class RecordXml:
     children: dict[str, list[_Element]]
 
     def text(self, tag: str) -> str | None:
-        """Return the text of the first child with this tag; None if it is empty or missing."""
+        """Return the text of the first child with this tag; None if empty."""
         found = self.children.get(tag)
         return text_of(found[0]) if found else None
 
@@ -42,12 +42,12 @@ Reader = Callable[[RecordXml], Iterable[Any]]
 
 
 def text_of(element: _Element) -> str | None:
-    """Return the text of an element without surrounding white space; None if there is none."""
+    """Return the text of an element without surrounding white space; None if empty."""
     return (element.text or "").strip() or None
 
 
 def attribute_of(element: _Element, name: str) -> str | None:
-    """Return the text of an attribute without surrounding white space; None if there is none."""
+    """Return the text of an attribute without surrounding white space; None if empty."""
     return (element.get(name) or "").strip() or None
 
 
@@ -66,7 +66,7 @@ def year_of(text: str | None) -> int | None:
 
 
 def year_of_date(date: str | None) -> int | None:
-    """Return the year of a date that begins with four digits, such as `1999-03-00`; None for every other text."""
+    """Return the year of a date such as `1999-03-00`; None without four digits in front."""
     digits = _FOUR_DIGITS.match(date or "")
     return year_of(digits[0]) if digits else None
 
@@ -82,7 +82,10 @@ def number(tag: str) -> Reader:
 
 
 def references(tag: str, child_tag: str | None = None) -> Reader:
-    """Read references by attribute `id`, or by an element `id` before the name as in older dumps."""
+    """Read references by attribute `id`.
+
+    Older dumps have an element `id` before the name instead.
+    """
 
     def read(record: RecordXml) -> Iterator[dict[str, Any]]:
         before: int | None = None

@@ -1,16 +1,16 @@
-"""What can go wrong, as one tree.
+"""All errors for users, as one tree.
 
-GraphinatorError            a user can read it: one line that says what to do
+GraphinatorError            one line that a user can read
 ├── SettingError            a setting has a wrong value
 ├── DumpError               a file is not a dump, or breaks off
 │   └── GzipBombError       it inflates to more than is allowed
 ├── StackError              a server of the embedded stack does not start
 ├── BusyError               another load is under way
 ├── GraphError              Neo4j refuses or does not answer
-│   ├── GraphUnavailable    it will pass: wait and try again
-│   │   └── GraphOverloaded it was too much at once: try again with less
-│   └── GraphRejected       it will not pass by itself
-│       └── DataRejected    it lies in what was to be written: without that the rest goes through
+│   ├── GraphUnavailable    passes by itself: wait and retry
+│   │   └── GraphOverloaded too much at once: retry with less
+│   └── GraphRejected       does not pass by itself
+│       └── DataRejected    a record cannot be stored: the others can
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
 """
 
@@ -18,7 +18,7 @@ _SHOWN_CHARACTERS = 50
 
 
 def shown(text: str) -> str:
-    """What a file says, fit for a message: one line, not long, nothing that a terminal would obey."""
+    """Return text from a file for a message: one short line without control characters."""
     line = " ".join(text.split())[:_SHOWN_CHARACTERS]
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
@@ -26,10 +26,10 @@ def shown(text: str) -> str:
 
 
 class GraphinatorError(Exception):
-    """The root of all errors that are ours; `str(error)` is one line for the user."""
+    """The root of the tree; `str(error)` is one line for the user."""
 
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later with nothing changed by anybody."""
+        """Return True if the same call may succeed later by itself."""
         return False
 
 
@@ -38,9 +38,9 @@ class SettingError(GraphinatorError):
 
 
 class DumpError(GraphinatorError):
-    """A file is not a Discogs dump, or stops being one; names the file and, behind its beginning, the byte position.
+    """A file is not a Discogs dump, or breaks off.
 
-    The position counts bytes of XML, that is after decompression.
+    Names the file and the position, in bytes of XML after decompression.
     """
 
     def __init__(self, path: object, position: int, reason: str) -> None:
@@ -68,11 +68,11 @@ class BusyError(GraphinatorError):
 
 
 class GraphError(GraphinatorError):
-    """Neo4j could not do what was asked; the driver's error is the cause."""
+    """Neo4j failed or refused; the driver's error is the cause."""
 
 
 class GraphUnavailable(GraphError):
-    """Neo4j is away, overloaded, or ended the transaction: the same work may be tried again."""
+    """Neo4j is away, overloaded, or ended the transaction: retry."""
 
     def is_retryable(self) -> bool:
         """Every write here may be repeated."""
@@ -80,7 +80,7 @@ class GraphUnavailable(GraphError):
 
 
 class GraphOverloaded(GraphUnavailable):
-    """Neo4j has no memory, or no time, or too many locks in the way for this much at once: smaller parts may go through."""
+    """Neo4j lacks memory or time, or locks collide: retry in smaller parts."""
 
 
 class GraphRejected(GraphError):
@@ -88,4 +88,4 @@ class GraphRejected(GraphError):
 
 
 class DataRejected(GraphRejected):
-    """Neo4j refused what was to be written, not the writing: smaller parts tell in which record it lies."""
+    """Neo4j refused a value: smaller parts show which record has it."""

@@ -21,7 +21,7 @@ MAPPING_VERSION = 2
 
 
 class RecordType(StrEnum):
-    """A Discogs record type; its value is the root element of a dump of that type."""
+    """A Discogs record type; its value is the root element of its dump."""
 
     ARTISTS = "artists"
     LABELS = "labels"
@@ -55,15 +55,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property of a node or relationship; its name is also its field in a dictionary."""
+    """A property of a node or relationship; dictionaries use its name."""
 
     name: str
     kind: Kind
-    #: Of a node: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
+    #: Source in XML, for properties of nodes: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
     source: str = ""
-    #: Of a relationship: a value without it asserts nothing.
+    #: A relationship without it is not asserted.
     required: bool = False
-    #: Of a relationship: computes the property from the other ones.
+    #: Computes a relationship's property from the other ones.
     computed: Callable[[dict[str, Any]], Any] | None = None
 
     @property
@@ -123,7 +123,7 @@ class Relationship:
         return NODES[self.label].key
 
     @property
-    def is_plain(self) -> bool:
+    def is_key_only(self) -> bool:
         """Return True if a value is the other end's key alone."""
         return not self.properties and (self.scalar or self.key == "name")
 
@@ -362,9 +362,9 @@ def field_table() -> str:
             each.scalar if isinstance(each, Relationship) else not each.is_list and each.kind is not Kind.TEXT
         ),
         "lists of texts": lambda each: (
-            each.is_plain and not each.scalar if isinstance(each, Relationship) else each.is_list
+            each.is_key_only and not each.scalar if isinstance(each, Relationship) else each.is_list
         ),
-        "lists of dictionaries": lambda each: isinstance(each, Relationship) and not each.is_plain,
+        "lists of dictionaries": lambda each: isinstance(each, Relationship) and not each.is_key_only,
     }
     rows = []
     for record_type in RecordType:

@@ -77,9 +77,9 @@ _WORD = re.compile(r"[^\W_]+(?:&[^\W_]+)?|&")
 
 @lru_cache(maxsize=1 << 14)
 def category(role: str) -> str:
-    """The category of the first of the comma-separated roles that has one, `other` if none has.
+    """Return the category of the first comma-separated role that has one, else `other`.
 
-    What a role says in brackets counts where the role itself says nothing: `Other [Legal]`.
+    Text in brackets counts where the role itself has no category: `Other [Legal]`.
     """
     for single in _ROLE.findall(role):
         found = _of_words(_BRACKETS.sub(" ", single)) or _of_words(" ".join(_BRACKETS.findall(single)))

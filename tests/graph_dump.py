@@ -1,4 +1,4 @@
-"""Everything that is in a Neo4j database, in the shape of `tests.oracle`, and how it differs from what was expected."""
+"""A Neo4j database in the shape of `tests.oracle`, and its differences from it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ FLAGS = ("asserted_by_start", "asserted_by_end")
 async def read_graph(
     session: neo4j.AsyncSession, *, ignoring: frozenset[str] = STATISTICS, flags: bool = False
 ) -> Graph:
-    """All nodes and relationships that this session sees, but for node properties of the names in `ignoring`.
+    """Read all nodes and relationships; node properties in `ignoring` are left out.
 
     Relationships that two records share come without their flags, unless `flags` is True.
 
@@ -84,7 +84,7 @@ def _key(kind: str, start: NodeKey, end: NodeKey, properties: Mapping[str, Any])
 
 
 def differences(expected: Graph, actual: Graph, limit: int = 50) -> list[str]:
-    """What distinguishes two graphs, one readable line a difference, at most `limit` and a line that counts the rest."""
+    """Return at most `limit` differences of two graphs, one line each, and count the rest."""
     found = list(_differences(expected, actual))
     if len(found) > limit:
         return [*found[:limit], f"… and {len(found) - limit:,} more differences"]

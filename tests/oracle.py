@@ -1,4 +1,4 @@
-"""The expected graph of some dumps, computed from the words of the graph model and nothing else.
+"""The expected graph of some dumps, computed from the graph model alone.
 
 Independent of the product on purpose: the standard library only, whole files in memory, ElementTree.
 What it returns is compared with what `tests.graph_dump` reads out of Neo4j.
@@ -33,7 +33,7 @@ class OneOf:
     values: frozenset[str]
 
     def allows(self, value: object) -> bool:
-        """Whether the value that was found is one of those."""
+        """Return True for one of the values."""
         return value in self.values
 
 
@@ -42,13 +42,13 @@ class AnyInteger:
     """Stands for an integer that is there, whatever its value."""
 
     def allows(self, value: object) -> bool:
-        """Whether the value that was found is an integer other than 0."""
+        """Return True for an integer other than 0."""
         return isinstance(value, int) and not isinstance(value, bool) and value != 0
 
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes and relationships; `faults` lists what does not fit into this shape (found in a database only)."""
+    """Nodes and relationships; `faults` lists the parts of a database that do not fit."""
 
     nodes: dict[NodeKey, Properties] = field(default_factory=dict)
     relationships: dict[RelationshipKey, Properties] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """That some record speaks of another one: which, and under what name (None where it gives none)."""
+    """A reference to another record, with the name that it gives."""
 
     node: NodeKey
     name: str | None
@@ -65,7 +65,7 @@ class Reference:
 
 @dataclass(slots=True)
 class Facts:
-    """What the newest version of one record says."""
+    """The newest version of one record."""
 
     node: NodeKey
     properties: Properties
@@ -80,7 +80,7 @@ class Facts:
 
 
 def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Graph:
-    """The graph of these dumps, loaded in this order; the last occurrence of a record is its newest version.
+    """Return the graph of these dumps; the last occurrence of a record counts.
 
     `malformed` is the raw text of every record that is planted as a bad one: it counts for nothing anywhere.
     """
@@ -106,7 +106,7 @@ def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Gr
 
 
 def add_statistics(graph: Graph) -> Graph:
-    """The same graph, its nodes with what is computed from all of it after an import."""
+    """Add the statistics to the nodes of a graph."""
     ends: dict[NodeKey, list[NodeKey]] = {}
     reached: dict[NodeKey, list[NodeKey]] = {}
     parts: dict[NodeKey, int] = {}
@@ -132,7 +132,7 @@ def add_statistics(graph: Graph) -> Graph:
 
 
 def stub(node: NodeKey, names: set[str]) -> Properties:
-    """The properties of a node that is referred to under these names and that no record defines."""
+    """Return the properties of a stub that has these names in references."""
     label, key = node
     properties: Properties = {"id": key}
     if names:
@@ -141,7 +141,7 @@ def stub(node: NodeKey, names: set[str]) -> Properties:
 
 
 def _derive(graph: Graph, facts: Iterable[Facts]) -> None:
-    """Add what follows from the relationships: SAME_AS, PART_OF, and the nodes that have only a name."""
+    """Add SAME_AS, PART_OF, and the nodes that have only a name."""
     for kind, start, _, _, artist_id in list(graph.relationships):
         if kind == "CREDITED_ON" and artist_id is not None:
             graph.relationships[("SAME_AS", start, ("Artist", artist_id), None, None)] = {}
@@ -157,7 +157,7 @@ def _derive(graph: Graph, facts: Iterable[Facts]) -> None:
 
 
 def records(dump: Path, malformed: Iterable[bytes] = ()) -> Iterator[Facts]:
-    """What each well-formed record of a dump says, in the order of the dump, repeated ids included."""
+    """Iterate over the well-formed records of a dump, repeated ids included."""
     raw = dump.read_bytes()
     if raw.startswith(b"\x1f\x8b"):
         raw = gzip.decompress(raw)
@@ -170,7 +170,7 @@ def records(dump: Path, malformed: Iterable[bytes] = ()) -> Iterator[Facts]:
 
 
 _FORBIDDEN_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-#: Comments and CDATA come first, because a character reference inside them is none.
+#: Comments and CDATA come first: a character reference inside them is text.
 _TOKENS = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?:x([0-9a-fA-F]+)|([0-9]+));", re.DOTALL)
 
 
@@ -332,7 +332,7 @@ def _credited_on(facts: Facts, element: ET.Element) -> None:
 
 
 def _refer(facts: Facts, label: str, elements: Iterable[ET.Element]) -> Iterator[NodeKey]:
-    """The nodes that elements like `<name id="7">Someone</name>` refer to; no 0, no empty id, not the record itself."""
+    """Iterate over the nodes that elements like `<name id="7">Someone</name>` refer to."""
     for element in elements:
         key = _id(element.get("id", ""))
         if key and (label, key) != facts.node:
@@ -364,7 +364,7 @@ def _own_id(text: str) -> int:
 
 
 def _id(text: str) -> int:
-    """The number; 0 where the text is none."""
+    """Return the number; 0 for any other text."""
     return int(text) if re.fullmatch(r"[0-9]+", text.strip()) else 0
 
 

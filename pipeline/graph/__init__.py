@@ -1,1 +1,1 @@
-"""Rows to the graph, and the graph compared, counted, summed up."""
+"""The graph: schema, writes, derived relationships, statistics, comparison, summary."""

@@ -34,7 +34,7 @@ class Stored:
 def assertions_of(record_type: RecordType, row: Row) -> Iterator[Assertion]:
     """Iterate over the relationships that a row asserts."""
     for field, relationship in RELATIONSHIPS[record_type].items():
-        if relationship.is_plain:
+        if relationship.is_key_only:
             for key in row[field]:
                 yield Assertion(field, key)
         else:

@@ -19,7 +19,10 @@ Pair = tuple[Any, Any]
 
 
 def own_ends(record_type: RecordType, rows: Iterable[Row]) -> list[Row]:
-    """Return the nodes of these records and those of their type that they refer to, sorted by id, with names."""
+    """Return the nodes of these records and those of their type that they refer to.
+
+    Sorted by id, with the names that references give.
+    """
     rows = list(rows)
     names: dict[int, str | None] = {row["id"]: None for row in rows}
     for relationship in RELATIONSHIPS[record_type].values():
@@ -126,7 +129,7 @@ def _list(label: str) -> str:
 
 @cache
 def _labels(record_type: RecordType) -> tuple[str, ...]:
-    """Return the labels of the other ends of a record's relationships, in the order of their locks."""
+    """Return the labels of the other ends of a record, in lock order."""
     found = {each.label for each in RELATIONSHIPS[record_type].values()}
     found |= {label for each in derived_of(record_type) for label in (each.start, each.end)}
     return tuple(label for label in NODES if label in found)

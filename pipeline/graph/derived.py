@@ -1,4 +1,4 @@
-"""Relationships and nodes that follow from others: SAME_AS, PART_OF, stubs, and nodes with a name only.
+"""Derived relationships (SAME_AS, PART_OF) and nodes without a record of their own.
 
 The transaction that takes away the last reason for one deletes it.
 """
@@ -47,7 +47,7 @@ _REFERRED = {each.label for fields in RELATIONSHIPS.values() for each in fields.
 
 
 class DerivedChanges:
-    """The derived relationships and nodes that one transaction adds, and those that may lose their last reason."""
+    """Derived relationships and nodes that one transaction may add or delete."""
 
     def __init__(self) -> None:
         #: Pairs that a record begins to imply, by type.

@@ -1,4 +1,4 @@
-"""The one way to Neo4j: a driver whose sessions wait for the server, and whose errors are ours."""
+"""A driver for Neo4j whose sessions wait for the server, with errors for users."""
 
 import asyncio
 import time
@@ -27,17 +27,17 @@ from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphReje
 
 T = TypeVar("T")
 
-#: A connection that answered this recently is taken to answer still.
+#: A connection that answered this recently is not verified again.
 VERIFIED_FOR_SECONDS = 5.0
-#: Between two attempts to connect, or at one transaction: of random length, so that not all workers come back at once,
-#: within a limit that doubles each time, to at most two seconds.
+#: Pauses between attempts, for connections and transactions: random, so that workers do not come back together, and up to
+#: two seconds.
 _PAUSES = wait_random_exponential(multiplier=0.1, max=2.0)
-#: How long the driver itself repeats a transaction that failed for a passing reason; not those of writers (NO_RETRIES).
+#: The driver retries a transaction for so long, except in writers (NO_RETRIES).
 TRANSACTION_RETRY_SECONDS = 30.0
 
-#: Failures that lie in the data: a value too large for an index, for one.
+#: Failures of the data, such as a value too large for an index.
 _IN_THE_DATA = ("Neo.DatabaseError.Schema.", "Neo.DatabaseError.Statement.", "Neo.ClientError.Statement.")
-#: Codes that the driver does not repeat (somebody ended the transaction) but that say nothing against the work.
+#: Codes that the driver does not retry, of transactions that somebody ended.
 _ENDED_FROM_OUTSIDE = frozenset(
     f"Neo.ClientError.{reason}"
     for reason in (
@@ -49,24 +49,24 @@ _ENDED_FROM_OUTSIDE = frozenset(
     )
 )
 
-#: Parts of the codes of errors that mean: this transaction is too large, for the memory or for the time that it has.
+#: Parts of the codes for a transaction that needs too much memory or time.
 _TOO_LARGE = ("OutOfMemory", "MemoryLimit", "TransactionTimedOut")
 _DEADLOCK = "Neo.TransientError.Transaction.DeadlockDetected"
-#: Codes of errors that the driver does not repeat and that mean: another transaction created or deleted the same node.
+#: Codes that the driver does not retry, for a node that another transaction created or deleted.
 _CONFLICTS = frozenset(
     {"Neo.ClientError.Schema.ConstraintValidationFailed", "Neo.ClientError.Statement.EntityNotFound"}
 )
-#: How often a transaction is tried; one that has met so many deadlocks should hold fewer locks.
+#: Attempts at a transaction; after so many deadlocks it should hold fewer locks.
 ATTEMPTS = 5
 
 
 def graph_error(error: Neo4jError | DriverError) -> GraphError:
-    """The error of ours that an error of the driver amounts to.
+    """Return our error for an error of the driver.
 
-    Wider than the driver's own `is_retryable()`: every write here may be repeated whatever became of
-    the first attempt, so an unknown outcome (`IncompleteCommit`), a full connection pool, a transaction ended by
-    its time-out and a failing server (`Neo.DatabaseError`: disk full, shutting down; not those about the data contradicting a
-    constraint) are worth another try. A deadlock that comes here was met by every attempt of `repeat`: too much at once.
+    Retries more than the driver's own `is_retryable()`, since every write is idempotent: also an unknown outcome
+    (`IncompleteCommit`), a full connection pool, a transaction ended by its time-out, and a failing server
+    (`Neo.DatabaseError`, unless the data contradicts a constraint). A deadlock that comes here has ended every attempt of
+    `repeat`: too much at once.
     """
     code = _code(error)
     passing = (
@@ -94,9 +94,9 @@ def _is_too_large(error: Neo4jError | DriverError) -> bool:
 
 @asynccontextmanager
 async def graph_errors() -> AsyncIterator[None]:
-    """The one place where errors of the driver become ours, the cause kept.
+    """Raise our errors in place of the driver's, which become their cause.
 
-    For an `async with` around the use of a session, or as a decorator, `@graph_errors()`, of a coroutine function.
+    For `async with` around a session, or as a decorator of a coroutine function.
     """
     try:
         yield
@@ -105,14 +105,17 @@ async def graph_errors() -> AsyncIterator[None]:
 
 
 class Bulk(list[Any]):
-    """A long parameter, printed as its length: the driver prints every parameter, even for a log that is off."""
+    """A long parameter, printed as its length.
+
+    The driver prints every parameter, even if its log is off.
+    """
 
     def __repr__(self) -> str:
         return f"<{len(self):,} values>"
 
 
 async def execute(tx: neo4j.AsyncManagedTransaction, text: str, **parameters: Any) -> None:
-    """Run a statement for its effect, to its end; not at all where all that it is given to work on is empty."""
+    """Run a statement and consume its result, unless all its parameters are empty."""
     if any(value for value in parameters.values() if isinstance(value, list | dict)):
         result = await tx.run(text, {name: _bulk(value) for name, value in parameters.items()})
         await result.consume()
@@ -124,17 +127,15 @@ def _bulk(value: Any) -> Any:
     return Bulk(value) if isinstance(value, list) else value
 
 
-#: For a session whose transactions `repeat` repeats: the driver would go on for half a minute, also where the server has
-#: no memory for so much at once.
+#: For sessions under `repeat`: the driver itself would retry for half a minute, also a transaction that is too large.
 NO_RETRIES = {"max_transaction_retry_time": 0.0}
 
 
 async def repeat(work: Callable[[], Awaitable[T]]) -> T:
-    """What `work()` returns, tried up to ATTEMPTS times while it fails for a reason that may be gone the next time.
+    """Await `work()` and return its result; retry it up to ATTEMPTS times on passing errors.
 
-    Among those is another transaction in the way: Neo4j checks a unique key and the existence of a node only as it gets
-    there, and the loser of a race must look again at what the winner left. `work` opens its own session; where that manages
-    its transaction, without the driver's own retries (NO_RETRIES).
+    Conflicts with another transaction count as passing: the loser of a race must read what the winner wrote. `work` opens
+    its own session, with NO_RETRIES if that manages the transaction.
     """
 
     async def attempt() -> T:
@@ -284,5 +285,5 @@ async def _to_the_end(attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # whatever it is, the cancellation says more
+            task.exception()  # the cancellation is what the caller must see
         raise

@@ -18,7 +18,7 @@ PAGE_IDS = 20_000
 
 @graph_errors()
 async def fingerprints(driver: Driver, record_type: RecordType, ids: Sequence[int]) -> dict[int, int]:
-    """Return the fingerprints by id of those records among `ids` that the graph has, without stubs.
+    """Return the fingerprints by id of the records that the graph has; stubs have none.
 
     Raises GraphUnavailable or GraphRejected.
     """
@@ -58,7 +58,7 @@ async def fingerprints_in(
 class Vanished:
     """Records that a full dump of their type lacks."""
 
-    #: How many records of the type the graph has.
+    #: Number of records of the type in the graph.
     records: int = 0
     ids: BitMap64 = field(default_factory=BitMap64)
 
@@ -66,7 +66,7 @@ class Vanished:
 async def find_vanished(
     driver: Driver, record_type: RecordType, is_contained: Callable[[int], bool]
 ) -> Vanished:
-    """Return the records of this type that the dump lacks, by one walk over the ids in the graph.
+    """Return the records that the dump lacks, by one walk over all ids.
 
     Raises GraphUnavailable or GraphRejected.
     """

@@ -12,7 +12,7 @@ from pipeline.model import NODES
 
 #: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
 UNIQUE_KEYS = frozenset(f"{node.label}.{node.key}" for node in NODES.values())
-#: How long building the indexes over an existing graph may take.
+#: Time limit for building the indexes over an existing graph.
 INDEXES_ONLINE_SECONDS = 3600
 
 _CREATED_MEANWHILE = frozenset(

@@ -1,4 +1,4 @@
-"""What is in the graph now: counts, and a few facts worth telling."""
+"""Counts of nodes and relationships, and a few facts about the graph."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.model import NODES, RELATIONSHIP_TYPES
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """One fact: what it is about, who or what holds it, the number behind it, and a sentence that says so."""
+    """One fact: its topic, a name, a number, and a sentence of both."""
 
     topic: str
     name: str
@@ -20,7 +20,7 @@ class Highlight:
     sentence: str
 
 
-#: Topic, the statement that finds `name` and `number`, and how to say it. The statement may find nothing.
+#: Topic, which names the statement that finds `name` and `number`, and the sentence. The statement may find nothing.
 _HIGHLIGHTS = (
     ("label", "The label with most releases is {name}: {number:,}."),
     ("artist", "The artist with most releases is {name}: {number:,}."),
@@ -33,21 +33,21 @@ _HIGHLIGHTS = (
 
 @graph_errors()
 async def node_counts(driver: Driver) -> dict[str, int]:
-    """The number of nodes by label, in a fixed order, zeros included; from the store's counters, at once."""
+    """Return the number of nodes by label, zeros included, from the store's counters."""
     return await _counts(driver, "count_nodes", "label", tuple(NODES))
 
 
 @graph_errors()
 async def relationship_counts(driver: Driver) -> dict[str, int]:
-    """The number of relationships by type, as `node_counts`."""
+    """Return the number of relationships by type, as `node_counts` does."""
     return await _counts(driver, "count_relationships", "type", RELATIONSHIP_TYPES)
 
 
 @graph_errors()
 async def highlights(driver: Driver) -> list[Highlight]:
-    """Facts about what is in the graph, each with a ready sentence; fewer where the graph has no answer.
+    """Return facts about the graph; fewer if it is too empty.
 
-    Reads every node of some labels: for a report after an import, not for a page that is asked for often.
+    Reads every node of some labels: for a report after a load, not for frequent calls.
     """
     async with await driver.session(database="neo4j") as session:
         found = [

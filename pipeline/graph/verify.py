@@ -1,4 +1,4 @@
-"""A dump compared with the graph, chunk by chunk: what is missing, what differs, what is too much."""
+"""Comparison of a dump with the graph, chunk by chunk."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pipeline.reader.dump import ids_in
 from pipeline.records.fingerprint import fingerprint
 from pipeline.records.parse import Malformed, parse
 
-#: More differing records than this are not told apart any more: the dump and the graph have little in common.
+#: With more differing records than this, the dump and the graph have little in common.
 MOST_DIFFERENT = 1_000_000
 
 
@@ -28,7 +28,7 @@ class TooDifferent(GraphinatorError):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How the graph differs from the dump of one record type, in numbers of records and of relationships."""
+    """Numbers of records and relationships in which the graph differs from a dump."""
 
     records: int
     missing: int = 0
@@ -40,7 +40,7 @@ class Differences:
 
     @property
     def any(self) -> bool:
-        """Whether there is any."""
+        """Return True if there is a difference."""
         return bool(
             self.missing + self.changed + self.extra + self.relationships_missing + self.relationships_extra
         )
@@ -67,7 +67,7 @@ class Verification:
         self._asserted, self._present = BitMap64(), BitMap64()
 
     async def check(self, driver: Driver, chunk: Chunk) -> None:
-        """Compare some records; of several versions of a record in the dump the last one counts.
+        """Compare some records; the last version of a record in the dump counts.
 
         Raises GraphUnavailable, GraphRejected, or TooDifferent.
         """
@@ -113,7 +113,7 @@ class Verification:
             yield _pair(int(key), id_) if incoming else _pair(id_, int(key))
 
     async def differences(self, driver: Driver, *, partial: bool = False) -> Differences:
-        """All that was found; of a partial dump, nothing is too much that is not in it.
+        """Return all differences; a partial dump may lack records of the graph.
 
         Raises GraphUnavailable or GraphRejected.
         """
@@ -138,7 +138,7 @@ _NO_FAULT = _Fault(False, False, 0, 0, frozenset())
 
 
 def _pair(start: int, end: int) -> int:
-    """Ids of Discogs fit into 32 bits; of larger ones different pairs may, rarely, be taken for one."""
+    """Return both ids as one number; ids above 32 bits may collide."""
     return (start << 32 ^ end) & 0xFFFF_FFFF_FFFF_FFFF
 
 

@@ -1,7 +1,7 @@
-"""Rows to the graph: one batch, one transaction, the same graph however often it is delivered.
+"""Rows to the graph, one batch per transaction, idempotent.
 
-Of a record that the graph has in another version, only the differences are written. What loses its last reason by that is
-deleted in the same transaction.
+Only the differences of a changed record are written. The same transaction deletes derived parts that lose their last
+reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ BeforeCommit = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The numbers of records in a batch that were new, had another fingerprint, or were there already."""
+    """Numbers of records in a batch: new, with another fingerprint, already there."""
 
     created: int = 0
     changed: int = 0
@@ -122,7 +122,7 @@ async def _lacked(
 async def _lock(
     tx: AsyncManagedTransaction, record_type: RecordType, ends: Sequence[Row], ids: Sequence[int]
 ) -> None:
-    """Lock the records' nodes, those of their type that they refer to, and those they share relationships with."""
+    """Lock the nodes of these records and their neighbours of the same type."""
     label = record_type.label
     await execute(tx, statement("lock_records", label=label), ends=ends)
     types = "|".join(sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}))
@@ -138,7 +138,7 @@ async def _rewrite(
     stored: Mapping[int, Stored],
     removed: Sequence[int],
 ) -> None:
-    """Write `rows` and remove the records with the ids `removed`; `stored` has those that the graph has."""
+    """Write `rows` and remove the ids `removed`; `stored` has those in the graph."""
     relationships, derived = RELATIONSHIPS[record_type], DerivedChanges()
     asserted = {row["id"]: list(assertions_of(record_type, row)) for row in rows}
     surplus: dict[str, list[str]] = {field: [] for field in relationships}

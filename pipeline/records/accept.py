@@ -22,7 +22,7 @@ _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class RecordsRefused(GraphinatorError):
-    """Some of what was handed over are no records of their type; the others are accepted."""
+    """Some records of a call are not of its type; the others are accepted."""
 
 
 class Accepted(NamedTuple):
@@ -33,14 +33,17 @@ class Accepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What is no record of its type, and why."""
+    """A value that is not a record of its type, with the reason."""
 
     reason: str
     raw: bytes
 
 
 def arguments(given: Sequence[Any], named: Mapping[str, Any]) -> tuple[RecordType, list[Any]]:
-    """The `record_type` and the `records` of a call that gives some in order and some by name; raises RecordsRefused."""
+    """Return `record_type` and `records` of a call, given by place or by name.
+
+    Raises RecordsRefused.
+    """
     left = [name for name in ("record_type", "records") if name not in named]
     call = {**named, **dict(zip(left, given, strict=False))}
     if len(given) != len(left) or set(call) != {"record_type", "records"}:
@@ -54,7 +57,7 @@ def arguments(given: Sequence[Any], named: Mapping[str, Any]) -> tuple[RecordTyp
 
 
 def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
-    """What a caller is told, some of whose records are refused: how many, and of the first ones where and why."""
+    """Return the message for refused records: their number, and the first ones with reasons."""
     told = [
         f"records[{place}]: {each.reason}" for place, each in enumerate(outcomes) if isinstance(each, Refused)
     ]
@@ -66,7 +69,7 @@ def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
 def accept(
     record_type: RecordType, value: object, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Accepted | Refused:
-    """A record, given as its raw XML in a string or as a dictionary (`pipeline.records.dictionaries`)."""
+    """Accept a record, given as raw XML in a string or as a dictionary."""
     if isinstance(value, str):
         return _accept_xml(record_type, value.strip().encode(errors="ignore"), max_record_bytes)
     if not isinstance(value, dict):
@@ -82,7 +85,7 @@ def accept(
 def accept_raw(
     record_type: RecordType, raw: bytes, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Accepted | Refused:
-    """As `accept`, for the raw text of a record that was refused before, of either form."""
+    """Accept the raw text of a record that was refused before, in either form."""
     if not is_dictionary(raw):
         return _accept_xml(record_type, raw, max_record_bytes)
     try:
@@ -92,7 +95,7 @@ def accept_raw(
 
 
 def legible_id(record_type: RecordType, raw: bytes) -> int | None:
-    """The Discogs id in the raw text of what need not be a record; None if it cannot be told."""
+    """Return the Discogs id in any raw text; None without one."""
     try:
         if not is_dictionary(raw):
             return identity(record_type, raw)
@@ -115,7 +118,7 @@ def _json(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        # Half of a surrogate pair: JSON can say it by an escape, UTF-8 cannot.
+        # Half of a surrogate pair: JSON has an escape for it, UTF-8 has not.
         return json.dumps(value, default=str).encode()
 
 

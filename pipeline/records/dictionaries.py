@@ -87,7 +87,7 @@ def _values(relationship: Relationship, given: Any) -> Iterable[Any]:
     field = relationship.field
     if relationship.scalar:
         return [_number(given, field)]
-    if relationship.is_plain:
+    if relationship.is_key_only:
         return map(_text, given)
     return [_value(relationship, value, f"{field}[{place}]") for place, value in enumerate(given)]
 
@@ -127,7 +127,7 @@ def _property_field(property_: Property) -> _Field:
 def _relationship_field(relationship: Relationship) -> _Field:
     if relationship.scalar:
         return relationship.field, int | None, None
-    if relationship.is_plain:
+    if relationship.is_key_only:
         return relationship.field, tuple[str, ...], ()
     fields: list[_Field] = (
         [("id", int), ("name", str | None, None)] if relationship.is_named else [("name", str)]

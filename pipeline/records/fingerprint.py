@@ -8,5 +8,5 @@ _SALTS = {record_type: MAPPING_VERSION << 8 | number for number, record_type in 
 
 
 def fingerprint(record_type: RecordType, raw: bytes) -> int:
-    """Return the XXH3 of a record's bytes, salted with the mapping's version: a positive integer below 2^63."""
+    """Return the salted XXH3 of a record's bytes: a positive integer below 2^63."""
     return xxh3_64_intdigest(raw, _SALTS[record_type]) >> 1 or 1

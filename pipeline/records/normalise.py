@@ -16,7 +16,7 @@ class Normalised:
 
     #: Rows that the graph lacks in this version, distinct by id; `known` is True if it has another one.
     rows: list[Row] = field(default_factory=list)
-    #: How many of the rows are known.
+    #: Number of rows that are known.
     changed: int = 0
     #: Records that need no writing: already in the graph, or superseded within the chunk.
     unchanged: int = 0
@@ -24,12 +24,12 @@ class Normalised:
 
     @property
     def created(self) -> int:
-        """How many of the rows are not known."""
+        """Number of rows that are not known."""
         return len(self.rows) - self.changed
 
 
 def normalise(chunk: Chunk, known: Mapping[int, int]) -> Normalised:
-    """Return the rows of those records of `chunk` that `known` (id → fingerprint in the graph) lacks.
+    """Return the rows that the graph lacks; `known` has its fingerprints by id.
 
     The last well-formed version of a record counts. Unchanged records are not parsed.
     """

@@ -27,9 +27,9 @@ class Malformed:
 
 
 def parse(record_type: RecordType, records: Sequence[bytes]) -> list[Row | Malformed]:
-    """Return the rows of records, in their order, without fingerprints; Malformed for a record that cannot be read.
+    """Return the rows of records, in their order, without fingerprints.
 
-    A row does not depend on the other records. A record is raw XML, or a dictionary as JSON.
+    A record that cannot be read becomes Malformed. A row does not depend on the other records. A record is raw XML, or a dictionary as JSON.
     """
     if any(map(is_dictionary, records)):
         return [

@@ -1,4 +1,4 @@
-"""Values of a record to its row: plain dicts and lists, for MessagePack and for Bolt."""
+"""Rows from raw values; a row is plain dicts and lists."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ def to_row(
     properties: Iterable[tuple[str, Any]],
     values: Callable[[Relationship], Iterable[Any]],
 ) -> Row:
-    """Return the row of a record: its id, its properties that are not empty, and the values of each relationship.
+    """Return the row of a record.
 
-    `values` returns raw values of a relationship. Those that refer to nothing or to the record itself are dropped,
+    Empty properties are left out. `values` returns raw values of a relationship. Those that refer to nothing or to the record itself are dropped,
     repeated ones are merged.
     """
     row: Row = {
@@ -34,7 +34,7 @@ class _Rule:
     relationship: Relationship
     key: str
     is_own: bool
-    is_plain: bool
+    is_key_only: bool
     is_named: bool
     #: Properties that tell relationships to the same end apart.
     telling: tuple[str, ...]
@@ -51,7 +51,7 @@ class _Rule:
             relationship,
             relationship.key,
             relationship.is_own,
-            relationship.is_plain,
+            relationship.is_key_only,
             relationship.is_named,
             tuple(each.name for each in properties if not each.is_list and not each.computed),
             tuple(each.name for each in properties if each.is_list),
@@ -62,11 +62,11 @@ class _Rule:
     def distinct(self, id_: int, values: Iterable[Any]) -> list[Any]:
         """Return the values that assert something, each once; the first name that is given counts."""
         own = id_ if self.is_own else None
-        found = self._plain(own, values) if self.is_plain else self._merged(own, values)
+        found = self._keys(own, values) if self.is_key_only else self._merged(own, values)
         return found[:1] if self.relationship.single else found
 
     @staticmethod
-    def _plain(own: int | None, values: Iterable[Any]) -> list[Any]:
+    def _keys(own: int | None, values: Iterable[Any]) -> list[Any]:
         return [each for each in dict.fromkeys(values) if each is not None and each != own]
 
     def _merged(self, own: int | None, values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ PARSER_OPTIONS: dict[str, Any] = {
 
 _FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r"))
 _NONCHARACTERS = re.compile(rb"\xef\xbf[\xbe\xbf]")
-# A reference inside a comment or a CDATA section is none.
+# Comments and CDATA sections come first: a reference inside them is text.
 _REFERENCE = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?:x([0-9A-Fa-f]+)|([0-9]+));", re.DOTALL)
 _WRAPPER = "records-of-a-chunk"
 _START, _END = f"<{_WRAPPER}>".encode(), f"</{_WRAPPER}>".encode()
@@ -31,13 +31,13 @@ _TOGETHER_BYTES = 1 << 20
 
 
 class MalformedError(ValueError):
-    """The text is not one well-formed XML element; the message says what is wrong, with line and column."""
+    """The text is not one well-formed XML element; the message has line and column."""
 
 
 def elements_of(records: Sequence[bytes]) -> list[etree._Element] | None:
-    """The elements of records that are all well-formed as they are; None if one of them is not.
+    """Return the elements of well-formed records; None if one of them is not.
 
-    None as well for several records that are too long to be held as one tree.
+    None also if several records are too long for one tree.
     """
     if not records:
         return []
@@ -54,7 +54,7 @@ def elements_of(records: Sequence[bytes]) -> list[etree._Element] | None:
 
 
 def element_of(record: bytes) -> etree._Element:
-    """The element of one record; what XML forbids is dropped if it does not parse as it is.
+    """Return the element of one record, without characters that XML forbids.
 
     Raises MalformedError.
     """
@@ -68,7 +68,7 @@ def element_of(record: bytes) -> etree._Element:
 
 
 def without_illegal(record: bytes) -> bytes:
-    """The record without characters outside XML's legal range, and without references to such."""
+    """Return the record without illegal characters and references to them."""
     legal = _NONCHARACTERS.sub(b"", record.translate(None, _FORBIDDEN))
     kept, at = bytearray(), 0
     for reference in _REFERENCE.finditer(legal):
@@ -79,7 +79,7 @@ def without_illegal(record: bytes) -> bytes:
 
 
 def malformed(error: etree.XMLSyntaxError, offset: int = 0) -> MalformedError:
-    """Return the parser's error in one line, for text that was parsed behind `offset` other bytes."""
+    """Return the parser's error in one line; `offset` bytes precede the record."""
     line, column = error.position
     if line == 1:
         column = max(column - offset, 1)
@@ -92,7 +92,7 @@ def _parser() -> etree.XMLParser:
 
 
 def _text_beside(wrapper: etree._Element) -> bool:
-    """Whether a wrapper holds anything but one element and white space."""
+    """Return True if a wrapper has more than one element and white space."""
     return (
         len(wrapper) != 1
         or wrapper.tag != _WRAPPER

@@ -1,4 +1,4 @@
-"""Small dumps and calls of upstream tasks, and what of them is the newest version of each record."""
+"""Small dumps and calls of upstream tasks, with the newest version of each record."""
 
 import random
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ IDS = range(1, 8)
 
 
 def draw_record(record_type: RecordType, id_: int, seed: int) -> Plain:
-    """A record that refers to few others, so that they meet often; names follow from ids, as in Discogs."""
+    """Draw a record that refers to few others; names follow from ids, as in Discogs."""
     draw = random.Random(f"{record_type} {id_} {seed}")
     draw_of = {
         RecordType.ARTISTS: _artist,
@@ -193,7 +193,7 @@ class Newest:
         self.bring(record_type, records)
 
     def graph(self, folder: Path) -> Graph:
-        """What the graph must be, by the independent oracle."""
+        """Return the graph that the independent oracle expects."""
         dumps = [
             write_dump(folder, record_type, list(records.values()), "newest")
             for record_type, records in self.records.items()

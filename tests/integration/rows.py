@@ -1,4 +1,4 @@
-"""Rows as the writer takes them, and the graph that a set of them stands for: computed anew, with no history."""
+"""Rows for the writer, and the graph of a set of them, computed without history."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

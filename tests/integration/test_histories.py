@@ -1,4 +1,4 @@
-"""Whatever the history, the graph is that of the newest version of each record.
+"""After any history the graph is that of the newest version of each record.
 
 Loader, sender, tasks, Redis and Neo4j are the product's own; only Celery's messages are replaced, by threads that deliver
 them in any order, more than once, and late.
@@ -138,7 +138,7 @@ _HISTORIES = st.lists(st.one_of(_LOADS, _LOADS, _CALLS, st.builds(Forgetting)), 
 
 
 class History:
-    """Takes the steps of a history one after the other, and knows what should come of them."""
+    """The steps of a history, one after the other, with the expected graph."""
 
     def __init__(self, app: GraphinatorApp, redis: Redis, deliveries: Deliveries, folder: Path) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The recipes in CONTRIBUTING, followed on a copy of the package: its code blocks are the edits."""
+"""The recipes in CONTRIBUTING, whose code blocks are applied to a copy of the package."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A graph of MAPPING_VERSION 1, whose shared relationships have no flags, is rewritten in parts and ends exact."""
+"""A graph of MAPPING_VERSION 1, without flags, becomes exact while it is rewritten in parts."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Two transactions that want the same thing at the same moment: forced, and by chance many times over."""
+"""Transactions that need the same nodes at the same moment, forced and by chance."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ from tests.integration.test_writer_shared import random_row
 
 
 async def test_who_comes_second_with_the_same_new_record_looks_again(driver: Driver) -> None:
-    """Both find the record missing; the second waits at its key, is refused there, and finds it written."""
+    """Both miss the record; the second waits at its key, fails there, and finds it."""
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
@@ -61,7 +61,7 @@ async def test_both_ends_may_withdraw_at_the_same_time(driver: Driver) -> None:
 
 
 async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driver: Driver) -> None:
-    """That it names other members and not this one, the first batch cannot know and the second must see."""
+    """The second names other members than the first, which cannot know."""
     stubs, first, second = artist(3, aliases=[1, 2]), artist(1, groups=[2]), artist(2, members=[4])
     await write_records(driver, RecordType.ARTISTS, [stubs])
     await one_behind_the_other(driver, first, second)
@@ -72,7 +72,7 @@ async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driv
 async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_another_one_goes(
     driver: Driver, record_type: RecordType
 ) -> None:
-    """The first has the style already, and loses its other genre: it makes no relationship at which the second would wait."""
+    """The first loses a genre, and creates no relationship that makes the second wait."""
     make = {RecordType.RELEASES: release, RecordType.MASTERS: master}[record_type]
     sole, both = make(2, genres=["Rock"], styles=["Punk"]), make(1, genres=["Rock", "Pop"], styles=["Punk"])
     await write_records(driver, record_type, [both, sole])
@@ -112,7 +112,7 @@ async def test_a_deadlock_costs_a_repetition_and_nothing_else(driver: Driver) ->
 
 
 async def test_a_reference_deleted_between_merging_and_relating_is_never_lost(driver: Driver) -> None:
-    """A batch merges its ends, another transaction deletes one of them: the batch notices and starts over."""
+    """Another transaction deletes an end that a batch has merged: the batch is retried."""
     old = release(1, artists=[1])
     for version in range(2, 22, 2):
         await write_records(driver, RecordType.RELEASES, [old])
@@ -132,7 +132,7 @@ async def test_a_reference_deleted_between_merging_and_relating_is_never_lost(dr
 async def test_records_that_share_relationships_may_be_written_at_the_same_time(
     driver: Driver, seed: int
 ) -> None:
-    """Each record changes in one of several batches at once: what both ends say in the end is what counts."""
+    """Each record changes in one of several concurrent batches."""
     draw = random.Random(seed)
     newest: Rows = {}
     for version in range(1, 16):
@@ -146,7 +146,7 @@ async def test_records_that_share_relationships_may_be_written_at_the_same_time(
 
 
 async def test_a_deadlock_with_another_client_is_survived(driver: Driver) -> None:
-    """One holds the genre and asks for the release, the other one the other way round."""
+    """One locks the genre, then the release; the other one the reverse."""
     old, new = release(1, 1, genres=["Jazz"]), release(1, 2, genres=["Rock"])
     await write_records(driver, RecordType.RELEASES, [old, release(9, 1, genres=["Rock"])])
     async with (
@@ -180,7 +180,7 @@ async def test_the_server_ends_a_write_that_takes_too_long(
 
 
 async def one_waits(driver: Driver, batch: asyncio.Task[Any]) -> None:
-    """Until a transaction waits for a lock, in a statement or at its commit: the one of this batch, which goes on."""
+    """Wait until the transaction of this batch waits for a lock."""
     text = "SHOW TRANSACTIONS YIELD status WHERE split(status, ' ')[0] IN ['Closing', 'Blocked'] RETURN count(*) AS n"
     async with await driver.session(database="neo4j") as session:
         while True:

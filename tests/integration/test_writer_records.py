@@ -1,4 +1,4 @@
-"""What one record becomes, and what is left when it says something else."""
+"""One record in the graph, new and changed."""
 
 from pipeline.graph.driver import Driver
 from pipeline.graph.statistics import count

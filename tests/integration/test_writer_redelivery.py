@@ -1,4 +1,4 @@
-"""A batch may come again, at once, in another order, or break off: the graph is the same."""
+"""A batch may be redelivered, concurrently, in another order, or cut off."""
 
 import asyncio
 from collections.abc import Sequence

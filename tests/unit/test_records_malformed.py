@@ -1,4 +1,4 @@
-"""A record that cannot be read does not affect the others; its reason names place and fault."""
+"""A record that cannot be read does not affect the others."""
 
 from itertools import product
 

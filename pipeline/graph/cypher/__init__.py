@@ -15,6 +15,9 @@ class _Template(Template):
 
 @cache
 def statement(name: str, /, **identifiers: str) -> str:
-    """Return the text of `<name>.cypher` with its `@` identifiers filled in; raises KeyError if one is missing."""
+    """Return the text of `<name>.cypher` with its `@` identifiers filled in.
+
+    Raises KeyError if one is missing.
+    """
     text = resources.files(__name__).joinpath(f"{name}.cypher").read_text(encoding="utf-8")
     return _Template(text).substitute(identifiers)

@@ -1,4 +1,4 @@
-"""Nothing is left that no record supports, and nothing else is gone; the statistics are those of what is left."""
+"""Derived relationships and nodes live as long as their reasons; statistics count the rest."""
 
 import asyncio
 from typing import Any
@@ -146,7 +146,7 @@ async def test_the_first_year_is_looked_for_when_its_release_goes(driver: Driver
 
 
 async def test_batches_at_once_may_share_all_their_ends(driver: Driver) -> None:
-    """All want the same few ends, most of them new to the graph, and the same pairs of them."""
+    """All batches refer to the same few nodes, most of them new."""
     for version in (1, 2, 3):
         rows = [
             release(

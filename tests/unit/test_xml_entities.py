@@ -1,4 +1,4 @@
-"""No entity is ever expanded and nothing outside is ever read, in dumps and in records of upstream tasks."""
+"""No entity is expanded and no other file read, in dumps and in upstream records."""
 
 import gzip
 import subprocess
