@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 #: A failed transaction is split into so many.
-PARTS = 10
+PARTS = 4
 #: Fewer records in a transaction are not too much for a server that works: it needs time.
 MIN_RECORDS = 20
 #: More refused records in one batch have a cause outside of the records.

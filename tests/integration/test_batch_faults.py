@@ -204,7 +204,7 @@ async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(real:
     assert await write(real, rows) == []
     ids = [row["id"] for row in rows]
     assert sorted(await fingerprints(real.driver, RecordType.RELEASES, ids)) == ids
-    assert len(tries(real)) == 11
+    assert len(tries(real)) == 1 + 4 + 8
 
 
 async def test_a_removal_that_is_too_much_for_the_server_is_done_in_parts(real: World) -> None:
