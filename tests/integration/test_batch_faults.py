@@ -204,7 +204,7 @@ async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(real:
     assert await write(real, rows) == []
     ids = [row["id"] for row in rows]
     assert sorted(await fingerprints(real.driver, RecordType.RELEASES, ids)) == ids
-    assert len(tries(real)) == 1 + 4 + 8
+    assert len(tries(real)) == 1 + 4 + 16
 
 
 async def test_a_removal_that_is_too_much_for_the_server_is_done_in_parts(real: World) -> None:
@@ -212,7 +212,7 @@ async def test_a_removal_that_is_too_much_for_the_server_is_done_in_parts(real: 
     await write(real, rows, record_type=RecordType.LABELS)
 
     def refuse(_: str, parameters: dict[str, Any]) -> Exception | None:
-        return out_of_memory() if len(parameters.get("ids", [])) > 4 else None
+        return out_of_memory() if len(parameters.get("ids", [])) > 10 else None
 
     real.watched.refuse(refuse)
     assert await batch_writer(real).remove(RecordType.LABELS, range(1, 41)) == 40

@@ -11,7 +11,7 @@ from workers.state.encoding import text_of_all
 from workers.state.keys import STATISTICS
 
 #: Time for Redis to write to disk; with `appendfsync everysec` it needs a second.
-FSYNC_MILLISECONDS = 5000
+FSYNC_SECONDS = 5
 
 
 class Freshness(StrEnum):
@@ -52,12 +52,14 @@ class StatisticsState:
     def mark_stale(self) -> None:
         """Note that the graph is about to change. Call it before the write.
 
-        The first note is awaited on disk: Redis must not come back fresh after a crash of its machine.
+        A new mark is awaited on disk: Redis must not come back fresh after a crash of its machine.
         """
+        if self._now() - self._times().get("stale", float("inf")) > FSYNC_SECONDS:
+            return
         # WAITAOF waits for the writes of its own connection.
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hsetnx(STATISTICS, "stale", str(self._now()))
-            pipe.waitaof(1, 0, FSYNC_MILLISECONDS)
+            pipe.waitaof(1, 0, FSYNC_SECONDS * 1000)
             noted, on_disk = pipe.execute(raise_on_error=False)
         if isinstance(noted, RedisError):
             raise noted
