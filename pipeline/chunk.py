@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from pipeline.model import RecordType
 
+#: Default size of the longest record that is accepted.
+MAX_RECORD_BYTES = 4 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:

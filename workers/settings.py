@@ -14,9 +14,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.errors import SettingError
 from pipeline.reader.source import INFLATE_RATIO
-from pipeline.reader.splitter import KEPT_BYTES, MAX_RECORD_BYTES
+from pipeline.reader.splitter import KEPT_BYTES
 from workers.addresses import check_neo4j, check_redis
 
 PREFIX = "GRAPHINATOR_"

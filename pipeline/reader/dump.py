@@ -5,12 +5,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.chunk import Chunk, Rejected
+from pipeline.chunk import MAX_RECORD_BYTES, Chunk, Rejected
 from pipeline.errors import DumpError
 from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
-from pipeline.reader.splitter import MAX_RECORD_BYTES, RawRecord, Splitter
+from pipeline.reader.splitter import RawRecord, Splitter
 from pipeline.records.accept import legible_id
 from pipeline.records.identity import IdentityError, identity
 

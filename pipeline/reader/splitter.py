@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.model import RecordType
 from pipeline.reader.source import LOOK_BACK_BYTES, Buffer, ReadError
 
-#: Default size of the longest record that is read.
-MAX_RECORD_BYTES = 4 << 20
 #: Bytes kept of a record that is too long, and of text between records.
 KEPT_BYTES = 64 << 10
 
@@ -73,12 +72,12 @@ class Splitter:
     def __iter__(self) -> Iterator[RawRecord]:
         buffer = self._buffer
         while not self._root_closed:
+            if not self._to_markup():
+                raise self._broken_off(f"the file ends without </{self._root}>")
             position = buffer.position
             yield from self._flat_records()
             if buffer.position > position:
                 continue
-            if not self._to_markup():
-                raise self._broken_off(f"the file ends without </{self._root}>")
             if self._start.match(buffer.data, buffer.at):
                 yield self._record()
             elif found := self._root_end.match(buffer.data, buffer.at):
@@ -147,10 +146,9 @@ class Splitter:
         buffer, name, end_tag, limit = self._buffer, self._open, self._close, self._flat
         buffer.fill(limit)
         data, start = buffer.data, buffer.position - buffer.at
-        last = max(buffer.at, len(data) - limit)
-        while buffer.at <= last and (found := self._start.match(data, buffer.at)):
+        while found := self._start.match(data, buffer.at):
             at = found.end()
-            if data[data.find(b">", at) - 1] == _SLASH:
+            if data[data.find(b">", at) - 1] == _SLASH:  # has no end tag to search for
                 return
             end = data.find(end_tag, at, at + limit)
             if end < 0 or _is_special(data, at, end) or _contains(data, at + 1, end, name):

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.elements import MAX_INTEGER
 from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
-from pipeline.reader.splitter import MAX_RECORD_BYTES
 from pipeline.records.dictionaries import encode, is_dictionary
 from pipeline.records.identity import IdentityError, identity
 from pipeline.records.parse import Malformed, parse

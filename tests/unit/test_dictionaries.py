@@ -6,8 +6,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.model import RecordType, Row
-from pipeline.reader.splitter import MAX_RECORD_BYTES
 from pipeline.records.accept import Accepted, Refused, accept, accept_raw
 from pipeline.records.fingerprint import fingerprint
 from pipeline.records.parse import parse

@@ -231,6 +231,11 @@ FOUND: dict[str, tuple[bytes, int, list[tuple[bytes, str | None]]]] = {
         99,
         [(b"<label a='", NO_END), (b"<label>2</label>", None), (b"<label/<></label>", None), (b"<label>4</label>", None)],
     ),
+    "white space before a record does not count either": (
+        b"%b<label/<>5678901234567</label>" % (b" " * 50),
+        40,
+        [(b"<label/<>5678901234567</label>", None)],
+    ),
     "white space may be longer than any buffer": (
         b"%b<label/>%b" % (b" " * 600_000, b"\n" * 600_000),
         99,
