@@ -8,6 +8,7 @@ import click
 
 from ops.cli import main
 from ops.exit_codes import exit_code_table
+from pipeline.graph.schema import SCHEMA
 from pipeline.model import field_table, node_table, relationship_table
 from workers.settings import settings_table
 
@@ -58,10 +59,22 @@ def _command(name: str, command: click.Command) -> str:
     return "\n".join(lines)
 
 
+def index_table() -> str:
+    """Render the constraints and indexes of `pipeline.graph.schema` as a Markdown table."""
+    kinds = {"CONSTRAINT": "unique", "INDEX": "range", "FULLTEXT": "full-text"}
+    rows = []
+    for name, text in SCHEMA.items():
+        kind = next(kind for word, kind in kinds.items() if text.startswith(f"CREATE {word}"))
+        label = name.partition("_")[0].capitalize()
+        rows.append(f"| `{name}` | {kind} | `{label}.{name.removesuffix('_text').partition('_')[2]}` |")
+    return "\n".join(["| name | kind | on |", "|---|---|---|", *rows])
+
+
 RENDERERS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "dictionary fields": field_table,
     "exit codes": exit_code_table,
+    "indexes": index_table,
     "nodes": node_table,
     "relationships": relationship_table,
     "settings": settings_table,

@@ -28,7 +28,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "docs/async-bug-postmortem.md",
     ROOT / "docs/async-testing-lessons-learned.md",
-    ROOT / "CONTRIBUTING.md",
 ]
 BLOCK = re.compile(r"^```python(?P<options>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
