@@ -85,8 +85,9 @@ class EventLoop(Generic[Resource]):
     def run(self, coroutine: Coroutine[Any, Any, Result], *, timeout_seconds: float | None = None) -> Result:
         """Run a coroutine on the loop and wait for it.
 
-        It runs in a copy of the caller's context. Past `timeout_seconds` it is cancelled and TimeoutError raised. If the waiting thread is interrupted, it is
-        cancelled and given time to roll back. Raises LoopStopped if the loop ends first.
+        It runs in a copy of the caller's context. Past `timeout_seconds` it is cancelled and TimeoutError raised. If
+        the waiting thread is interrupted, it is cancelled and given time to roll back. Raises LoopStopped if the loop
+        ends first.
         """
         ended = threading.Event()
         try:

@@ -33,7 +33,7 @@ def store(in_flight: InFlight, batch: str) -> None:
     in_flight.store(batch, META, [pack(CHUNK), pack(CHUNK)])
 
 
-def test_a_batch_is_listed_with_all_it_needs_before_anything_is_sent(in_flight: InFlight) -> None:
+def test_a_batch_is_stored_before_it_is_sent(in_flight: InFlight) -> None:
     store(in_flight, "b")
     assert in_flight.overdue(60) == ["b"]
     assert in_flight.meta("b") == META
@@ -60,7 +60,7 @@ def test_rows_are_whole_or_not_there(in_flight: InFlight) -> None:
     assert in_flight.rows("b", 2) == [{"id": 1}, {"id": 2, "properties": {"name": "é"}}]
 
 
-def test_a_late_copy_of_a_header_task_leaves_nothing_behind(in_flight: InFlight, redis: Redis) -> None:
+def test_a_late_redelivery_of_a_header_task_stores_nothing(in_flight: InFlight, redis: Redis) -> None:
     store(in_flight, "b")
     in_flight.complete("b", "run", Tally(created=1))
     in_flight.store_rows("b", 0, [{"id": 1}])
@@ -88,7 +88,7 @@ def test_a_failed_batch_gives_its_credit_back_and_its_reason_to_the_load(
     assert len(in_flight) == 0
 
 
-def test_work_on_a_batch_is_a_sign_of_life(in_flight: InFlight, redis: Redis) -> None:
+def test_an_attempt_is_a_sign_of_life(in_flight: InFlight, redis: Redis) -> None:
     store(in_flight, "b")
     redis.zadd(IN_FLIGHT, {"b": 1000.0})
     with in_flight.attempt("b", "0"):
@@ -115,7 +115,7 @@ def test_a_poison_batch_is_not_attempted_again(in_flight: InFlight, redis: Redis
         pass
 
 
-def test_a_batch_that_is_done_comes_not_back_by_an_attempt(in_flight: InFlight, redis: Redis) -> None:
+def test_an_attempt_at_a_settled_batch_stores_nothing(in_flight: InFlight, redis: Redis) -> None:
     store(in_flight, "b")
     with in_flight.attempt("b", "body"):
         in_flight.complete("b", "run", Tally())
@@ -150,7 +150,7 @@ def test_everything_that_an_abandoned_load_leaves_expires(in_flight: InFlight, r
         assert key == IN_FLIGHT.encode() or redis.ttl(key) > 0
 
 
-def test_a_batch_whose_blobs_have_expired_is_forgotten(in_flight: InFlight, redis: Redis) -> None:
+def test_an_expired_batch_is_forgotten(in_flight: InFlight, redis: Redis) -> None:
     store(in_flight, "b")
     redis.delete(PREFIX + "batch:b")
     assert in_flight.meta("b") is None

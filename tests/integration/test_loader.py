@@ -32,7 +32,7 @@ class Workers:
         self.fails: Callable[[Sequence[int]], bool] = lambda _: False
         #: The ids of the batches, in order.
         self.batches: list[list[int]] = []
-        #: What dumps contain, as those who remove the others are told.
+        #: The ids in each dump, as stored for the removal of the others.
         self.contained: list[BitMap64 | None] = []
 
     def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
@@ -84,7 +84,7 @@ def record(id_: int) -> str:
     return f"<label><id>{id_}</id></label>"
 
 
-def test_what_is_set_aside_while_reading_has_not_vanished(
+def test_records_quarantined_while_reading_have_not_vanished(
     app: GraphinatorApp, workers: Workers, tmp_path: Path
 ) -> None:
     endless = f"<label><id>2</id><profile>{'x' * (1 << 16)}</profile></label>"
@@ -95,7 +95,7 @@ def test_what_is_set_aside_while_reading_has_not_vanished(
     assert workers.contained == [BitMap64([1, 2, 3, 5])]
 
 
-def test_what_is_behind_a_batch_that_fails_is_loaded(
+def test_records_behind_a_failed_batch_are_loaded(
     app: GraphinatorApp, workers: Workers, tmp_path: Path
 ) -> None:
     path = labels(tmp_path / "labels.xml", *map(record, range(1, 21)))
@@ -108,7 +108,7 @@ def test_what_is_behind_a_batch_that_fails_is_loaded(
     assert workers.contained == []
 
 
-def test_a_load_gives_up_where_batch_after_batch_fails(
+def test_a_load_gives_up_after_too_many_failed_batches(
     app: GraphinatorApp, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
@@ -123,7 +123,7 @@ def test_a_load_gives_up_where_batch_after_batch_fails(
     assert gave_up == "10 batches failed, the rest of the dump was not read"
 
 
-def test_where_one_file_is_no_dump_none_is_planned(
+def test_no_dump_is_planned_if_one_file_is_no_dump(
     app: GraphinatorApp, redis: Redis, workers: Workers, tmp_path: Path
 ) -> None:
     path = labels(tmp_path / "labels.xml", record(1))

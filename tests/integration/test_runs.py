@@ -61,7 +61,7 @@ def test_a_run_whose_load_is_gone_has_stalled(runs: Runs, redis: Redis, lock: st
         ({"path": "/dumps/artists.xml", "record_type": RecordType.ARTISTS}, RunState.STALLED),
     ],
 )
-def test_what_has_stalled_is_replaced_by_a_load_that_does_it_anew(
+def test_a_stalled_run_is_replaced_by_a_load_of_the_same_dump(
     runs: Runs, later: dict[str, object], expected: RunState
 ) -> None:
     runs.plan("labels-a", plan())

@@ -92,7 +92,7 @@ def test_a_load_waits_for_recovery(app: GraphinatorApp, redis: Redis) -> None:
     assert reasons == ["the recovery of earlier batches"]
 
 
-def test_what_an_earlier_holder_left_is_done_first(
+def test_work_of_an_earlier_holder_is_done_first(
     app: GraphinatorApp, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, int]] = []
@@ -114,10 +114,8 @@ def test_what_an_earlier_holder_left_is_done_first(
     assert seen == [(True, 0), (False, 1)]
 
 
-def test_what_is_lost_is_sent_again_while_upstream_tasks_hand_over_records(
-    sender: Sender, redis: Redis
-) -> None:
-    """Nobody may be there who takes these: a worker can be told to take other queues only."""
+def test_lost_batches_are_sent_again_while_upstream_calls_wait(sender: Sender, redis: Redis) -> None:
+    """Their queue does not count: maybe no worker serves it."""
     redis.lpush(INGEST_QUEUE, "a message")
     sender.in_flight.store("b", META, [CHUNK])
     for _ in range(2):

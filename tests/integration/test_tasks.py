@@ -41,9 +41,7 @@ LONG = b"<release id='%d'><title>x</title><extraartists><artist><name>%b</name><
     [ChordError("Join error: ConnectionError()"), Reject("Redis is full"), RedisConnectionError("gone")],
     ids=lambda error: type(error).__name__,
 )
-def test_what_redis_does_to_a_chord_says_nothing_of_its_batch(
-    worker: process.Worker, error: Exception
-) -> None:
+def test_a_failed_chord_is_no_failed_batch(worker: process.Worker, error: Exception) -> None:
     store(worker.in_flight, [GOOD])
     tasks.batch_failed(None, error, None, "b")
     assert len(worker.in_flight) == 1
@@ -79,12 +77,12 @@ def releases(*names: bytes) -> list[bytes]:
     return [LONG % (number, name) for number, name in enumerate(names, start=1)]
 
 
-def test_outside_a_worker_the_tasks_say_so() -> None:
+def test_tasks_outside_a_worker_are_refused() -> None:
     with pytest.raises(LoopStopped, match="not a worker"):
         tasks.normalise("b", 0)
 
 
-def test_what_other_apps_start_is_none_of_ours() -> None:
+def test_signals_of_other_apps_start_no_worker() -> None:
     sender = cast("WorkController", SimpleNamespace(app=object()))
     process.start(sender)
     process.stop(sender)
@@ -113,7 +111,7 @@ def test_a_worker_that_cannot_reach_its_servers_does_not_start(
     assert "\n" not in str(ended.value)
 
 
-def test_a_worker_whose_neo4j_is_away_says_why_and_starts(
+def test_a_worker_starts_while_neo4j_is_away(
     settings: Settings, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = GraphinatorApp("tests", set_as_current=False)
@@ -131,7 +129,7 @@ def test_messages_that_outlive_their_batch_do_nothing(in_flight: InFlight) -> No
     assert len(in_flight) == 0
 
 
-def test_a_body_that_comes_while_another_copy_writes_leaves_it_the_batch(in_flight: InFlight) -> None:
+def test_a_second_copy_of_a_body_skips_while_the_first_writes(in_flight: InFlight) -> None:
     store(in_flight, [GOOD])
     with in_flight.lease("b"):
         assert "another copy" in run(1)["skipped"]
@@ -147,7 +145,7 @@ def test_rows_that_do_not_fit_the_summaries_are_not_written(in_flight: InFlight)
     assert len(in_flight) == 1
 
 
-async def test_records_that_the_graph_refuses_are_set_aside_with_their_text(
+async def test_refused_records_are_quarantined_with_their_text(
     worker: process.Worker, driver: Driver
 ) -> None:
     records = releases(b"Ann", b"B" * 40_000, b"Cy", b"D" * 40_000)
@@ -158,7 +156,7 @@ async def test_records_that_the_graph_refuses_are_set_aside_with_their_text(
     assert worker.runs.progress("run") == (Tally(created=2, quarantined=2), [])
 
 
-def test_what_finds_no_room_in_the_quarantine_is_counted(
+def test_records_that_a_full_quarantine_does_not_keep_are_counted(
     worker: process.Worker, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker.quarantine = Quarantine(redis, limit_bytes=1)
@@ -169,16 +167,14 @@ def test_what_finds_no_room_in_the_quarantine_is_counted(
     assert "the quarantine is full" in caplog.text
 
 
-def test_a_batch_that_failed_for_good_is_counted_with_its_reason(
-    worker: process.Worker, in_flight: InFlight
-) -> None:
+def test_a_failed_batch_keeps_its_reason(worker: process.Worker, in_flight: InFlight) -> None:
     store(in_flight, [GOOD])
     tasks.batch_failed(None, ValueError("no\n help"), None, "b")
     assert worker.runs.progress("run") == (Tally(), ["ValueError: no help"])
     assert len(in_flight) == 0
 
 
-def test_a_batch_that_ends_its_workers_is_given_up(in_flight: InFlight) -> None:
+def test_a_poison_batch_is_given_up(in_flight: InFlight) -> None:
     store(in_flight, [GOOD])
     # Entered and never left, as by processes that are killed.
     left_open = [in_flight.attempt("b", part) for part in ("0", "body") for _ in range(MAX_CRASHES)]
@@ -188,7 +184,7 @@ def test_a_batch_that_ends_its_workers_is_given_up(in_flight: InFlight) -> None:
         tasks.normalise("b", 0)
     with pytest.raises(PoisonBatch):
         tasks.write_batch([Tally(created=1).as_dict()], "b")
-    assert len(in_flight) == 1  # until the errback of the chord has told the load
+    assert len(in_flight) == 1  # until the errback of the chord fails it
 
 
 def asked(worker: process.Worker) -> str:
@@ -228,7 +224,7 @@ def test_an_exclusive_task_that_loses_its_lease_is_cancelled(
     assert worker.exclusive.result(token) is None
 
 
-def test_why_an_exclusive_task_failed_is_kept_for_the_sender(
+def test_a_failed_exclusive_task_keeps_its_reason(
     worker: process.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: bool) -> None:
@@ -275,7 +271,7 @@ def test_a_poison_task_is_given_up(worker: process.Worker) -> None:
     assert "4 times a worker process crashed" in result.error
 
 
-def test_an_exclusive_task_with_a_defect_fails_and_one_that_meets_what_passes_is_still_asked_for(
+def test_an_exclusive_task_fails_on_a_defect_and_not_on_passing_errors(
     worker: process.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object, **__: bool) -> None:
@@ -294,7 +290,7 @@ def test_an_exclusive_task_with_a_defect_fails_and_one_that_meets_what_passes_is
     assert worker.exclusive.result(token) is None
 
 
-async def test_what_a_dump_lacks_is_removed_unless_that_is_too_much(
+async def test_vanished_records_are_removed_unless_they_are_too_many(
     worker: process.Worker, driver: Driver
 ) -> None:
     store(worker.in_flight, [b"<label><id>%d</id></label>" % id_ for id_ in range(1, 41)])
