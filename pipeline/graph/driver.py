@@ -13,6 +13,7 @@ from neo4j.exceptions import (
     DriverError,
     IncompleteCommit,
     Neo4jError,
+    ResultFailedError,
 )
 from tenacity import (
     AsyncRetrying,
@@ -68,6 +69,7 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     (`Neo.DatabaseError`, unless the data contradicts a constraint). A deadlock that comes here has ended every attempt of
     `repeat`: too much at once.
     """
+    error = original(error)
     code = _code(error)
     passing = (
         error.is_retryable()
@@ -82,6 +84,17 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     if passing:
         return GraphUnavailable(text)
     return DataRejected(text) if code.startswith(_IN_THE_DATA) else GraphRejected(text)
+
+
+def original(error: Neo4jError | DriverError) -> Neo4jError | DriverError:
+    """Return the error behind a ResultFailedError.
+
+    The driver may raise that in its place while it rolls back.
+    """
+    cause = error.__cause__
+    if isinstance(error, ResultFailedError) and isinstance(cause, Neo4jError | DriverError):
+        return cause
+    return error
 
 
 def _code(error: Neo4jError | DriverError) -> str:
@@ -168,11 +181,10 @@ async def run_alone(driver: "Driver", text: str, **parameters: Any) -> list[neo4
 
 
 def _is_worth_another_attempt(error: BaseException) -> bool:
-    return (
-        isinstance(error, Neo4jError | DriverError)
-        and (error.is_retryable() or _code(error) in _CONFLICTS)
-        and not _is_too_large(error)
-    )
+    if not isinstance(error, Neo4jError | DriverError):
+        return False
+    error = original(error)
+    return (error.is_retryable() or _code(error) in _CONFLICTS) and not _is_too_large(error)
 
 
 class Driver:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from neo4j import AsyncManagedTransaction, unit_of_work
-from neo4j.exceptions import ClientError
+from neo4j.exceptions import ClientError, ResultFailedError
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.cypher import statement
-from pipeline.graph.driver import Driver, graph_errors
+from pipeline.graph.driver import Driver, graph_errors, original
 from pipeline.model import NODES
 
 #: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
@@ -48,9 +48,9 @@ async def create_schema(driver: Driver) -> None:
             # A managed transaction each: workers that start together may dead-lock over a label.
             try:
                 await session.execute_write(_create, text)
-            except ClientError as error:
+            except (ClientError, ResultFailedError) as error:
                 # IF NOT EXISTS does not see what another worker creates at this moment.
-                if error.code not in _CREATED_MEANWHILE:
+                if getattr(original(error), "code", None) not in _CREATED_MEANWHILE:
                     raise
         result = await session.run(statement("await_indexes"), seconds=INDEXES_ONLINE_SECONDS)
         await result.consume()

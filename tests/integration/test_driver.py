@@ -19,6 +19,7 @@ from neo4j.exceptions import (
     DriverError,
     IncompleteCommit,
     Neo4jError,
+    ResultFailedError,
     ServiceUnavailable,
     SessionExpired,
     TransientError,
@@ -26,7 +27,7 @@ from neo4j.exceptions import (
 
 from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.graph.derived import rebuild
-from pipeline.graph.driver import Driver, graph_error, graph_errors
+from pipeline.graph.driver import Driver, graph_error, graph_errors, repeat
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
 from pipeline.graph.statistics import count
@@ -306,6 +307,23 @@ def test_what_does_not_pass_is_rejected(error: Neo4jError | DriverError) -> None
 )
 def test_what_lies_in_the_data_is_told_from_what_does_not(code: str) -> None:
     assert type(graph_error(from_server(code))) is DataRejected
+
+
+async def test_the_error_behind_a_failed_rollback_counts() -> None:
+    original = from_server("Neo.TransientError.Transaction.DeadlockDetected")
+    attempts = 0
+
+    async def work() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise ResultFailedError(None, "the result has failed") from original
+        return "done"
+
+    assert await repeat(work) == "done"
+    with pytest.raises(GraphOverloaded):
+        async with graph_errors():
+            raise ResultFailedError(None, "the result has failed") from original
 
 
 def test_the_driver_still_sorts_its_errors_as_this_module_believes() -> None:
