@@ -3,8 +3,8 @@
     python -m tests.checks.mutants [PART…]
 
 Makes every wrong version of the modules of `pipeline` and `workers` (of those whose name contains a PART), runs
-`make lint`'s tools and the tests that import the module, and writes a row for each module to docs/async-mutants.md. Exits
-with 1 if a wrong version went unnoticed. GRAPHINATOR_TEST_HOME keeps the tests' servers up, as for `make test`.
+`make lint`'s tools and, if these notice nothing, the tests that import the module. Writes a row for each module to
+docs/async-mutants.md and exits with 1 if a wrong version went unnoticed.
 """
 
 import ast
@@ -32,9 +32,10 @@ HEAD = """# What happens when an `await` is missing
 
 `make mutants` writes this page. A mutant is one wrong version of the product, made mechanically: an `await`, `async with` or
 `async for` dropped, a session never closed, a cancellation swallowed. The [original bug](async-bug-postmortem.md) was one
-of these. Lint is mypy, ruff and the rules of `tests/checks/rules`; tests are those that import the module.
+of these. Lint is mypy, ruff and the rules of [tests/checks/rules](../tests/checks/rules). If it notices nothing, the tests
+that import the module run.
 
-| module | mutants | noticed by lint | by a test | by neither | run on |
+| module | mutants | noticed by lint | by a test only | by neither | run on |
 |---|---|---|---|---|---|
 """
 
@@ -182,9 +183,9 @@ def row(copy: Copy, module: str, file: Path) -> tuple[str, int]:
     noticed: Counter[str] = Counter()
     for mutant in found:
         copy.write(place, mutant.text)
-        by = [*["lint"] * copy.noticed_by_lint(), *["test"] * copy.noticed_by_test(tests)] or ["neither"]
-        noticed.update(by)
-        print(f"{module}:{mutant.line}: {mutant.kind}: {', '.join(by)}", flush=True)  # noqa: T201 - its work
+        by = "lint" if copy.noticed_by_lint() else "test" if copy.noticed_by_test(tests) else "neither"
+        noticed[by] += 1
+        print(f"{module}:{mutant.line}: {mutant.kind}: {by}", flush=True)  # noqa: T201 - printing is its work
     copy.write(place, text)
     counts = " | ".join(
         str(number) for number in (len(found), *(noticed[by] for by in ("lint", "test", "neither")))
