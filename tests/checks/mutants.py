@@ -153,7 +153,8 @@ class Copy:
         self._run(*self._dmypy, "stop")
 
     def _run(self, *command: str, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "PATH": PATH, "PYTHONPATH": str(self.root)}
+        # The daemon of mypy takes what is on PYTHONPATH for packages that never change.
+        environment = {**os.environ, "PATH": PATH, "PYTHONPATH": ""}
         return subprocess.run(
             command,
             cwd=self.root,
@@ -207,12 +208,12 @@ def main(parts: list[str]) -> int:
                 if not parts or any(part in module for part in parts):
                     rows[module], more = row(copy, module, file)
                     unnoticed += more
+                    lines = [f"| `{name}` {rows[name]}\n" for name in modules if rows.get(name)]
+                    PAGE.write_text(HEAD + "".join(lines), encoding="utf-8")
         finally:
             copy.close()
             if Path(folder) in Path(home).parents:
                 subprocess.run([sys.executable, "-m", "ops", "--home", home, "down"], cwd=ROOT, check=False)
-    lines = [f"| `{module}` {rows[module]}\n" for module in modules if rows.get(module)]
-    PAGE.write_text(HEAD + "".join(lines), encoding="utf-8")
     return 1 if unnoticed else 0
 
 
