@@ -32,12 +32,13 @@ test: $(STAMP) ## run every test, on real servers
 	@$(BIN)/python -m pytest --cov -n 2 --dist worksteal
 	@$(BATCH_COVERAGE) > /dev/null 2>&1 || { $(BATCH_COVERAGE); exit 1; }
 
-lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, compose file
+lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose file
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/ast-grep scan -c tests/checks/sgconfig.yml --report-style short pipeline workers ops tests
+	@$(BIN)/python -m tests.checks.words pipeline workers ops
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader

@@ -35,7 +35,7 @@ class GraphinatorApp(Celery):
 
 
 def connect_redis(settings: Settings) -> Redis:
-    """A client of the Redis that is broker, result backend and store of batches.
+    """Return a client of the Redis that is broker, result backend and store of batches.
 
     A command whose connection breaks is sent again for about five seconds, so it may run twice.
     """
@@ -49,7 +49,7 @@ def connect_redis(settings: Settings) -> Redis:
 
 
 def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
-    """The inbox in this Redis, limited by the settings."""
+    """Return the inbox in this Redis, limited by the settings."""
     return Inbox(
         redis,
         limit_bytes=settings.ingest_megabytes * 1024 * 1024,
@@ -58,7 +58,7 @@ def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
 
 
 def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
-    """The quarantine in this Redis, limited by the settings."""
+    """Return the quarantine in this Redis, limited by the settings."""
     return Quarantine(redis, limit_bytes=settings.quarantine_megabytes * 1024 * 1024)
 
 

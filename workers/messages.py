@@ -17,7 +17,7 @@ class TaskName:
     queue: str
 
     def signature(self, app: Celery, *args: object) -> "Signature[Any]":
-        """A message for the task, whose result nobody awaits."""
+        """Return a message for the task, whose result nobody awaits."""
         options = {"queue": self.queue, "ignore_result": True, "argsrepr": repr(args)}
         return app.signature(self.name, args=args, options=options)
 

@@ -33,7 +33,7 @@ class ServerNotSet(SettingError):
 
 
 def _below(base: str, fallback: str, name: str) -> Callable[[], Path]:
-    """A default folder below an XDG base directory."""
+    """Return a default folder below an XDG base directory."""
 
     def folder() -> Path:
         try:
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
 
     def dump_limits(self) -> DumpLimits:
-        """The limits of `open_dump`."""
+        """Return the limits of `open_dump`."""
         return {"max_record_bytes": self.record_bytes, "inflate_ratio": self.inflate_ratio}
 
     @field_validator("home", "cache")
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of the environment, some overridden by name (a command's options).
+    """Return the settings of the environment, some overridden by name (a command's options).
 
     Raises:
         SettingError: a variable is wrong or unknown, or a secret's file cannot be read; one line that names it.
@@ -215,12 +215,12 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return PREFIX + name.upper()
 
 
 def settings_table() -> str:
-    """The README's table of all settings, as Markdown."""
+    """Return the README's table of all settings, as Markdown."""
     lines = ["| variable | default | allowed | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         what = field.description or ""

@@ -93,7 +93,7 @@ def this_worker() -> Worker:
 
 
 def open_driver(settings: Settings, *, patience_seconds: float = 60.0) -> Driver:
-    """A driver for the Neo4j of these settings, to be used in an `async with`."""
+    """Return a driver for the Neo4j of these settings; use it in `async with`."""
     if settings.neo4j_uri is None:
         raise ServerNotSet(f"{variable('neo4j_uri')} is not set")
     if settings.neo4j_password is None:

@@ -226,7 +226,7 @@ class Driver:
         )
 
     async def session(self, *, database: str = "neo4j", **config: Any) -> neo4j.AsyncSession:
-        """A session of its own, for `async with await driver.session(database="neo4j") as session:`.
+        """Return a session of its own, for `async with await driver.session(database="neo4j") as session:`.
 
         Waits until the server answers, with growing pauses; callers that wait at the same time share
         their attempts. `config` is what `neo4j.AsyncDriver.session` takes.

@@ -24,6 +24,6 @@ async def count(driver: Driver) -> None:
 
 
 async def _count_ends(driver: Driver, label: str) -> dict[tuple[str, str], int]:
-    """The number of artists, or labels, by label and name of the genre or style."""
+    """Return the number of artists or labels by label and name of genre or style."""
     (row,) = await run_alone(driver, statement("count_ends", label=label, type=COUNTED[label]))
     return {(kind, name): number for kind, name, number in row["counts"]}

@@ -213,6 +213,7 @@ def main(parts: list[str]) -> int:
         finally:
             copy.close()
             if Path(folder) in Path(home).parents:
+                del os.environ["GRAPHINATOR_TEST_HOME"]
                 subprocess.run([sys.executable, "-m", "ops", "--home", home, "down"], cwd=ROOT, check=False)
     return 1 if unnoticed else 0
 

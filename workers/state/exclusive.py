@@ -81,7 +81,7 @@ class ExclusiveTasks:
         return bool(self._redis.exists(EXCLUSIVE_LEASE))
 
     def result(self, token: str) -> TaskResult | None:
-        """The outcome of the task with this token; None until it has ended."""
+        """Return the outcome of the task with this token; None until it has ended."""
         asked, result = map(optional_bytes, self._redis.hmget(EXCLUSIVE, ["token", "result"]))
         if asked != token.encode() or result is None:
             return None

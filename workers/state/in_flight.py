@@ -108,11 +108,11 @@ class InFlight:
         return self._redis.zcard(IN_FLIGHT)
 
     def batches(self) -> set[str]:
-        """The batches in flight."""
+        """Return the batches in flight."""
         return set(text_of_all(self._redis.zrange(IN_FLIGHT, 0, -1)))
 
     def overdue(self, age_seconds: float) -> list[str]:
-        """The batches without a sign of life for `age_seconds`, sent or not."""
+        """Return the batches without a sign of life for `age_seconds`, sent or not."""
         now, _ = self._redis.time()
         return text_of_all(self._redis.zrangebyscore(IN_FLIGHT, 0, now - age_seconds))
 
@@ -123,7 +123,7 @@ class InFlight:
     # The workers
 
     def meta(self, batch: str) -> BatchMeta | None:
-        """The description of a batch; None if it is done or has expired."""
+        """Return the description of a batch; None if it is done or has expired."""
         stored = optional_bytes(self._redis.hget(batch_key(batch), "meta"))
         return None if stored is None else msgspec.msgpack.decode(stored, type=BatchMeta)
 

@@ -44,45 +44,45 @@ EXCLUSIVE_SECONDS = 7 * 24 * 3600
 
 
 def batch_key(batch: str) -> str:
-    """The hash of a batch."""
+    """Return the hash of a batch."""
     return f"{PREFIX}batch:{batch}"
 
 
 def batch_lease_key(batch: str) -> str:
-    """The lease of a batch's body."""
+    """Return the lease of a batch's body."""
     return f"{batch_key(batch)}:lease"
 
 
 def run_key(run: str) -> str:
-    """The hash of a run."""
+    """Return the hash of a run."""
     return f"{PREFIX}run:{run}"
 
 
 def run_ids_key(run: str) -> str:
-    """The ids that the dump of a run contains."""
+    """Return the ids that the dump of a run contains."""
     return f"{run_key(run)}:ids"
 
 
 def inbox_key(record_type: str) -> str:
-    """The waiting records of a type."""
+    """Return the waiting records of a type."""
     return f"{INBOX}:{record_type}"
 
 
 def inbox_recent_key(record_type: str) -> str:
-    """The ids of a type that were accepted lately."""
+    """Return the ids of a type that were accepted lately."""
     return f"{inbox_key(record_type)}:recent"
 
 
 def inbox_call_key(call: str) -> str:
-    """The mark of an accepted call."""
+    """Return the mark of an accepted call."""
     return f"{INBOX}:call:{call}"
 
 
 def quarantine_entry_key(entry: str) -> str:
-    """The hash of a quarantined record."""
+    """Return the hash of a quarantined record."""
     return f"{PREFIX}quarantine:entry:{entry}"
 
 
 def quarantine_runs_key(entry: str) -> str:
-    """The last runs that quarantined a record."""
+    """Return the last runs that quarantined a record."""
     return f"{quarantine_entry_key(entry)}:runs"

@@ -23,7 +23,7 @@ UPSTREAM = "ingest"
 
 
 def upstream_run(record_type: RecordType) -> str:
-    """The run of all records of this type from upstream tasks."""
+    """Return the run of all records of this type from upstream tasks."""
     return f"{UPSTREAM}-{record_type}"
 
 
@@ -52,7 +52,7 @@ class Tally(msgspec.Struct, frozen=True):
         )
 
     def as_dict(self) -> dict[str, int]:
-        """The numbers by name, for messages and reports."""
+        """Return the numbers by name, for messages and reports."""
         return msgspec.structs.asdict(self)
 
 
@@ -140,7 +140,7 @@ class Runs:
         self._redis.hset(run_key(run), "end", msgspec.json.encode(end))
 
     def progress(self, run: str) -> tuple[Tally, list[str]]:
-        """The tally so far, and the reasons of failed batches."""
+        """Return the tally so far, and the reasons of failed batches."""
         stored = self._fields(run)
         failures = [str(value, "utf-8") for name, value in stored.items() if name.startswith("failed:")]
         return _tally(stored), failures
@@ -150,7 +150,7 @@ class Runs:
         self._redis.hincrby(run_key(run), "not_kept", records)
 
     def not_kept(self, run: str) -> int:
-        """The number of records that the full quarantine did not keep."""
+        """Return the number of records that the full quarantine did not keep."""
         return int(self._redis.hget(run_key(run), "not_kept") or 0)
 
     def store_ids(self, run: str, ids: BitMap64) -> None:
@@ -158,7 +158,7 @@ class Runs:
         self._redis.set(run_ids_key(run), ids.serialize(), ex=RUN_SECONDS)
 
     def ids(self, run: str) -> BitMap64 | None:
-        """The ids in the dump; None after `drop_ids`."""
+        """Return the ids in the dump; None after `drop_ids`."""
         stored = optional_bytes(self._redis.get(run_ids_key(run)))
         return None if stored is None else BitMap64.deserialize(stored)
 

@@ -40,7 +40,7 @@ class StatisticsState:
         self._redis = redis
 
     def get(self) -> Statistics:
-        """The current state."""
+        """Return the current state."""
         times = self._times()
         state = Freshness.FRESH if set(times) == {"counted"} else Freshness.STALE
         return Statistics(state, times.get("counted" if state is Freshness.FRESH else "stale"))

@@ -8,7 +8,7 @@ from redis.commands.core import Script
 
 
 def script(redis: Redis, name: str) -> Script:
-    """The script of the file `<name>.lua`, ready to be called."""
+    """Return the script of the file `<name>.lua`, ready to be called."""
     return redis.register_script(_text(name))
 
 
