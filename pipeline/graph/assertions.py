@@ -1,25 +1,18 @@
 """The relationships that a record asserts, as values: its row is compared with the graph."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk
-from pipeline.model import RELATIONSHIPS, RecordType, Relationship, Row
+from pipeline.model import RELATIONSHIPS, RecordType, Row
 
-
-class Assertion(NamedTuple):
-    """One relationship that a record asserts; two records may assert the same one."""
-
-    #: The field of the relationship in `RELATIONSHIPS` of the record's type.
-    field: str
-    #: The key of the other end.
-    key: int | str
-    #: The values of its properties, in the table's order; a list as a tuple, nothing as None.
-    properties: tuple[Any, ...] = ()
+#: One relationship that a record asserts: its field in `RELATIONSHIPS`, the key of the other end, and the values of its
+#: properties in the table's order, a list as a tuple, nothing as None. A plain tuple: a release has twenty.
+Assertion = tuple[str, int | str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +24,20 @@ class Stored:
     assertions: dict[Assertion, str]
 
 
-def assertions_of(record_type: RecordType, row: Row) -> Iterator[Assertion]:
-    """Iterate over the relationships that a row asserts."""
-    for field, relationship in RELATIONSHIPS[record_type].items():
+def assertions_of(record_type: RecordType, row: Row) -> list[Assertion]:
+    """Return the relationships that a row asserts."""
+    found: list[Assertion] = []
+    for relationship, key, names in _FIELDS[record_type]:
+        field = relationship.field
         if relationship.is_key_only:
-            for key in row[field]:
-                yield Assertion(field, key)
+            found += [(field, value, ()) for value in row[field]]
+        elif names:
+            found += [
+                (field, value[key], tuple([_value(value[name]) for name in names])) for value in row[field]
+            ]
         else:
-            key, names = relationship.key, [each.name for each in relationship.properties]
-            for value in row[field]:
-                yield Assertion(field, value[key], tuple(_value(value[name]) for name in names))
-
-
-def properties_of(relationship: Relationship, assertion: Assertion) -> dict[str, Any]:
-    """Return the properties of the relationship that an assertion stands for; nulls are not stored."""
-    values = zip(relationship.properties, assertion.properties, strict=True)
-    return {each.name: list(value) if type(value) is tuple else value for each, value in values}
+            found += [(field, value[key], ()) for value in row[field]]
+    return found
 
 
 async def read_stored(
@@ -75,13 +66,19 @@ def _stored(
 ) -> tuple[Assertion, str]:
     relationship = _BY_ENDS[record_type][type_, is_outgoing, label]
     values = tuple(_value(properties.get(each.name)) for each in relationship.properties)
-    return Assertion(relationship.field, key, values), element_id
+    return (relationship.field, key, values), element_id
 
 
 def _value(value: Any) -> Any:
-    return (tuple(value) if isinstance(value, list) else value) or None
+    return (tuple(value) if type(value) is list else value) or None
 
 
+_FIELDS = {
+    record_type: [
+        (each, each.key, [property_.name for property_ in each.properties]) for each in relationships.values()
+    ]
+    for record_type, relationships in RELATIONSHIPS.items()
+}
 _BY_ENDS = {
     record_type: {(each.type, not each.incoming, each.label): each for each in relationships.values()}
     for record_type, relationships in RELATIONSHIPS.items()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pipeline.graph.assertions import Assertion, properties_of
+from pipeline.graph.assertions import Assertion
 from pipeline.graph.cypher import statement
 from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Derived, RecordType, Relationship, Row
 
@@ -49,12 +49,13 @@ def parameters(
         **{label: _ends(keys) if NODES[label].key == "id" else sorted(keys) for label, keys in names.items()},
         **{field: [] for field in RELATIONSHIPS[record_type]},
     }
+    fields = {
+        each.field: (batch[each.field], places[each.label]) for each in RELATIONSHIPS[record_type].values()
+    }
     for place, assertions in enumerate(missing):
-        for assertion in assertions:
-            relationship = RELATIONSHIPS[record_type][assertion.field]
-            end = places[relationship.label][assertion.key]
-            properties = [properties_of(relationship, assertion)] if relationship.properties else []
-            batch[assertion.field].append([place, end, *properties])
+        for field, key, properties in assertions:
+            found, ends = fields[field]
+            found.append([place, ends[key], *properties])
     for each in derived_of(record_type):
         pairs = derived[each.type]
         batch[each.type] = sorted([places[each.start][start], places[each.end][end]] for start, end in pairs)
@@ -77,9 +78,11 @@ def _names(
     for relationship in relationships.values():
         if relationship.is_named:
             _add_names(names[relationship.label], relationship, rows)
+    others = {each.field: names[each.label] for each in relationships.values() if not each.is_named}
     for assertions in missing:
         for field, key, _ in assertions:
-            names[relationships[field].label].setdefault(key, None)
+            if field in others:
+                others[field].setdefault(key, None)
     return names
 
 
@@ -119,8 +122,14 @@ def _relate(relationship: Relationship) -> str:
     }
     if relationship.shared:
         return statement("assert_shared", flag=relationship.flag, **identifiers)
-    name = "create_relationships" + ("_with_properties" if relationship.properties else "")
-    return statement(name, **identifiers)
+    if relationship.properties:
+        # One by one: Neo4j takes a fifth longer to set them from a map.
+        assignments = ", ".join(
+            f"relationship.{each.name} = each[{place}]"
+            for place, each in enumerate(relationship.properties, 2)
+        )
+        return statement("create_relationships_with_properties", assignments=assignments, **identifiers)
+    return statement("create_relationships", **identifiers)
 
 
 def _list(label: str) -> str:

@@ -19,18 +19,18 @@ from pipeline.model import DERIVED, NODES, RELATIONSHIPS, RecordType
 def _same_as(assertions: Iterable[Assertion]) -> set[Pair]:
     """Pairs of a credited name and the id of its artist."""
     return {
-        (each.key, artist_id)
-        for each in assertions
-        if each.field == "credits" and (artist_id := each.properties[_ARTIST_ID])
+        (name, artist_id)
+        for field, name, properties in assertions
+        if field == "credits" and (artist_id := properties[_ARTIST_ID])
     }
 
 
 def _part_of(assertions: Iterable[Assertion]) -> set[Pair]:
     """Pairs of a style and the genre of a record that has exactly one."""
     names: dict[str, list[Any]] = {"genres": [], "styles": []}
-    for each in assertions:
-        if each.field in names:
-            names[each.field].append(each.key)
+    for field, key, _ in assertions:
+        if field in names:
+            names[field].append(key)
     (genres, styles) = names.values()
     return {(style, genres[0]) for style in styles} if len(genres) == 1 else set()
 
@@ -59,8 +59,8 @@ class DerivedChanges:
         self, record_type: RecordType, before: Collection[Assertion], after: Collection[Assertion]
     ) -> None:
         """Note the assertions of a record before and after this transaction."""
-        for each in set(before).difference(after) if before else ():
-            self._nodes[RELATIONSHIPS[record_type][each.field].label].add(each.key)
+        for field, key, _ in set(before).difference(after) if before else ():
+            self._nodes[RELATIONSHIPS[record_type][field].label].add(key)
         for derived in derived_of(record_type):
             implied = _IMPLIED[derived.type]
             earlier, now = implied(before), implied(after)

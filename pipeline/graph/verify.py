@@ -104,7 +104,7 @@ class Verification:
         return {name: value for name, value in stored.properties.items() if name in names}
 
     def _is_shared(self, assertion: Assertion) -> bool:
-        return RELATIONSHIPS[self._record_type][assertion.field].shared
+        return RELATIONSHIPS[self._record_type][assertion[0]].shared
 
     def _pairs(self, id_: int, assertions: Iterable[Assertion]) -> Iterator[int]:
         """Iterate over the shared relationships among the assertions of a record."""

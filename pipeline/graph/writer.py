@@ -140,13 +140,13 @@ async def _rewrite(
 ) -> None:
     """Write `rows` and remove the ids `removed`; `stored` has those in the graph."""
     relationships, derived = RELATIONSHIPS[record_type], DerivedChanges()
-    asserted = {row["id"]: list(assertions_of(record_type, row)) for row in rows}
+    asserted = {row["id"]: assertions_of(record_type, row) for row in rows}
     surplus: dict[str, list[str]] = {field: [] for field in relationships}
     for id_ in (*asserted, *removed):
         before, after = stored[id_].assertions if id_ in stored else {}, asserted.get(id_, [])
         derived.note(record_type, before, after)
         for assertion in before.keys() - set(after):
-            surplus[assertion.field].append(before[assertion])
+            surplus[assertion[0]].append(before[assertion])
     for field, ids in surplus.items():
         if relationships[field].shared:
             await execute(tx, statement("withdraw_shared", flag=relationships[field].flag), withdrawn=ids)
@@ -160,7 +160,9 @@ async def _rewrite(
         derived.note_nodes(node.label, removed)
     if rows:
         missing = [
-            [each for each in assertions if id_ not in stored or each not in stored[id_].assertions]
+            [each for each in assertions if each not in stored[id_].assertions]
+            if id_ in stored
+            else assertions
             for id_, assertions in asserted.items()
         ]
         batch = parameters(record_type, rows, missing, derived.new)

@@ -9,7 +9,7 @@ from tests.integration.rows import artist, credit, master, release
 
 def batch(record_type: RecordType, *rows: Row) -> Row:
     """The parameters of new records."""
-    derived, missing = DerivedChanges(), [list(assertions_of(record_type, row)) for row in rows]
+    derived, missing = DerivedChanges(), [assertions_of(record_type, row) for row in rows]
     for assertions in missing:
         derived.note(record_type, (), assertions)
     return parameters(record_type, rows, missing, derived.new)
@@ -29,13 +29,13 @@ def test_relationships_name_their_ends_by_place() -> None:
         "Style": ["Oi", "Punk"],
         "Person": ["Al", "Ann"],
         "artists": [[0, 2], [0, 0], [1, 0]],
-        "labels": [[0, 0, {"catalog_numbers": ["CAT 7"]}]],
+        "labels": [[0, 0, ("CAT 7",)]],
         "master": [[0, 0]],
         "genres": [[0, 1], [1, 0], [1, 1]],
         "styles": [[0, 1], [0, 0]],
         "credits": [
-            [1, 1, {"role": "Drums", "category": "production", "artist_id": 4}],
-            [1, 0, {"role": "Producer", "category": "production", "artist_id": None}],
+            [1, 1, "Drums", "production", 4],
+            [1, 0, "Producer", "production", None],
         ],
         "SAME_AS": [[1, 1]],
         "PART_OF": [[0, 1], [1, 1]],
