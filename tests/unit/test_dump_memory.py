@@ -27,7 +27,7 @@ from pipeline.reader.dump import open_dump
 from pipeline.errors import DumpError
 
 def peak():
-    # What exec leaves in ru_maxrss is the parent's; Linux knows the peak of this program alone.
+    # After exec, ru_maxrss still holds the peak of the parent; VmHWM does not.
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if "VmHWM" in line)

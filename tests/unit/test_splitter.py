@@ -73,8 +73,12 @@ GAPS = [b"", b"\n", b"\r\n\t", b" " * 600, b"<!-- <label> -->", b"<?x <label>?>\
 def test_every_record_of_a_well_formed_dump_is_found_wherever_blocks_end(
     records: list[bytes], gap: bytes, prolog: bytes, block: int
 ) -> None:
-    xml = prolog + b"<labels a='>'>" + b"".join(gap + record for record in records) + gap + b"</labels\n>"
-    for found in (split(xml), split(xml, block)):
+    xml = (
+        prolog + b"<labels a='>'>" + b"".join(gap + record for record in records) + gap + b"</labels\n>" + gap
+    )
+    # The limit decides how much is read ahead, so only a tight one lets blocks end anywhere.
+    tight = max(map(len, records), default=1)
+    for found in (split(xml), split(xml, block, tight)):
         assert [each.reason for each in found] == [None] * len(records)
         assert records_of(found) == records
         assert all(xml.startswith(each.raw, each.position) for each in found)
@@ -210,6 +214,11 @@ FOUND: dict[str, tuple[bytes, int, list[tuple[bytes, str | None]]]] = {
         99,
         [(b"<id>1</id></label>", TEXT), (b"<label>2</label>", None)],
     ),
+    "a comment or instruction does not end in its own start": (
+        b"<!--> <label/> --><?><label/>?><label>1</label>",
+        99,
+        [(b"<label>1</label>", None)],
+    ),
     "control characters are text": (b"\v <label/> \f\n", 99, [(b"\v", TEXT), (b"<label/>", None), (b"\f", TEXT)]),
     "long text is kept in part": (
         b"<label/>%b<label/>" % (b"y" * 300_000),
@@ -254,6 +263,12 @@ def test_what_is_found_is(case: str) -> None:
         found = split(xml, block, limit)
         assert [(each.raw, each.reason) for each in found] == expected, block
         assert all(xml.startswith(each.raw, each.position) for each in found)
+
+
+def test_a_comment_or_instruction_may_be_longer_than_any_buffer() -> None:
+    for opening, closing in ((b"<!--", b"-->"), (b"<?", b"?>")):
+        xml = b"<labels><label/>" + opening + b"x" * 300_000 + closing + b"<label/></labels>"
+        assert records_of(split(xml, 2)) == [b"<label/>", b"<label/>"]
 
 
 @pytest.mark.parametrize(
