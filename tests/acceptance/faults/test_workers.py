@@ -129,7 +129,7 @@ def test_the_number_of_workers_may_change_under_way(product: Product, releases: 
     ends_well(product, load, releases)
 
 
-def test_a_batch_that_ends_its_process_every_time_is_given_up_and_named(
+def test_a_poison_batch_is_given_up_and_named(
     product: Product, tmp_path: Path
 ) -> None:
     dump = tmp_path / "labels.xml"
@@ -144,7 +144,7 @@ def test_a_batch_that_ends_its_process_every_time_is_given_up_and_named(
     code, result, errors = ended(load)
     assert code == 7
     assert result["complete"] is False
-    assert "a worker process ended, or ran out of memory, each time" in errors
+    assert "poison batch: 4 worker processes crashed, or ran out of memory" in errors
     product.workers(2)
     product.load(dump)
     is_exact(product, dump)
@@ -173,7 +173,7 @@ def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_nam
         product.workers(0)
     assert code == 7
     assert result["complete"] is False
-    assert "a worker process ended, or ran out of memory, each time" in errors
+    assert "poison batch: 4 worker processes crashed, or ran out of memory" in errors
     product.workers(1)
     product.load(endless, record_bytes=60_000_000)
     wait_until(lambda: not left_over(product), "nothing is left over")
