@@ -129,9 +129,7 @@ def test_the_number_of_workers_may_change_under_way(product: Product, releases: 
     ends_well(product, load, releases)
 
 
-def test_a_poison_batch_is_given_up_and_named(
-    product: Product, tmp_path: Path
-) -> None:
+def test_a_poison_batch_is_given_up_and_named(product: Product, tmp_path: Path) -> None:
     dump = tmp_path / "labels.xml"
     dump.write_text("<labels><label><id>1</id><name>One</name></label></labels>")
     product.workers(0)
