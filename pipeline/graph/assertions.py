@@ -27,9 +27,8 @@ class Stored:
 def assertions_of(record_type: RecordType, row: Row) -> list[Assertion]:
     """Return the relationships that a row asserts."""
     found: list[Assertion] = []
-    for relationship, key, names in _FIELDS[record_type]:
-        field = relationship.field
-        if relationship.is_key_only:
+    for field, key, names in _FIELDS[record_type]:
+        if key is None:
             found += [(field, value, ()) for value in row[field]]
         elif names:
             found += [
@@ -73,9 +72,11 @@ def _value(value: Any) -> Any:
     return (tuple(value) if type(value) is list else value) or None
 
 
-_FIELDS = {
+#: Each field with the key in its values (None if a value is the key alone) and the names of its properties.
+_FIELDS: dict[RecordType, list[tuple[str, str | None, list[str]]]] = {
     record_type: [
-        (each, each.key, [property_.name for property_ in each.properties]) for each in relationships.values()
+        (field, None if each.is_key_only else each.key, [property_.name for property_ in each.properties])
+        for field, each in relationships.items()
     ]
     for record_type, relationships in RELATIONSHIPS.items()
 }

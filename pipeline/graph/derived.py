@@ -53,6 +53,7 @@ class DerivedChanges:
         #: Pairs that a record begins to imply, by type.
         self.new: dict[str, set[Pair]] = {each.type: set() for each in DERIVED}
         self._lost: dict[str, set[Pair]] = {each.type: set() for each in DERIVED}
+        self._locked: set[str] = set()
         self._nodes: dict[str, set[Any]] = defaultdict(set)
 
     def note(
@@ -63,8 +64,11 @@ class DerivedChanges:
             self._nodes[RELATIONSHIPS[record_type][field].label].add(key)
         for derived in derived_of(record_type):
             implied = _IMPLIED[derived.type]
-            earlier, now = implied(before), implied(after)
+            earlier: set[Pair] = implied(before) if before else set()
+            now = implied(after)
             self.new[derived.type] |= now - earlier
+            if before and derived.type == "PART_OF":
+                self._locked.update(style for style, _ in now - earlier)
             self._lost[derived.type] |= earlier - now
 
     def note_nodes(self, label: str, keys: Iterable[int | str]) -> None:
@@ -72,9 +76,8 @@ class DerivedChanges:
         self._nodes[label].update(keys)
 
     async def lock(self, tx: AsyncManagedTransaction) -> None:
-        """Lock the styles whose PART_OF may be new."""
-        keys = sorted({style for style, _ in self.new["PART_OF"]})
-        await execute(tx, statement("lock_derived", label="Style", key="name"), keys=keys)
+        """Lock the styles whose PART_OF a changed record begins to imply."""
+        await execute(tx, statement("lock_styles"), names=sorted(self._locked))
 
     async def withdraw(self, tx: AsyncManagedTransaction) -> None:
         """Delete what has lost its last reason."""
