@@ -190,8 +190,12 @@ def _inflated(content: bytes) -> bytes:
     while content.lstrip(b"\0"):
         inflater = zlib.decompressobj(wbits=31)
         for at in range(len(content)):
+            data = content[at : at + 1]
             try:
-                xml += inflater.decompress(content[at : at + 1])
+                # A byte at a time: an error discards all that its call had decompressed.
+                while byte := inflater.decompress(data, 1):
+                    xml += byte
+                    data = inflater.unconsumed_tail
             except zlib.error:
                 return xml
             if inflater.eof:
