@@ -246,6 +246,8 @@ async def _remove_vanished(
 
 async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) -> TaskResult:
     if full:
+        # The rebuild commits in parts: it may end before the count.
+        await sync_to_async(statistics.mark_stale, thread_sensitive=False)()
         await rebuild(writer.driver)
     elif await sync_to_async(statistics.is_fresh, thread_sensitive=False)():
         return TaskResult()

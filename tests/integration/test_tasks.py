@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline.chunk import Chunk
-from pipeline.errors import GraphRejected
+from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
 from pipeline.model import RecordType
@@ -256,6 +256,19 @@ def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: p
     store(worker.in_flight, [GOOD])
     assert run(1) == Tally(unchanged=1).as_dict()
     assert worker.statistics.is_fresh()
+
+
+def test_statistics_are_stale_when_a_full_finish_breaks_off_before_its_count(
+    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(_: Driver) -> None:
+        raise GraphUnavailable("away")
+
+    tasks.finish(asked(worker), False)
+    monkeypatch.setattr(tasks, "count", break_off)
+    with pytest.raises(GraphUnavailable):
+        tasks.finish(asked(worker), True)
+    assert not worker.statistics.is_fresh()
 
 
 def test_a_poison_task_is_given_up(worker: process.Worker) -> None:
