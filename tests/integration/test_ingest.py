@@ -19,6 +19,7 @@ from workers.app import INGEST_QUEUE
 from workers.sender import open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
+from workers.state.keys import IN_FLIGHT, INBOX, batch_key, inbox_key
 from workers.state.runs import Tally
 from workers.upstream.dispatch import dispatch
 from workers.upstream.inbox import Inbox, InboxFull
@@ -150,6 +151,40 @@ def test_records_leave_the_inbox_in_the_transaction_that_stores_their_batch(
     assert waiting(worker) == {}
     assert redis.hget("graphinator:inbox", "bytes") == b"0"
     assert run(1) == Tally(created=2, unchanged=1).as_dict()
+
+
+def test_no_record_is_lost_when_redis_comes_back_with_records_that_were_sent(
+    worker: process.Worker, redis: Redis
+) -> None:
+    worker.recovery.stop()
+    for id_ in (1, 2, 3):
+        ingest("labels", {"id": id_})
+    parts, numbers = redis.lrange(inbox_key("labels"), 0, -1), redis.dump(INBOX)
+    assert numbers is not None
+    written: list[list[int]] = []
+
+    def wait(_: str) -> None:
+        (batch,) = worker.in_flight.batches()
+        if not written:
+            # The batch was stored in the second that Redis has lost.
+            redis.delete(batch_key(batch), IN_FLIGHT, inbox_key("labels"))
+            redis.rpush(inbox_key("labels"), *parts)
+            redis.restore(INBOX, 0, numbers, replace=True)
+            written.append([])
+            return
+        chunk = worker.in_flight.chunk(batch, 0)
+        assert chunk is not None
+        written.append(chunk.ids)
+        worker.in_flight.complete(batch, "ingest-labels", Tally(created=1))
+
+    app = worker.recovery._app
+    app.settings = app.settings.model_copy(update={"batches_in_flight": 1, "ingest_records": 1})
+    with open_sender(app, wait) as sender:
+        dispatch(sender, app.settings, everything=True)
+        sender.drain()
+    assert written == [[], [1], [2], [3]]
+    assert waiting(worker) == {}
+    assert redis.hget(INBOX, "bytes") == b"0"
 
 
 def test_records_of_a_failed_batch_go_to_the_quarantine(

@@ -14,7 +14,7 @@ from workers.settings import Settings
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
 from workers.state.runs import UPSTREAM, upstream_run
-from workers.upstream.inbox import Inbox, Waiting
+from workers.upstream.inbox import HeadMoved, Inbox, Waiting
 
 
 def is_due(inbox: Inbox, settings: Settings) -> bool:
@@ -36,8 +36,15 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
             head = inbox.head(record_type, settings.ingest_records, settings.chunk_bytes)
             if not head.parts:
                 break
-            left -= len(head.ids)
-            send_records(sender, record_type, head.ids, head.records, also=partial(inbox.remove, head=head))
+            try:
+                send_records(
+                    sender, record_type, head.ids, head.records, also=partial(inbox.remove, head=head)
+                )
+            except HeadMoved:
+                # Records that were sent are back.
+                left = waiting.records
+            else:
+                left -= len(head.ids)
 
 
 def send_records(

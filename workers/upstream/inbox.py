@@ -34,6 +34,10 @@ class InboxFull(GraphinatorError):
         return True
 
 
+class HeadMoved(Exception):
+    """Other call parts are the oldest now: Redis came back without its last second."""
+
+
 class CallPart(msgspec.Struct, frozen=True):
     """Some records of one call."""
 
@@ -56,8 +60,8 @@ class Head:
 
     record_type: RecordType
     parts: list[CallPart]
-    #: Bytes of the packed parts.
-    size: int
+    #: The same parts as they are stored.
+    packed: list[bytes]
 
     @property
     def ids(self) -> list[int]:
@@ -124,7 +128,8 @@ class Inbox:
         `max_bytes` limits the raw text. They stay in the inbox until `remove`.
         """
         parts: list[CallPart] = []
-        size = number = length = 0
+        packed: list[bytes] = []
+        number = length = 0
         for blob in self._packed_parts(record_type):
             part = unpack(blob, CallPart)
             number += len(part.ids)
@@ -132,14 +137,21 @@ class Inbox:
             if parts and (number > max_records or length > max_bytes):
                 break
             parts.append(part)
-            size += len(blob)
-        return Head(record_type, parts, size)
+            packed.append(blob)
+        return Head(record_type, parts, packed)
 
     def remove(self, pipe: Pipeline, head: Head) -> None:
-        """Remove these call parts in a transaction; the caller holds the load lock."""
+        """Remove these call parts in a transaction; the caller holds the load lock.
+
+        Raises HeadMoved if others are the oldest. The transaction must watch a key.
+        """
+        key, number = inbox_key(head.record_type), len(head.parts)
+        # If Redis restarts after this, the connection of the transaction breaks, and it is repeated.
+        if number and [*map(bytes_of, self._redis.lrange(key, 0, number - 1))] != head.packed:
+            raise HeadMoved
         records, since = _fields(head.record_type)
-        pipe.ltrim(inbox_key(head.record_type), len(head.parts), -1)
-        pipe.hincrby(INBOX, "bytes", -head.size)
+        pipe.ltrim(key, number, -1)
+        pipe.hincrby(INBOX, "bytes", -sum(map(len, head.packed)))
         pipe.hincrby(INBOX, records, -len(head.ids))
         pipe.hset(INBOX, since, str(self._now()))
 
