@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from typing import cast
 
 import pytest
@@ -40,6 +41,16 @@ def test_an_acquisition_whose_answer_is_lost_finds_its_own_token(redis: Redis) -
     assert one.acquire()
     one.release()
     assert not redis.exists(KEY)
+
+
+def test_a_lease_that_another_process_holds_is_freed_at_once(redis: Redis) -> None:
+    """Recovery of each worker tries again and again, with a connection of its own each time."""
+    redis.set(KEY, "another")
+    one = lease(redis)
+    freed = weakref.ref(one)
+    assert not one.acquire()
+    del one
+    assert freed() is None
 
 
 def test_its_heartbeat_renews_it(redis: Redis) -> None:

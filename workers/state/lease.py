@@ -53,7 +53,7 @@ class Lease:
         self._script = script(redis, "lease")
         self._milliseconds = int(seconds * 1000)
         self._stopped = threading.Event()
-        self._heartbeat = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+        self._heartbeat: threading.Thread | None = None
         self._state = threading.Lock()
         self._is_lost = False
         self._callback: Callable[[], object] | None = None
@@ -67,13 +67,15 @@ class Lease:
         # A command is sent again when its answer is lost: it then finds its own token.
         if not taken and not self.is_held():
             return False
+        # Not before: a thread that never starts keeps the lease, and its connection, until the next garbage collection.
+        self._heartbeat = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
         self._heartbeat.start()
         return True
 
     def release(self) -> None:
         """Stop the heartbeat and give the lease up, if it is still held."""
         self._stopped.set()
-        if self._heartbeat.is_alive():
+        if self._heartbeat is not None:
             self._heartbeat.join()
         self._script(keys=[self.key], args=[self.token, 0])
 
