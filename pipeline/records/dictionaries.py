@@ -63,10 +63,10 @@ def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
 
 
 def _property(property_: Property, record: Any) -> Any:
-    value = getattr(record, property_.name)
+    value = _clean(property_, getattr(record, property_.name), property_.name)
     if property_.kind is Kind.YEAR_OF_DATE and (date := _text(getattr(record, property_.source))):
         return year_of_date(date)
-    return _clean(property_, value, property_.name)
+    return value
 
 
 def _clean(property_: Property, value: Any, place: str) -> Any:

@@ -149,6 +149,7 @@ REFUSED: list[tuple[str, object, str]] = [
         ("labels", "<label><name>x</name></label>", "without an id"),
         ("labels", 7, "a string of XML or a dictionary, not int"),
         ("masters", {"id": 1, "year": "1999"}, "`$.year`"),
+        ("releases", {"id": 1, "year": -1, "released": "1999"}, "from 0 to 2^63-1 is expected: -1 - at `$.year`"),
         ("masters", {"id": 1, "title": "x" * MAX_RECORD_BYTES}, "longer than"),
         ("masters", f"<master id='1'>{'x' * MAX_RECORD_BYTES}</master>", "longer than"),
     ]  # fmt: skip
