@@ -81,15 +81,15 @@ def number(tag: str) -> Reader:
     return lambda record: [integer_of(record.text(tag))]
 
 
-def references(tag: str, child_tag: str | None = None) -> Reader:
-    """Read references by attribute `id`.
+def references(tag: str, *child_tags: str) -> Reader:
+    """Read references by attribute `id`, from the children of `tag` with these tags, or from `tag` itself.
 
-    Older dumps have an element `id` before the name instead.
+    Older dumps have an element `id` before the name of an artist instead.
     """
 
     def read(record: RecordXml) -> Iterator[dict[str, Any]]:
         before: int | None = None
-        found = record.children.get(tag, ()) if child_tag is None else record.inside(tag, child_tag, "id")
+        found = record.inside(tag, *child_tags) if child_tags else record.children.get(tag, ())
         for element in found:
             if element.tag == "id":
                 before = integer_of(element.text)

@@ -69,6 +69,11 @@ def test_a_full_label() -> None:
     }
 
 
+def test_an_id_element_refers_to_artists_only() -> None:
+    xml = "<label><id>5</id><sublabels><id>8</id><label>Eight</label><label id='6'>Six</label></sublabels></label>"
+    assert row(RecordType.LABELS, xml)["sublabels"] == [{"id": 6, "name": "Six"}]
+
+
 def test_a_full_master() -> None:
     xml = """<master id="113"><main_release>116925</main_release>
       <artists><artist><id>3225</id><name>Vince</name><anv>V</anv><join>,</join></artist></artists>
