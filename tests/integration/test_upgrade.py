@@ -1,4 +1,4 @@
-"""A graph of MAPPING_VERSION 1, without flags, becomes exact while it is rewritten in parts."""
+"""A graph of MAPPING_VERSION 1, without flags, stays exact while it is rewritten in parts."""
 
 import random
 
@@ -12,20 +12,26 @@ from tests.integration.rows import Rows, artist, graph_of, keyed
 from tests.integration.test_writer_records import expect
 from tests.integration.test_writer_shared import random_row
 
-#: Version 1 named the only asserter where it was not both ends.
+#: Version 1 named the only asserter where the fingerprints of the ends did not tell it.
 DOWNGRADE = """
-MATCH ()-[shared:MEMBER_OF]->()
+MATCH (start)-[shared:MEMBER_OF]->(end)
 SET shared.asserted_by = CASE
-  WHEN shared.asserted_by_start IS NULL AND endNode(shared).fingerprint IS NOT NULL THEN endNode(shared).id
-  WHEN shared.asserted_by_end IS NULL AND startNode(shared).fingerprint IS NOT NULL THEN startNode(shared).id
+  WHEN shared.asserted_by_start IS NULL AND start.fingerprint % 4 >= 2 THEN end.id
+  WHEN shared.asserted_by_end IS NULL AND end.fingerprint % 2 = 1 THEN start.id
 END
 REMOVE shared.asserted_by_start, shared.asserted_by_end
 """
 
 
+def with_bits(row: Row) -> Row:
+    """The row with a fingerprint of version 1: its lowest bits tell whether there are groups and members."""
+    print_ = row["properties"]["fingerprint"] << 2 | bool(row["groups"]) << 1 | bool(row["members"])
+    return {**row, "properties": {**row["properties"], "fingerprint": print_}}
+
+
 async def version_1(driver: Driver, rows: list[Row]) -> None:
     """Leave these artists as version 1 did."""
-    await write_records(driver, RecordType.ARTISTS, rows)
+    await write_records(driver, RecordType.ARTISTS, [with_bits(row) for row in rows])
     async with await driver.session(database="neo4j") as session:
         await (await session.run(DOWNGRADE)).consume()
 
@@ -49,9 +55,18 @@ async def test_a_partial_load_keeps_a_relationship_that_a_record_of_version_1_as
     await expect(driver, keyed(RecordType.ARTISTS, [artist(1, 4)]))
 
 
+async def test_a_partial_load_withdraws_what_only_the_rewritten_record_asserted(driver: Driver) -> None:
+    rows = [artist(1, groups=[2, 3]), artist(2, members=[4]), artist(3), artist(5, members=[6]), artist(6)]
+    await version_1(driver, rows)
+    await write_records(driver, RecordType.ARTISTS, [artist(1, 2), artist(6, 2)])
+    assert await relationships(driver) == {("MEMBER_OF", 4, 2), ("MEMBER_OF", 6, 5)}
+    await write_records(driver, RecordType.ARTISTS, [artist(5, 2)])
+    assert await relationships(driver) == {("MEMBER_OF", 4, 2)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_graph_of_version_1_is_exact_once_all_is_rewritten(driver: Driver, seed: int) -> None:
+async def test_a_graph_of_version_1_stays_exact_while_it_is_rewritten(driver: Driver, seed: int) -> None:
     draw = random.Random(seed)
     before = [random_row(draw, RecordType.ARTISTS, id_, 1) for id_ in range(1, 7)]
     changes = seed % 2 == 1
@@ -69,8 +84,7 @@ async def test_a_graph_of_version_1_is_exact_once_all_is_rewritten(driver: Drive
         await write_records(driver, RecordType.ARTISTS, part)
         newest |= keyed(RecordType.ARTISTS, part)
         async with await driver.session(database="neo4j") as session:
-            lost = [
-                each for each in differences(graph_of(newest), await read_graph(session)) if "missing" in each
-            ]
-        assert lost == []
+            found = differences(graph_of(newest), await read_graph(session))
+        # Until both ends are rewritten, fingerprints and flags may be those of version 1.
+        assert [each for each in found if each.startswith(("missing", "unexpected", "a "))] == []
     await expect(driver, newest)
