@@ -68,6 +68,27 @@ async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driv
     await expect(driver, keyed(RecordType.ARTISTS, [stubs, first, second]))
 
 
+async def test_a_stub_that_becomes_a_record_meanwhile_keeps_the_name_of_the_record(driver: Driver) -> None:
+    """The release sees a stub with another name, and waits for the artist's record to set its own."""
+    referring = [release(1, artists=[5]), release(2, artists=[5])]
+    referring[1]["artists"] = [{"id": 5, "name": "Other"}]
+    await write_records(driver, RecordType.RELEASES, referring[:1])
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        inside.set()
+        await go_on.wait()
+
+    leading = asyncio.create_task(write_records(driver, RecordType.ARTISTS, [artist(5)], before_commit=hold))
+    await inside.wait()
+    following = asyncio.create_task(write_records(driver, RecordType.RELEASES, referring[1:]))
+    await one_waits(driver, following)
+    go_on.set()
+    await asyncio.gather(leading, following)
+    rows = keyed(RecordType.RELEASES, referring) | keyed(RecordType.ARTISTS, [artist(5)])
+    await expect(driver, rows)
+
+
 @pytest.mark.parametrize("record_type", [RecordType.RELEASES, RecordType.MASTERS])
 async def test_a_style_keeps_its_genre_where_one_record_begins_to_say_so_and_another_one_goes(
     driver: Driver, record_type: RecordType

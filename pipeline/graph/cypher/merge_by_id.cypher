@@ -1,10 +1,12 @@
-// The other ends with the label @label, as a list. A stub keeps the newest name.
+// The other ends with the label @label, as a list. A stub keeps the newest name. Its record may be written at this moment:
+// the label, which is there, is set for its lock, and the fingerprint is read again behind it.
 CALL () {
   UNWIND range(0, size($batch.@label) - 1) AS place
   WITH place, $batch.@label[place] AS end
   MERGE (n:@label {id: end.id})
   FOREACH (_ IN CASE WHEN n.fingerprint IS NULL AND end.name <> coalesce(n.name, "") THEN [1] ELSE [] END |
-    SET n.name = end.name)
+    SET n:@label
+    SET n.name = CASE WHEN n.fingerprint IS NULL THEN end.name ELSE n.name END)
   WITH n ORDER BY place
   RETURN collect(n) AS @ends
 }
