@@ -13,7 +13,8 @@ from pipeline.records.xml import PARSER_OPTIONS, malformed, without_illegal
 _WITH_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 _ATTRIBUTE = re.compile(rb"<(?:master|release) id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]")
 _SPACE = rb"[ \t\r\n]*+"
-_IMAGES = rb"<images>(?:" + _SPACE + rb"<image [^<>]*+>)*+" + _SPACE + rb"</images>"
+# Also images that are not well-formed: a record whose id is legible does not vanish from the graph.
+_IMAGES = rb"<images>[^<]*+(?:<(?!/images>|images[ \t\r\n/>]|[!?])[^<]*+)*+</images>"
 _CHILD = re.compile(
     rb"<(?:artist|label)>%b(?:%b%b)?+<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
 )

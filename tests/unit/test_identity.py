@@ -58,6 +58,8 @@ CHILDREN = {
     b"<artist><name/><id>23</id>" + b"<id>9</id>" * 20_000 + b"<name>not & well-formed</artist>": 23,
     b"<artist><images><image uri='a > b'/></images><id>24</id>": 24,
     b"<artist><name/><id>25</id><profile>cut": 25,
+    b"<artist><images><image></images><id>26</id></artist>": 26,
+    b"<artist>\n<images><image uri='a'/></other><image uri='&'/>\n</images>\n<id>27</id></artist>": 27,
 }
 NOT_A_NUMBER = ["0", "-1", "+1", "1.0", "one", "9223372036854775808", "1" * 5000, "1 2", "\u0663"]
 NO_ID = {
