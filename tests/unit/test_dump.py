@@ -55,7 +55,7 @@ def test_a_sample_dump_is_read_whole(record_type: RecordType) -> None:
 
 
 @hypothesis.settings(
-    max_examples=150,
+    max_examples=80,
     derandomize=True,
     deadline=None,
     database=None,
@@ -176,7 +176,7 @@ def test_rejected_records_count_towards_a_chunk(tmp_path: Path) -> None:
 
 def test_progress_is_counted_in_bytes_of_the_file(tmp_path: Path) -> None:
     xml = (
-        b"<masters>" + b"".join(b"<master id='%d'/>" % number for number in range(1, 50_000)) + b"</masters>"
+        b"<masters>" + b"".join(b"<master id='%d'/>" % number for number in range(1, 40_000)) + b"</masters>"
     )
     for content in (xml, gzip.compress(xml)):
         with open_dump(written(tmp_path, content), block_bytes=10_000) as dump:
@@ -188,7 +188,7 @@ def test_progress_is_counted_in_bytes_of_the_file(tmp_path: Path) -> None:
 
 def test_the_file_is_closed_with_the_dump(tmp_path: Path) -> None:
     xml = (
-        b"<masters>" + b"".join(b"<master id='%d'/>" % number for number in range(1, 50_000)) + b"</masters>"
+        b"<masters>" + b"".join(b"<master id='%d'/>" % number for number in range(1, 40_000)) + b"</masters>"
     )
     with open_dump(written(tmp_path, xml), block_bytes=10_000) as dump:
         chunks = dump.chunks(1000, 1 << 20)

@@ -50,7 +50,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 @hypothesis.settings(
-    max_examples=40,
+    max_examples=12,
     derandomize=True,
     deadline=None,
     database=None,

@@ -128,7 +128,7 @@ PARTS = st.sampled_from(
 )  # fmt: skip
 
 
-@hypothesis.settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@hypothesis.settings(max_examples=200, derandomize=True, deadline=None, database=None)
 @hypothesis.given(
     start=st.sampled_from([b"<label>", b"<label >", b"<label id='5'>"]), parts=st.lists(PARTS, max_size=5)
 )
