@@ -82,7 +82,7 @@ def number(tag: str) -> Reader:
 
 
 def references(tag: str, *child_tags: str) -> Reader:
-    """Read references by attribute `id`, from the children of `tag` with these tags, or from `tag` itself.
+    """Read references by attribute `id` from the children of `tag`, or from `tag` itself.
 
     Older dumps have an element `id` before the name of an artist instead.
     """

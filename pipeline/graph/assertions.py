@@ -40,12 +40,13 @@ def assertions_of(record_type: RecordType, row: Row) -> list[Assertion]:
 
 
 async def read_stored(
-    tx: AsyncManagedTransaction, record_type: RecordType, ids: Sequence[int]
+    tx: AsyncManagedTransaction, record_type: RecordType, ids: Sequence[int], *, with_properties: bool = False
 ) -> dict[int, Stored]:
-    """Read records by id, without stubs."""
+    """Read records by id, without stubs; without `with_properties`, their id is their only property."""
     if not ids:
         return {}
-    text = statement("stored_records", label=record_type.label, types=_TYPES[record_type])
+    node = "properties(n)" if with_properties else "n {.id}"
+    text = statement("stored_records", label=record_type.label, types=_TYPES[record_type], node=node)
     parameters = {"ids": Bulk(ids), "outgoing": _OUTGOING[record_type], "incoming": _INCOMING[record_type]}
     record = await (await tx.run(text, parameters)).single(strict=True)
     return {

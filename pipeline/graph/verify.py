@@ -154,7 +154,7 @@ async def _read(
 async def _read_records(
     tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]
 ) -> tuple[dict[int, Stored], Iterable[tuple[int, int]]]:
-    found = await read_stored(tx, record_type, ids)
+    found = await read_stored(tx, record_type, ids, with_properties=True)
     pairs: list[tuple[int, int]] = []
     for type_ in sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}):
         text = statement("shared_pairs", label=record_type.label, type=type_)
