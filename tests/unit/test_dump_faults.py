@@ -207,6 +207,10 @@ def test_a_file_that_is_no_dump_is_refused(tmp_path: Path) -> None:
         assert refused(written(tmp_path, content)).reason == reason
 
 
+def test_a_root_is_searched_in_the_beginning_of_a_file_only(tmp_path: Path) -> None:
+    assert refused(written(tmp_path, b" " * 3_000_000)).position <= 2 << 20
+
+
 def test_a_folder_or_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).reason == "the file cannot be opened: Is a directory"
     assert refused(tmp_path / "none").reason == "the file cannot be opened: No such file or directory"
