@@ -225,6 +225,10 @@ def _check(outcome: Outcome, xml: bytes, limit: int, records: int, size_bytes: i
         for position, raw in sorted(accepted + rejected):
             assert raw
             assert position >= end
+            if position + len(raw) > len(xml):
+                # zlib refuses some spoilt blocks at once that isal refuses at their checksum.
+                assert outcome.error is not None
+                break
             assert is_cut or not end or _SKIPPED.fullmatch(xml, end, position)
             assert xml.startswith(raw, position)
             end = position + len(raw)
