@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import multiprocessing
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -176,9 +177,13 @@ def test_stop_cancels_what_runs_and_closes_the_resource_after_it_has_unwound(
 def test_an_interrupted_wait_cancels_the_coroutine_before_the_interrupt_goes_on(
     loop: EventLoop[Resource], resource: Resource
 ) -> None:
+    main = threading.main_thread().ident or 0
+
     async def forever() -> None:
         try:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            while sys._current_frames()[main].f_code.co_name != "wait":
+                await asyncio.sleep(0.001)
+            signal.pthread_kill(main, signal.SIGINT)
             await asyncio.Event().wait()
         finally:
             resource.events.append("unwound")
