@@ -181,7 +181,7 @@ def test_an_interrupted_wait_cancels_the_coroutine_before_the_interrupt_goes_on(
 
     async def forever() -> None:
         try:
-            while sys._current_frames()[main].f_code.co_name != "wait":
+            while sys._current_frames()[main].f_code.co_name != "wait":  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.001)
             signal.pthread_kill(main, signal.SIGINT)
             await asyncio.Event().wait()
