@@ -1,6 +1,7 @@
 """The command `graphinator`."""
 
 import importlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from ops import __version__
 from ops.commands.context import Context
 from ops.exit_codes import ExitCode, describe, failure_of
-from workers.settings import load_settings
+from workers.settings import default_of, load_settings
 
 #: Modules by command. A command is imported when it is called, so that `load` does not carry what only `up` needs.
 COMMANDS = {
@@ -24,8 +25,9 @@ COMMANDS = {
     "down": "ops.commands.up",
 }
 
-_CODES = ", ".join(f"{code.value} {code.name.lower()}" for code in ExitCode)
-EPILOG = f"Exit codes: {_CODES}. Details: docs/reference."
+# A tilde holds a code and its name together; after \b, click does not wrap.
+_CODES = ", ".join(f"{code.value}~{code.name.lower()}" for code in ExitCode)
+EPILOG = "\b\n" + textwrap.fill(f"Exit codes (docs/reference/commands.md): {_CODES}", 78).replace("~", " ")
 
 
 class _Commands(click.Group):
@@ -62,12 +64,10 @@ class _Commands(click.Group):
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the stack.  [env: GRAPHINATOR_HOME]",
+    help=f"Folder of the stack.  [env: GRAPHINATOR_HOME; default: {default_of('home')}]",
 )
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
     """Load Discogs dumps into Neo4j and keep the graph up to date.
-
-    Start with `graphinator demo`.
-    """
+    Start with `graphinator demo`."""
     ctx.obj = Context(load_settings(home=home))

@@ -62,7 +62,7 @@ class Failure:
     """The end of a command that an error of one kind brings about."""
 
     code: ExitCode
-    #: A command, option or setting that helps; `graphinator …` stands for the command with its `--home`.
+    #: A command, option or setting that helps, the error's for `{}`; `graphinator …` stands for the command with its `--home`.
     hint: str = ""
     #: The fact, with the text of the error for `{}`.
     message: str = "{}"
@@ -75,7 +75,9 @@ LOAD_AGAIN = "load again: records that are in the graph are skipped"
 FAILURES: dict[type[BaseException], Failure] = {
     GraphinatorError: Failure(ExitCode.FAILED),
     SettingError: Failure(ExitCode.USAGE),
-    ServerNotSet: Failure(ExitCode.USAGE, "start the stack with `graphinator up`, or set the variable"),
+    ServerNotSet: Failure(
+        ExitCode.USAGE, "start it with `graphinator up`, or set {}", "the stack is not running"
+    ),
     DumpError: Failure(ExitCode.DUMP),
     GzipBombError: Failure(ExitCode.DUMP, "GRAPHINATOR_INFLATE_RATIO is the limit"),
     StackError: Failure(ExitCode.STACK),
@@ -137,7 +139,8 @@ def describe(error: BaseException, program: str = "graphinator") -> str:
     """
     failure = failure_of(error) or FAILURES[GraphinatorError]
     fact = failure.message.format(_fact(error))
-    hint = failure.hint.replace("`graphinator ", f"`{program} ")
+    variable = error.variable if isinstance(error, ServerNotSet) else ""
+    hint = failure.hint.replace("{}", variable).replace("`graphinator ", f"`{program} ")
     return f"{fact}; {hint}" if hint else fact
 
 

@@ -64,7 +64,7 @@ def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
 
 def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
-        raise ServerNotSet(f"{variable('redis_url')} is not set")
+        raise ServerNotSet(variable("redis_url"))
     return settings.redis_url
 
 

@@ -31,6 +31,10 @@ _UNSHOWN = SECRETS | {"neo4j_uri"}
 class ServerNotSet(SettingError):
     """The address of a server is not set, and no stack is running."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not set")
+        self.variable = name
+
 
 def _below(base: str, fallback: str, name: str) -> Callable[[], Path]:
     """Return a default folder below an XDG base directory."""
@@ -219,6 +223,15 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def default_of(name: str) -> str:
+    """Return the default of a field as the documentation shows it."""
+    field = Settings.model_fields[name]
+    extra = field.json_schema_extra
+    if isinstance(extra, dict):
+        return str(extra["shown"])
+    return f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
+
+
 def settings_table() -> str:
     """Return the README's table of all settings, as Markdown."""
     lines = ["| variable | default | allowed | what it is |", "|---|---|---|---|"]
@@ -226,7 +239,7 @@ def settings_table() -> str:
         what = field.description or ""
         if name in SECRETS:
             what += f"; or `{variable(name)}_FILE`, a file that holds it"
-        lines.append(f"| `{variable(name)}` | {_default(field)} | {_allowed(field)} | {what} |")
+        lines.append(f"| `{variable(name)}` | {default_of(name)} | {_allowed(field)} | {what} |")
     return "\n".join(lines)
 
 
@@ -279,13 +292,6 @@ def _first_line(error: ErrorDetails) -> str:
         else f"={os.environ.get(variable(name), '')}"
     )
     return f"{variable(name)}{value}: {reason}"
-
-
-def _default(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    if isinstance(extra, dict):
-        return str(extra["shown"])
-    return f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
 
 
 def _allowed(field: FieldInfo) -> str:

@@ -95,7 +95,7 @@ def this_worker() -> Worker:
 def open_driver(settings: Settings, *, patience_seconds: float = 60.0) -> Driver:
     """Return a driver for the Neo4j of these settings; use it in `async with`."""
     if settings.neo4j_uri is None:
-        raise ServerNotSet(f"{variable('neo4j_uri')} is not set")
+        raise ServerNotSet(variable("neo4j_uri"))
     if settings.neo4j_password is None:
         name = variable("neo4j_password")
         raise SettingError(f"{name} is not set, nor {name}_FILE")

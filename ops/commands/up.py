@@ -9,6 +9,10 @@ from ops.commands.console import counted, plain_console
 from ops.commands.context import Context
 from ops.stack.endpoints import Endpoints
 from ops.stack.stack import Stack
+from ops.stack.state import StackState
+
+#: Names of servers in messages.
+_NAMES = {"valkey": "Valkey", "neo4j": "Neo4j"}
 
 
 @click.command(short_help="Start the stack: Valkey, Neo4j and workers.")
@@ -43,7 +47,14 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
 @click.pass_obj
 def down(context: Context) -> None:
     """Stop the embedded stack. The data stays."""
-    Stack(context.settings).down()
+    click.echo(describe_stopped(Stack(context.settings).down()))
+
+
+def describe_stopped(stack: StackState) -> str:
+    """Describe in one line what `down` has stopped."""
+    parts = [counted(len(stack.workers), "worker")] if stack.workers else []
+    parts += [_NAMES[name] for name in stack.servers]
+    return f"stopped {', '.join(parts)}" if parts else "the stack is not running"
 
 
 def start_stack(context: Context, workers: int | None = None) -> Endpoints:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -93,12 +94,14 @@ class Stack:
             active = worker_process.active_workers(app, names, worker_process.PATIENCE_SECONDS)
         return sorted(number for name, number in names.items() if name not in active)
 
-    def down(self) -> None:
-        """Stop workers, Valkey and Neo4j, in this order. Keep the data."""
+    def down(self) -> StackState:
+        """Stop workers, Valkey and Neo4j, in this order; the data stays. Return what ran before."""
         if not self._state_file.exists():
-            return
+            return StackState()
         with exclusive(self._lock):
-            self._stop(load_state(self._state_file), keep=())
+            before = load_state(self._state_file)
+            self._stop(deepcopy(before), keep=())
+            return before
 
     def _make_home(self) -> None:
         try:

@@ -156,10 +156,10 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
         assert len(left_over(second.home)) == 2
         remember(endpoints)
 
-        second.down()
+        assert second.down().servers.keys() == {"valkey", "neo4j"}
         assert left_over(second.home) == []
         assert second.endpoints() is None
-        second.down()
+        assert second.down().servers == {}
 
         assert second.up(workers=0) == endpoints
         assert recalls(endpoints)

@@ -24,8 +24,11 @@ from ops.commands.load import as_json, end_with_problems, print_reports, print_w
 from ops.commands.progress import LoadProgress, describe, describe_bytes
 from ops.commands.quarantine import _lines
 from ops.commands.status import print_status
+from ops.commands.up import describe_stopped
 from ops.exit_codes import FAILURES, ExitCode, Failure
 from ops.exit_codes import describe as describe_error
+from ops.stack.process import ProcessId
+from ops.stack.state import StackState
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from workers.loader import Progress, Report, WouldVanish
@@ -227,7 +230,9 @@ def test_hints_name_the_home_that_was_named(
     console = printed()
     print_status(console, {"stack": None}, context)
     assert text_of(console) == f"the stack is not running: `graphinator --home '{home}' up` starts it\n"
-    assert f"`graphinator --home '{home}' up`" in describe_error(ServerNotSet("X"), context.program())
+    assert describe_error(ServerNotSet("X"), context.program()) == (
+        f"the stack is not running; start it with `graphinator --home '{home}' up`, or set X"
+    )
     monkeypatch.setenv("GRAPHINATOR_HOME", str(home))
     assert context.command("up") == "graphinator up"
     monkeypatch.setenv("GRAPHINATOR_HOME", "~nouser/x")
@@ -241,6 +246,42 @@ def test_help_fits_a_screen_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch, ar
     assert "Commands:" in lines
     assert len(lines) <= 24
     assert not any(line.endswith("...") for line in lines[1:])
+
+
+def test_no_exit_code_is_broken_off_its_name() -> None:
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert all(f" {code.value} {code.name.lower()}" in shown for code in ExitCode)
+
+
+def test_down_says_what_it_stopped() -> None:
+    process = ProcessId(1, 2.0)
+    servers = {"valkey": process, "neo4j": process}
+    assert describe_stopped(StackState(servers=servers, workers={1: process, 2: process})) == (
+        "stopped 2 workers, Valkey, Neo4j"
+    )
+    assert describe_stopped(StackState(workers={1: process})) == "stopped 1 worker"
+    assert describe_stopped(StackState()) == "the stack is not running"
+
+
+@pytest.mark.parametrize("command", [["down"], ["status"]])
+def test_a_stack_that_does_not_run_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    ended = CliRunner().invoke(main, ["--home", str(tmp_path), *command])
+    assert ended.stdout.startswith("the stack is not running")
+    assert (ended.stderr, ended.exit_code) == ("", 0)
+
+
+@pytest.mark.parametrize("command", [["resume"], ["finish"], ["quarantine", "list"]])
+def test_a_command_that_needs_the_stack_says_so_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    ended = CliRunner().invoke(main, ["--home", str(tmp_path), *command])
+    assert ended.stderr.startswith("Error: the stack is not running; start it with `")
+    assert ended.stderr.endswith(" up`, or set GRAPHINATOR_REDIS_URL\n")
+    assert ended.exit_code == ExitCode.USAGE
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
