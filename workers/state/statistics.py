@@ -63,7 +63,7 @@ class StatisticsState:
             noted, on_disk = pipe.execute(raise_on_error=False)
         if isinstance(noted, RedisError):
             raise noted
-        # Without an append-only file WAITAOF is refused: Redis then comes back empty, and that counts as stale.
+        # Without an append-only file WAITAOF is refused; a worker warns of such a Redis when it starts.
         if isinstance(on_disk, RedisError) and not isinstance(on_disk, ResponseError):
             raise on_disk
 
