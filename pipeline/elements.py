@@ -13,7 +13,7 @@ from lxml.etree import _Element
 #: Ids and years are signed 64-bit integers in Neo4j.
 MAX_INTEGER = (1 << 63) - 1
 
-_LAST_YEAR = 9999
+LAST_YEAR = 9999
 _FOUR_DIGITS = re.compile(r"[0-9]{4}")
 
 
@@ -62,7 +62,7 @@ def integer_of(text: str | None) -> int | None:
 def year_of(text: str | None) -> int | None:
     """Return a year from 1 to 9999; None for every other text."""
     year = integer_of(text)
-    return year if year is not None and year <= _LAST_YEAR else None
+    return year if year is not None and year <= LAST_YEAR else None
 
 
 def year_of_date(date: str | None) -> int | None:

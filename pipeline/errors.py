@@ -11,7 +11,7 @@ GraphinatorError            one line that a user can read
 │   │   └── GraphOverloaded too much at once: retry with less
 │   └── GraphRejected       does not pass by itself
 │       └── DataRejected    a record cannot be stored: the others can
-└── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped, NoDumps
+└── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped
 """
 
 _SHOWN_CHARACTERS = 50

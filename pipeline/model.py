@@ -59,7 +59,7 @@ class Property:
 
     name: str
     kind: Kind
-    #: Source in XML, for properties of nodes: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
+    #: Source in XML, for nodes: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
     source: str = ""
     #: A relationship without it is not asserted.
     required: bool = False

@@ -21,9 +21,8 @@ from celery.exceptions import ChordError, Reject
 
 from pipeline.chunk import Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
-from pipeline.graph.derived import rebuild
+from pipeline.graph.derived import count, rebuild
 from pipeline.graph.lookup import find_vanished, fingerprints
-from pipeline.graph.statistics import count
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.records.normalise import normalise as normalise_chunk

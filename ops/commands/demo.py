@@ -8,12 +8,12 @@ from rich.console import Console
 
 from ops.commands.console import plain_console
 from ops.commands.context import Context
-from ops.commands.dumps import find_dumps
 from ops.commands.load import end_with_problems, print_reports, run_load
 from ops.commands.status import print_counts
 from ops.commands.up import start_stack
 from ops.stack.endpoints import Endpoints
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
+from pipeline.reader.dump import find_dumps
 from workers.worker import open_driver
 
 #: 1,000 records of each type, from both ends of the Discogs dump of 2020-08-06 (CC0).
@@ -39,8 +39,8 @@ async def show(console: Console, context: Context, endpoints: Endpoints) -> None
     async with open_driver(context.connected()) as driver:
         console.rule("the graph")
         print_counts(console, await node_counts(driver), await relationship_counts(driver))
-        for fact in await highlights(driver):
-            console.print(f"• {fact.sentence}")
+        for sentence in await highlights(driver):
+            console.print(f"• {sentence}")
     console.rule("next steps")
     console.print(f"Neo4j Browser   {endpoints.browser}")
     console.print(

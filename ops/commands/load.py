@@ -10,15 +10,15 @@ from rich.text import Text
 
 from ops.commands.console import counted, plain_console, print_table
 from ops.commands.context import Context
-from ops.commands.dumps import find_dumps
 from ops.commands.progress import LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
+from pipeline.reader.dump import find_dumps
 from workers.app import connect_redis
-from workers.celery_redis.check import risks
 from workers.loader import FULL, Contents, Report
 from workers.loader import load as load_dumps
+from workers.celery_redis.check import risks
 from workers.state.runs import Tally
 
 
@@ -41,8 +41,8 @@ def load(
     the newest month comes last. Unchanged records are skipped. To continue an interrupted load, run the same command or
     `graphinator resume`.
 
-    A dump is complete by default: records of its type that it lacks are removed from the graph. Use --partial for a file
-    with only some records.
+    A dump is complete by default: records of its type that it lacks are removed from the graph. Use --partial for a
+    file with only some records.
 
     A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """
@@ -82,8 +82,8 @@ def print_warnings(console: Console, warnings: Sequence[str]) -> None:
 def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
     """Return the reports as one line of JSON, with sums by record type.
 
-    Format: `{<record type>: {read, unchanged, created, changed, quarantined, vanished, seconds}, …, complete}`, always with
-    all four record types. `complete` is False for a load that ended before its last report.
+    Format: `{<record type>: {read, unchanged, created, changed, quarantined, vanished, seconds}, …, complete}`, always
+    with all four record types. `complete` is False for a load that ended before its last report.
     """
     types: dict[str, dict[str, float]] = {
         record_type.value: {"read": 0, **Tally().as_dict(), "vanished": 0, "seconds": 0.0}

@@ -9,13 +9,12 @@ from rich.console import Console
 
 from ops.commands.console import counted, plain_console, print_table
 from ops.commands.context import Context
-from ops.commands.dumps import find_dumps
 from ops.exit_codes import ExitCode
 from pipeline.chunk import Chunk
 from pipeline.graph.driver import Driver
 from pipeline.graph.verify import Differences, Verification
 from pipeline.model import RecordType
-from pipeline.reader.dump import Dump, open_dump
+from pipeline.reader.dump import Dump, find_dumps, open_dump
 from workers.settings import Settings
 from workers.worker import open_driver
 

@@ -1,9 +1,9 @@
 """The statement that writes a batch of one record type, and its parameters.
 
-It names each node once: the nodes of each label become a list, and a relationship names its ends by their places in these
-lists. The keys are distinct and sorted, so that transactions that want the same nodes queue up instead of
-blocking one another. All lists are in one map, `$batch`: Neo4j plans a statement for every combination of
-parameters' types and sizes.
+It names each node once: the nodes of each label become a list, and a relationship names its ends by their places in
+these lists. The keys are distinct and sorted, so that transactions that want the same nodes queue up instead of
+blocking one another. All lists are in one map, `$batch`: Neo4j plans a statement for every combination of parameters'
+types and sizes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,8 +39,8 @@ def parameters(
 ) -> dict[str, list[Any]]:
     """Return the parameters of `write_statement`.
 
-    `missing` are the assertions of each row that the graph lacks, `derived` the new pairs by type. All ends with names are
-    merged, also where nothing is missing: a stub keeps the newest name.
+    `missing` are the assertions of each row that the graph lacks, `derived` the new pairs by type. All ends with names
+    are merged, also where nothing is missing: a stub keeps the newest name.
     """
     names = _names(record_type, rows, missing, derived)
     places = {label: {key: place for place, key in enumerate(sorted(keys))} for label, keys in names.items()}

@@ -1,6 +1,7 @@
-"""Derived relationships (SAME_AS, PART_OF) and nodes without a record of their own.
+"""Parts of the graph that follow from the records: SAME_AS, PART_OF, referred nodes, statistics.
 
-The transaction that takes away the last reason for one deletes it.
+The transaction that takes away the last reason for a relationship or node deletes it. Statistics are counted once a
+load has ended.
 """
 
 from collections import defaultdict
@@ -40,10 +41,10 @@ _ARTIST_ID = [each.name for each in RELATIONSHIPS[RecordType.RELEASES]["credits"
 )
 #: The pairs that the assertions of one record imply, by type.
 _IMPLIED: dict[str, Callable[[Collection[Assertion]], set[Pair]]] = {"SAME_AS": _same_as, "PART_OF": _part_of}
-
-
 #: Labels of nodes that records refer to.
 _REFERRED = {each.label for fields in RELATIONSHIPS.values() for each in fields.values()}
+#: The relationship from releases to each label whose nodes have statistics.
+_COUNTED = {"Artist": "BY", "Label": "ON", "Genre": "IS", "Style": "IS"}
 
 
 class DerivedChanges:
@@ -102,3 +103,25 @@ async def rebuild(driver: Driver) -> None:
             await run_alone(driver, statement(f"{action}_{each.type.lower()}"))
     for label in sorted(_REFERRED):
         await run_alone(driver, statement("settle_orphans", label=label))
+
+
+@graph_errors()
+async def count(driver: Driver) -> None:
+    """Count all statistics. Nothing may write to the graph meanwhile.
+
+    Idempotent, and of bounded memory: the server commits in parts, and writes only what has changed.
+    Raises GraphUnavailable, after which it may be repeated, or GraphRejected.
+    """
+    for label, type_ in _COUNTED.items():
+        await run_alone(driver, statement("count_releases", label=label, type=type_))
+    artists, labels = await _count_ends(driver, "Artist"), await _count_ends(driver, "Label")
+    counts = [[*kind, artists.get(kind), labels.get(kind)] for kind in sorted(artists.keys() | labels.keys())]
+    await run_alone(driver, statement("set_end_counts"), counts=counts)
+    await run_alone(driver, statement("count_part_of", label="Style", other="Genre", property="genre_count"))
+    await run_alone(driver, statement("count_part_of", label="Genre", other="Style", property="style_count"))
+
+
+async def _count_ends(driver: Driver, label: str) -> dict[tuple[str, str], int]:
+    """Return the number of artists or labels by label and name of genre or style."""
+    (row,) = await run_alone(driver, statement("count_ends", label=label, type=_COUNTED[label]))
+    return {(kind, name): number for kind, name, number in row["counts"]}

@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 #: A connection that answered this recently is not verified again.
 VERIFIED_FOR_SECONDS = 5.0
-#: Pauses between attempts, for connections and transactions: random, so that workers do not come back together, and up to
-#: two seconds.
+#: Pauses between attempts, for connections and transactions: random, so that workers do not come back together, and up
+#: to two seconds.
 _PAUSES = wait_random_exponential(multiplier=0.1, max=2.0)
 #: The driver retries a transaction for so long, except in writers (NO_RETRIES).
 TRANSACTION_RETRY_SECONDS = 30.0
@@ -66,8 +66,8 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
 
     Retries more than the driver's own `is_retryable()`, since every write is idempotent: also an unknown outcome
     (`IncompleteCommit`), a full connection pool, a transaction ended by its time-out, and a failing server
-    (`Neo.DatabaseError`, unless the data contradicts a constraint). A deadlock that comes here has ended every attempt of
-    `repeat`: too much at once.
+    (`Neo.DatabaseError`, unless the data contradicts a constraint). A deadlock that comes here has ended every attempt
+    of `repeat`: too much at once.
     """
     error = original(error)
     code = _code(error)
@@ -147,8 +147,8 @@ NO_RETRIES = {"max_transaction_retry_time": 0.0}
 async def repeat(work: Callable[[], Awaitable[T]]) -> T:
     """Await `work()` and return its result; retry it up to ATTEMPTS times on passing errors.
 
-    Conflicts with another transaction count as passing: the loser of a race must read what the winner wrote. `work` opens
-    its own session, with NO_RETRIES if that manages the transaction.
+    Conflicts with another transaction count as passing: the loser of a race must read what the winner wrote. `work`
+    opens its own session, with NO_RETRIES if that manages the transaction.
     """
 
     async def attempt() -> T:
@@ -220,7 +220,7 @@ class Driver:
             liveness_check_timeout=60.0,
             max_transaction_retry_time=TRANSACTION_RETRY_SECONDS,
             notifications_min_severity="OFF",
-            # Otherwise the driver, in its debug mode, looks up the source of every caller, which takes longer than the query.
+            # Otherwise the debug mode looks up the source of every caller, which takes longer than the query.
             warn_notification_severity="OFF",
             telemetry_disabled=True,
         )

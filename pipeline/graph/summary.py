@@ -1,6 +1,5 @@
 """Counts of nodes and relationships, and a few facts about the graph."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from neo4j import AsyncManagedTransaction, unit_of_work
@@ -8,17 +7,6 @@ from neo4j import AsyncManagedTransaction, unit_of_work
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Driver, graph_errors
 from pipeline.model import NODES, RELATIONSHIP_TYPES
-
-
-@dataclass(frozen=True, slots=True)
-class Highlight:
-    """One fact: its topic, a name, a number, and a sentence of both."""
-
-    topic: str
-    name: str
-    number: int
-    sentence: str
-
 
 #: Topic, which names the statement that finds `name` and `number`, and the sentence. The statement may find nothing.
 _HIGHLIGHTS = (
@@ -44,21 +32,17 @@ async def relationship_counts(driver: Driver) -> dict[str, int]:
 
 
 @graph_errors()
-async def highlights(driver: Driver) -> list[Highlight]:
-    """Return facts about the graph; fewer if it is too empty.
+async def highlights(driver: Driver) -> list[str]:
+    """Return sentences about the graph; fewer if it is too empty.
 
     Reads every node of some labels: for a report after a load, not for frequent calls.
     """
     async with await driver.session(database="neo4j") as session:
         found = [
-            (topic, sentence, await session.execute_read(_first, statement(f"highlight_{topic}")))
+            (sentence, await session.execute_read(_first, statement(f"highlight_{topic}")))
             for topic, sentence in _HIGHLIGHTS
         ]
-    return [
-        Highlight(topic, fact["name"], fact["number"], sentence.format(**fact))
-        for topic, sentence, fact in found
-        if fact is not None
-    ]
+    return [sentence.format(**fact) for sentence, fact in found if fact is not None]
 
 
 async def _counts(driver: Driver, name: str, kind: str, names: tuple[str, ...]) -> dict[str, int]:

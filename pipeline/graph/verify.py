@@ -15,7 +15,7 @@ from pipeline.graph.driver import Bulk, Driver, graph_errors
 from pipeline.graph.lookup import find_vanished
 from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
 from pipeline.reader.dump import ids_in
-from pipeline.records.fingerprint import fingerprint
+from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
 
 #: With more differing records than this, the dump and the graph have little in common.

@@ -44,7 +44,8 @@ async def write_records(
 
     A row whose fingerprint the graph already has writes nothing, so a batch may be delivered twice, also at once.
     `before_commit` is awaited when all is written; if it raises, the transaction rolls back and the error is raised.
-    Raises GraphUnavailable (the outcome may be unknown: repeat it), GraphOverloaded (repeat it in parts) or GraphRejected.
+    Raises GraphUnavailable (the outcome may be unknown: repeat it), GraphOverloaded (repeat it in parts) or
+    GraphRejected.
     """
 
     async def write() -> Written:

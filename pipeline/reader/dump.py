@@ -1,6 +1,7 @@
-"""A dump file as chunks of records."""
+"""A dump file as chunks of records; the dumps in files and folders."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -135,3 +136,42 @@ def open_dump(
     except ReadError as fault:
         source.close()
         raise fault.kind(path, fault.position, fault.reason) from fault.__cause__
+
+
+def find_dumps(paths: Sequence[Path]) -> list[Path]:
+    """Return the dumps in load order: artists, labels, masters, releases.
+
+    Within a type the order of `paths` stays. A folder stands for its `.xml` and `.xml.gz` files in the order of their
+    names, so that the newest month comes last. Each file is opened to read its record type.
+
+    Raises:
+        DumpError: a file is not a dump, its path is not UTF-8, or a folder holds no dump.
+    """
+    order, found = list(RecordType), list[tuple[int, Path]]()
+    for path in paths:
+        for file in _files(path):
+            _check_path(file.absolute())
+            with open_dump(file) as dump:
+                found.append((order.index(dump.record_type), file))
+    found.sort(key=lambda entry: entry[0])
+    return [file for _, file in found]
+
+
+def _check_path(path: Path) -> None:
+    """Raise DumpError for a path that JSON cannot hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise DumpError(shown, 0, "the path is not UTF-8") from error
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(
+        file for file in path.iterdir() if file.name.endswith((".xml", ".xml.gz")) and file.is_file()
+    )
+    if not files:
+        raise DumpError(path, 0, "the folder holds no .xml or .xml.gz file")
+    return files

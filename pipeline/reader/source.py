@@ -46,9 +46,7 @@ class Source:
     Raises OSError if the file cannot be opened.
     """
 
-    def __init__(
-        self, path: Path, block_bytes: int = BLOCK_BYTES, inflate_ratio: int = INFLATE_RATIO
-    ) -> None:
+    def __init__(self, path: Path, block_bytes: int, inflate_ratio: int) -> None:
         self._file = BufferedReader(FileIO(path), _STEP_BYTES)
         self._block_bytes = block_bytes
         self._inflate_ratio = inflate_ratio

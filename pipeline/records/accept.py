@@ -82,9 +82,7 @@ def accept(
     return accepted if len(accepted.raw) <= max_record_bytes else _too_long(accepted.raw, max_record_bytes)
 
 
-def accept_raw(
-    record_type: RecordType, raw: bytes, max_record_bytes: int = MAX_RECORD_BYTES
-) -> Accepted | Refused:
+def accept_raw(record_type: RecordType, raw: bytes, max_record_bytes: int) -> Accepted | Refused:
     """Accept the raw text of a record that was refused before, in either form."""
     if not is_dictionary(raw):
         return _accept_xml(record_type, raw, max_record_bytes)

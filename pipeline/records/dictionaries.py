@@ -1,7 +1,7 @@
 """Records as dictionaries, for upstream tasks that have no XML.
 
-A dictionary has the properties and relationships of its record type as fields; only `id` is required. It follows the same
-rules as dump XML. As JSON it begins with `{`, a record of a dump with `<`.
+A dictionary has the properties and relationships of its record type as fields; only `id` is required. It follows the
+same rules as dump XML. As JSON it begins with `{`, a record of a dump with `<`.
 """
 
 import re
@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline.elements import MAX_INTEGER, year_of_date
+from pipeline.elements import LAST_YEAR, MAX_INTEGER, year_of_date
 from pipeline.model import NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship, Row
 from pipeline.records.rows import to_row
 from pipeline.records.xml import MalformedError
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LAST_YEAR = 9999
 
 
 def is_dictionary(record: bytes) -> bool:
@@ -80,7 +79,7 @@ def _clean(property_: Property, value: Any, place: str) -> Any:
         case Kind.NUMBER:
             return _number(value, place)
     year = _number(value, place)
-    return None if year is not None and year > _LAST_YEAR else year
+    return None if year is not None and year > LAST_YEAR else year
 
 
 def _values(relationship: Relationship, given: Any) -> Iterable[Any]:

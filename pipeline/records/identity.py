@@ -10,7 +10,8 @@ from pipeline.errors import shown
 from pipeline.model import RecordType
 from pipeline.records.xml import PARSER_OPTIONS, malformed, without_illegal
 
-_WITH_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
+#: The id of other records is a child element.
+ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 _ATTRIBUTE = re.compile(rb"<(?:master|release) id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]")
 _SPACE = rb"[ \t\r\n]*+"
 # Also images that are not well-formed: a record whose id is legible does not vanish from the graph.
@@ -33,7 +34,7 @@ def identity(record_type: RecordType, record: bytes) -> int:
     The text behind it need not be well-formed. Raises IdentityError.
     """
     # Records as Discogs writes them need no parser, which takes longer than all other reading.
-    found = (_ATTRIBUTE if record_type in _WITH_ATTRIBUTE else _CHILD).match(record)
+    found = (_ATTRIBUTE if record_type in ID_IS_ATTRIBUTE else _CHILD).match(record)
     if found and (number := int(found[1])):
         return number
     try:
@@ -66,7 +67,7 @@ def _text(record_type: RecordType, record: bytes) -> str | None:
         for event, element in events:
             if event == "start":
                 depth += 1
-                if depth == 1 and record_type in _WITH_ATTRIBUTE:
+                if depth == 1 and record_type in ID_IS_ATTRIBUTE:
                     return element.get("id")
                 # Elements in front would take up to forty times as many bytes as their text.
                 parent, before = element.getparent(), element.getprevious()

@@ -1,13 +1,24 @@
-"""A chunk of raw records, compared with the graph by fingerprints, to rows."""
+"""Fingerprints of raw records, and the rows of those whose fingerprint the graph lacks."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xxhash import xxh3_64_intdigest
+
 from pipeline.chunk import Chunk, Rejected
-from pipeline.model import Row
-from pipeline.records.fingerprint import fingerprint
+from pipeline.model import MAPPING_VERSION, RecordType, Row
 from pipeline.records.parse import Malformed, parse
+
+_SALTS = {record_type: MAPPING_VERSION << 8 | number for number, record_type in enumerate(RecordType)}
+
+
+def fingerprint(record_type: RecordType, raw: bytes) -> int:
+    """Return the fingerprint of one version of a record: a positive integer below 2^63.
+
+    It is the salted XXH3 of the bytes, computed without parsing them.
+    """
+    return xxh3_64_intdigest(raw, _SALTS[record_type]) >> 1 or 1
 
 
 @dataclass(slots=True)

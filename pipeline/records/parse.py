@@ -10,13 +10,12 @@ from lxml.etree import _Element
 from pipeline.elements import RecordXml, attribute_of, integer_of, text_of, year_of, year_of_date
 from pipeline.model import NODES, Kind, Property, RecordType, Row
 from pipeline.records.dictionaries import decode, is_dictionary
+from pipeline.records.identity import ID_IS_ATTRIBUTE
 from pipeline.records.rows import to_row
 from pipeline.records.xml import MalformedError, element_of, elements_of
 
 # As many records as make a tree that stays in the processor's cache while it is read.
 _TOGETHER = 32
-#: The id of other records is a child element.
-ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,8 @@ class Malformed:
 def parse(record_type: RecordType, records: Sequence[bytes]) -> list[Row | Malformed]:
     """Return the rows of records, in their order, without fingerprints.
 
-    A record that cannot be read becomes Malformed. A row does not depend on the other records. A record is raw XML, or a dictionary as JSON.
+    A record that cannot be read becomes Malformed. A row does not depend on the other records. A record is raw XML, or
+    a dictionary as JSON.
     """
     if any(map(is_dictionary, records)):
         return [

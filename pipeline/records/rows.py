@@ -15,8 +15,8 @@ def to_row(
 ) -> Row:
     """Return the row of a record.
 
-    Empty properties are left out. `values` returns raw values of a relationship. Those that refer to nothing or to the record itself are dropped,
-    repeated ones are merged.
+    Empty properties are left out. `values` returns raw values of a relationship. Those that refer to nothing or to the
+    record itself are dropped, repeated ones are merged.
     """
     row: Row = {
         "id": id_,

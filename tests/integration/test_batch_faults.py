@@ -11,11 +11,10 @@ import pytest
 from pipeline.chunk import Chunk
 from pipeline.errors import GraphOverloaded, GraphRejected, GraphUnavailable
 from pipeline.graph.batch import write_statement
-from pipeline.graph.derived import rebuild
+from pipeline.graph.derived import count, rebuild
 from pipeline.graph.driver import ATTEMPTS, VERIFIED_FOR_SECONDS, Driver
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
-from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.verify import Verification
 from pipeline.graph.writer import Written, remove_records, write_records

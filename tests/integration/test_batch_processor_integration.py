@@ -1,7 +1,8 @@
 """The batch code uses the driver asynchronously: held against the verified fake and against the real Neo4j.
 
-The eight tests with `world` are named after the lessons of docs/async-bug-postmortem.md and run on both; those with `real`
-need Neo4j. `world.answer` scripts the fake's answers; over the real server the same assertions prove the scripts right.
+The eight tests with `world` are named after the lessons of docs/async-bug-postmortem.md and run on both; those with
+`real` need Neo4j. `world.answer` scripts the fake's answers; over the real server the same assertions prove the scripts
+right.
 """
 
 import asyncio
@@ -15,11 +16,10 @@ from pyroaring import BitMap64
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.batch import write_statement
-from pipeline.graph.derived import rebuild
+from pipeline.graph.derived import count, rebuild
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
-from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import RecordType, Row

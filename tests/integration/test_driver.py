@@ -26,11 +26,10 @@ from neo4j.exceptions import (
 )
 
 from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
-from pipeline.graph.derived import rebuild
+from pipeline.graph.derived import count, rebuild
 from pipeline.graph.driver import Driver, graph_error, graph_errors, repeat
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import check_schema, create_schema
-from pipeline.graph.statistics import count
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.verify import Verification
 from pipeline.graph.writer import remove_records, write_records

@@ -5,7 +5,7 @@ from redis import Redis
 
 from pipeline.chunk import Rejected
 from pipeline.model import RecordType
-from pipeline.records import fingerprint
+from pipeline.records import normalise
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import PREFIX, QUARANTINE, QUARANTINE_BYTES
 from workers.upstream.quarantine import (
@@ -99,8 +99,8 @@ def test_a_new_version_of_the_mapping_keeps_the_ids_of_entries(
 ) -> None:
     quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "one")
     (entry,) = quarantine
-    salts = {record_type: salt + 256 for record_type, salt in fingerprint._SALTS.items()}
-    monkeypatch.setattr(fingerprint, "_SALTS", salts)
+    salts = {record_type: salt + 256 for record_type, salt in normalise._SALTS.items()}
+    monkeypatch.setattr(normalise, "_SALTS", salts)
     assert quarantine.get(entry.entry_id) == entry
     quarantine.add(RecordType.LABELS, "labels.xml", [BAD], "two")
     assert [each.attempts for each in quarantine] == [2]

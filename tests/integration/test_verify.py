@@ -10,7 +10,7 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.verify import Differences, TooDifferent, Verification
 from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType
-from pipeline.records.fingerprint import fingerprint
+from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
 from tests.integration.history import draw_record, to_xml
 from tests.integration.world import World

@@ -1,7 +1,7 @@
 """One record in the graph, new and changed."""
 
+from pipeline.graph.derived import count
 from pipeline.graph.driver import Driver
-from pipeline.graph.statistics import count
 from pipeline.graph.writer import Written, write_records
 from pipeline.model import RecordType, Row
 from tests.graph_dump import differences, read_graph

@@ -19,7 +19,6 @@ import ops
 from ops.cli import _Commands, main
 from ops.commands.console import one_line, plain_console, print_table
 from ops.commands.context import Context
-from ops.commands.dumps import NoDumpsError, find_dumps
 from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
 from ops.commands.progress import LoadProgress, describe, describe_bytes
 from ops.commands.quarantine import _lines
@@ -31,6 +30,7 @@ from ops.stack.process import ProcessId
 from ops.stack.state import StackState
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
+from pipeline.reader.dump import find_dumps
 from workers.loader import Progress, Report, WouldVanish
 from workers.sender import NO_WORKER
 from workers.settings import ServerNotSet, Settings, load_settings, variable
@@ -149,7 +149,7 @@ def test_white_space_and_control_characters_become_one_space() -> None:
 
 
 def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NoDumpsError, match=r"the folder holds no \.xml or \.xml\.gz file$"):
+    with pytest.raises(DumpError, match=r"the folder holds no \.xml or \.xml\.gz file$"):
         find_dumps([tmp_path])
 
 

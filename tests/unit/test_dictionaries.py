@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.model import RecordType, Row
 from pipeline.records.accept import Accepted, Refused, accept, accept_raw
-from pipeline.records.fingerprint import fingerprint
+from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import parse
 from tests.integration.history import draw_record, to_xml
 
@@ -185,7 +185,7 @@ def test_half_of_a_surrogate_pair_spoils_its_own_record_only() -> None:
 
 def test_what_looks_like_a_dictionary_and_is_not_utf8_is_refused() -> None:
     raw = b'{"id": 1, "name": "\xff"}'
-    refused = accept_raw(RecordType.LABELS, raw)
+    refused = accept_raw(RecordType.LABELS, raw, 100)
     assert isinstance(refused, Refused)
     assert "can't decode byte 0xff" in refused.reason
     assert refused.raw == raw

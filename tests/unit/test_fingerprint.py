@@ -4,8 +4,8 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 from pipeline.model import MAPPING_VERSION, RecordType
-from pipeline.records import fingerprint as module
-from pipeline.records.fingerprint import fingerprint
+from pipeline.records import normalise as module
+from pipeline.records.normalise import fingerprint
 
 
 def test_a_fingerprint_is_a_positive_integer_that_neo4j_can_hold() -> None:

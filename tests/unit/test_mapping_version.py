@@ -6,7 +6,7 @@ import json
 from ops.commands.demo import SAMPLE
 from pipeline.model import MAPPING_VERSION
 from pipeline.reader.dump import open_dump
-from pipeline.records.fingerprint import fingerprint
+from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
 
 #: SHA-256 of the sample's rows by MAPPING_VERSION.

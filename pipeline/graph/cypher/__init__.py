@@ -1,7 +1,7 @@
 """The statements, one a file: `statement("count_nodes", label="Genre")` is `count_nodes.cypher`.
 
-Cypher takes values as parameters (`$ids`), but no labels, types or property names. A file has an `@` identifier in their
-place, such as `@label`. Identifiers come from the table in `pipeline.model`, never from data.
+Cypher takes values as parameters (`$ids`), but no labels, types or property names. A file has an `@` identifier in
+their place, such as `@label`. Identifiers come from the table in `pipeline.model`, never from data.
 """
 
 from functools import cache
