@@ -1,14 +1,16 @@
-"""The Celery app and its configuration, for senders and workers.
+"""The Celery app for senders and workers: its queues, task names and configuration.
 
 `celery -A workers.app worker --pool threads` starts a worker. Nothing is read from the environment,
 and no connection is made, before the app is used.
 """
 
 import ssl
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from celery.canvas import Signature
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
@@ -23,6 +25,27 @@ NORMALISE_QUEUE = "normalise"
 WRITE_QUEUE = "write"
 INGEST_QUEUE = "ingest"
 QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE, INGEST_QUEUE)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """The name of a task and its queue: a sender imports no task."""
+
+    name: str
+    queue: str
+
+    def signature(self, app: Celery, *args: object) -> "Signature[Any]":
+        """Return a message for the task, whose result nobody awaits."""
+        options = {"queue": self.queue, "ignore_result": True, "argsrepr": repr(args)}
+        return app.signature(self.name, args=args, options=options)
+
+
+NORMALISE = TaskName("graphinator.normalise", NORMALISE_QUEUE)
+WRITE_BATCH = TaskName("graphinator.write_batch", WRITE_QUEUE)
+INGEST = TaskName("graphinator.ingest", INGEST_QUEUE)
+BATCH_FAILED = TaskName("graphinator.batch_failed", WRITE_QUEUE)
+FINISH = TaskName("graphinator.finish", WRITE_QUEUE)
+REMOVE_VANISHED = TaskName("graphinator.remove_vanished", WRITE_QUEUE)
 
 
 class GraphinatorApp(Celery):
@@ -83,7 +106,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_use_ssl": secured,
         "redis_backend_use_ssl": secured,
         "broker_url": _redis_url(settings),
-        "result_backend": "workers.celery_redis.backend:UnwaitedRedisBackend+" + _redis_url(settings),
+        "result_backend": "workers.celery_redis:UnwaitedRedisBackend+" + _redis_url(settings),
         "broker_transport_options": transport,
         "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
         # The next task of a caller's chain goes to the default queue of the caller's app.
@@ -110,7 +133,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 # They replace kombu's own under the same names, which Flower goes by.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.celery_redis.transport:Transport"))
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.celery_redis:Transport"))
 
 app = GraphinatorApp("graphinator", include=["workers.tasks"], set_as_current=True)
 app.add_defaults(lambda: configuration(app.settings))

@@ -12,8 +12,7 @@ from pipeline.chunk import Chunk
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, ids_in, open_dump
-from workers.app import GraphinatorApp
-from workers.messages import REMOVE_VANISHED
+from workers.app import REMOVE_VANISHED, GraphinatorApp
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
@@ -105,10 +104,10 @@ def load(
 ) -> Iterator[Report]:
     """Load dumps one after the other, under the load lock.
 
-    Yields a report as each one ends. Records that a complete dump lacks are removed once all of it is loaded. `on_wait` is called again and again while
-    something is awaited before the first dump and after the last one. Raises BusyError while another load runs,
-    LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a file is among the problems
-    of its report: the records before it are loaded.
+    Yields a report as each one ends. Records that a complete dump lacks are removed once all of it is loaded. `on_wait`
+    is called again and again while something is awaited before the first dump and after the last one. Raises BusyError
+    while another load runs, LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a
+    file is among the problems of its report: the records before it are loaded.
     """
     with open_sender(app, on_wait) as sender:
         # Records from upstream tasks are older than the dumps that are read from now on.

@@ -11,20 +11,29 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from celery import Celery, chord
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
 from pipeline.errors import GraphinatorError
-from workers.app import NORMALISE_QUEUE, WRITE_QUEUE, GraphinatorApp, connect_redis
-from workers.messages import FINISH, TaskName, send_batch, send_exclusive
+from workers.app import (
+    BATCH_FAILED,
+    FINISH,
+    NORMALISE,
+    NORMALISE_QUEUE,
+    WRITE_BATCH,
+    WRITE_QUEUE,
+    GraphinatorApp,
+    TaskName,
+    connect_redis,
+)
 from workers.state.encoding import text_of_all
 from workers.state.exclusive import ExclusiveTasks, TaskResult
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import IN_FLIGHT
-from workers.state.lease import Lease
-from workers.state.load_lock import Holder, LoadLock
+from workers.state.lease import Holder, Lease, LoadLock
 
 #: The reason of a wait while no worker answers.
 NO_WORKER = "a worker: none answers"
@@ -75,7 +84,8 @@ class WorkerWatch:
 class Sender:
     """Sends batches and exclusive tasks for the holder of the load lock.
 
-    There are never more batches in flight than the credit, and never two versions of one record. Every wait calls `on_wait` again and again with its reason; "" stands for the own batches.
+    There are never more batches in flight than the credit, and never two versions of one record. Every wait calls
+    `on_wait` again and again with its reason; "" stands for the own batches.
     """
 
     def __init__(self, app: GraphinatorApp, redis: Redis, lease: Lease, on_wait: OnWait) -> None:
@@ -144,7 +154,7 @@ class Sender:
                 except CameBack:
                     self.drain()
                     continue
-                send_exclusive(self._app, task, token, *args)
+                task.signature(self._app, token, *args).apply_async()
                 sent_at, patience = time.monotonic(), self._settings.resend_after_seconds
             self.wait(reason)
         while self._exclusive.is_running():
@@ -225,6 +235,15 @@ class Sender:
                 logger.warning("a batch could not be sent: %s", error)
                 return
             self.in_flight.mark_sent(batch)
+
+
+def send_batch(app: Celery, batch: str, chunks: int) -> None:
+    """Send the chord of a stored batch: a `normalise` task a chunk, then `write_batch`."""
+    header = [NORMALISE.signature(app, batch, index) for index in range(chunks)]
+    body = WRITE_BATCH.signature(app, batch)
+    for task in (*header, body):
+        task.link_error(BATCH_FAILED.signature(app, batch))
+    chord(header, app=app)(body)
 
 
 @contextmanager

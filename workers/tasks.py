@@ -26,10 +26,9 @@ from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.records.normalise import normalise as normalise_chunk
-from workers.app import app
+from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, app
 from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
-from workers.messages import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta
 from workers.state.lease import LeaseLost
@@ -142,10 +141,10 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
 def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 
-    Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is given by name: in a chain,
-    the result of the task before comes first. When this ends the records are stored, and will be written together with
-    those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some are no records of this type,
-    with their errors; the others are accepted.
+    Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is
+    given by name: in a chain, the result of the task before comes first. When this ends the records are stored, and
+    will be written together with those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some
+    are no records of this type, with their errors; the others are accepted.
     """
     worker = this_worker()
     type_, records = arguments(given, named)
@@ -169,7 +168,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
     Called, not sent, by Celery, which passes request, exception and traceback only to a task that is not bound.
     """
     if isinstance(error, (ChordError, Reject, *PASSING)):
-        # Redis failed under Celery, or a header task did, which has its own call: a batch still in flight is sent again.
+        # Redis failed under Celery, or a header task, which has its own call: a batch in flight is sent again.
         return
     worker = this_worker()
     meta = worker.in_flight.meta(batch)

@@ -12,8 +12,8 @@ from pipeline.errors import GraphinatorError, GraphUnavailable, SettingError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
-from workers.celery_redis.check import risks
 from workers.loop import EventLoop, LoopStopped
+from workers.redis_check import risks
 from workers.settings import ServerNotSet, Settings, variable
 from workers.state.exclusive import ExclusiveTasks
 from workers.state.in_flight import InFlight

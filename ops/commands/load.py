@@ -18,7 +18,7 @@ from pipeline.reader.dump import find_dumps
 from workers.app import connect_redis
 from workers.loader import FULL, Contents, Report
 from workers.loader import load as load_dumps
-from workers.celery_redis.check import risks
+from workers.redis_check import risks
 from workers.state.runs import Tally
 
 

@@ -18,7 +18,7 @@ from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
 from tests.oracle import expected_graph
-from workers.messages import send_batch
+from workers.sender import send_batch
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import IN_FLIGHT
 from workers.state.runs import Runs
@@ -195,7 +195,7 @@ def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Prod
     batches.store(
         "spoilt", BatchMeta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
     )
-    backend = "workers.celery_redis.backend:UnwaitedRedisBackend+" + product.redis_url
+    backend = "workers.celery_redis:UnwaitedRedisBackend+" + product.redis_url
     with Celery(broker=product.redis_url, backend=backend, set_as_current=False) as app:
         send_batch(app, "spoilt", 1)
         while len(batches):

@@ -1,7 +1,7 @@
 """After any history the graph is that of the newest version of each record.
 
-Loader, sender, tasks, Redis and Neo4j are the product's own; only Celery's messages are replaced, by threads that deliver
-them in any order, more than once, and late.
+Loader, sender, tasks, Redis and Neo4j are the product's own; only Celery's messages are replaced, by threads that
+deliver them in any order, more than once, and late.
 """
 
 import os
@@ -29,9 +29,8 @@ from tests.graph_dump import differences, read_graph_at_once
 from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, write_dump
 from workers import sender as sender_module
 from workers import tasks
-from workers.app import GraphinatorApp, configuration
+from workers.app import FINISH, REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
 from workers.loader import Contents, load
-from workers.messages import FINISH, REMOVE_VANISHED, TaskName
 from workers.sender import open_sender
 from workers.settings import Settings
 from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, PREFIX

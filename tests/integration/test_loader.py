@@ -13,9 +13,8 @@ from pipeline.errors import DumpError
 from pipeline.model import RecordType
 from workers import loader
 from workers import sender as sender_module
-from workers.app import GraphinatorApp, configuration
+from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
 from workers.loader import Report, load
-from workers.messages import REMOVE_VANISHED, TaskName
 from workers.settings import Settings
 from workers.state.in_flight import InFlight
 from workers.state.keys import EXCLUSIVE

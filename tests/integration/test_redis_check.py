@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 
 from tests.integration.conftest import configured
-from workers.celery_redis.check import risks
+from workers.redis_check import risks
 
 
 def test_the_embedded_server_has_no_risks(redis: Redis) -> None:

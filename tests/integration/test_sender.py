@@ -10,16 +10,14 @@ from pipeline.chunk import Chunk
 from pipeline.errors import BusyError
 from pipeline.model import RecordType
 from workers import sender as sender_module
-from workers.app import INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
-from workers.messages import FINISH
+from workers.app import FINISH, INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
 from workers.sender import CHECK_SECONDS, Sender, TaskFailed, open_sender
 from workers.settings import Settings
 from workers.state.encoding import bytes_of, pack
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import EXCLUSIVE, EXCLUSIVE_LEASE, IN_FLIGHT, LOAD_LOCK
-from workers.state.lease import LeaseLost
-from workers.state.load_lock import Holder
+from workers.state.lease import Holder, LeaseLost
 from workers.state.runs import Tally
 
 META = BatchMeta(RecordType.LABELS, "run", "labels.xml", chunks=1)

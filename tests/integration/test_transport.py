@@ -10,7 +10,7 @@ from redis import Redis
 
 from tests.integration.conftest import configured
 from workers.app import GraphinatorApp, configuration
-from workers.celery_redis.transport import Transport
+from workers.celery_redis import Transport
 from workers.settings import Settings
 
 QUEUE = Queue("tests.transport")

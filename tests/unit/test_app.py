@@ -17,8 +17,4 @@ def test_the_page_has_every_setting_and_no_other() -> None:
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     transport = given.pop("broker_transport_options")
     assert sorted(named) == sorted([*given, *transport, "TRANSPORT_ALIASES"])
-    assert (
-        TRANSPORT_ALIASES["redis"]
-        == TRANSPORT_ALIASES["rediss"]
-        == "workers.celery_redis.transport:Transport"
-    )
+    assert TRANSPORT_ALIASES["redis"] == TRANSPORT_ALIASES["rediss"] == "workers.celery_redis:Transport"

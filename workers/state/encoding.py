@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import zstandard
+from redis import Redis
 
 Value = TypeVar("Value")
 
@@ -36,3 +37,9 @@ def optional_bytes(reply: bytes | str | None) -> bytes | None:
 def text_of_all(replies: Iterable[Any]) -> list[str]:
     """Return replies as text."""
     return [str(reply, "utf-8") for reply in replies]
+
+
+def redis_now(redis: Redis) -> float:
+    """Return the Unix time by Redis's clock, which all machines share."""
+    seconds, microseconds = redis.time()
+    return float(seconds + microseconds / 1_000_000)

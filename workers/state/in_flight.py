@@ -150,8 +150,8 @@ class InFlight:
     def attempt(self, batch: str, part: str) -> Iterator[None]:
         """Count an attempt at one part of a batch.
 
-        `part` is the index of a chunk, or "body". Only the end of the process, or a MemoryError, leaves the attempt in the count. Raises PoisonBatch when that
-        happened too often.
+        `part` is the index of a chunk, or "body". Only the end of the process, or a MemoryError, leaves the attempt in
+        the count. Raises PoisonBatch when that happened too often.
         """
         if self._count(batch, part, 1) > MAX_CRASHES:
             raise PoisonBatch

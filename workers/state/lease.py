@@ -1,4 +1,4 @@
-"""A lease: the right of one process at a time, kept alive by a heartbeat.
+"""Leases: the right of one process at a time, kept alive by a heartbeat.
 
 A lease expires soon after its process has ended. A process that was suspended for longer than that finds its lease
 gone, or held by another process: every write asks Redis, never the own clock.
@@ -7,9 +7,11 @@ gone, or held by another process: every write asks Redis, never the own clock.
 import asyncio
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -17,14 +19,18 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from pipeline.errors import GraphinatorError
-from workers.state.keys import LEASE_SECONDS
+from pipeline.errors import BusyError, GraphinatorError
+from workers.state.encoding import bytes_of
+from workers.state.keys import LEASE_SECONDS, LOAD_LOCK
 from workers.state.lua import script
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
+
+#: The pause between two attempts to take the load lock.
+POLL_SECONDS = 0.01
 
 
 class LeaseLost(GraphinatorError):
@@ -42,8 +48,8 @@ class LeaseLost(GraphinatorError):
 class Lease:
     """One acquisition of the lease of a key: `acquire`, work, `release`.
 
-    Use `held` for a block. While it is held, a thread renews it every third of `seconds`. `name` is what messages call it; `owner` is a prefix
-    of its token.
+    Use `held` for a block. While it is held, a thread renews it every third of `seconds`. `name` is what messages call
+    it; `owner` is a prefix of its token.
     """
 
     def __init__(
@@ -150,6 +156,45 @@ def held(lease: Lease) -> Iterator[Lease | None]:
         yield lease
     finally:
         lease.release()
+
+
+class Holder(StrEnum):
+    """The purposes of holding the load lock."""
+
+    LOAD = "load"
+    #: A worker's recovery thread. A load waits for it: for seconds, unless statistics are counted.
+    RECOVERY = "recovery"
+
+
+class LoadLock:
+    """The lease of the process that sends batches, and its purpose."""
+
+    def __init__(self, redis: Redis, holder: Holder) -> None:
+        self._redis = redis
+        self._holder = holder
+        self._lease = Lease(redis, LOAD_LOCK, "the load", owner=f"{holder}:")
+
+    @contextmanager
+    def held(self, on_wait: Callable[[str], None]) -> Iterator[Lease]:
+        """Hold the lock for a block; a load waits while recovery holds it. Raises BusyError."""
+        while not self._lease.acquire():
+            if self._holder is Holder.RECOVERY or not self._is_free_soon():
+                raise BusyError("another load is under way")
+            on_wait("the recovery of earlier batches")
+            time.sleep(POLL_SECONDS)
+        try:
+            yield self._lease
+        finally:
+            self._lease.release()
+
+    def _is_free_soon(self) -> bool:
+        holder = self._redis.get(LOAD_LOCK)
+        return holder is None or bytes_of(holder).startswith(f"{Holder.RECOVERY}:".encode())
+
+
+def is_load_locked(redis: Redis) -> bool:
+    """Return True while some process holds the load lock."""
+    return bool(redis.exists(LOAD_LOCK))
 
 
 def _expire(timeout: asyncio.Timeout) -> None:

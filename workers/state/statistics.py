@@ -7,7 +7,7 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
-from workers.state.encoding import text_of_all
+from workers.state.encoding import redis_now, text_of_all
 from workers.state.keys import STATISTICS
 
 #: Time for Redis to write to disk; with `appendfsync everysec` it needs a second.
@@ -54,11 +54,11 @@ class StatisticsState:
 
         A new mark is awaited on disk: Redis must not come back fresh after a crash of its machine.
         """
-        if self._now() - self._times().get("stale", float("inf")) > FSYNC_SECONDS:
+        if redis_now(self._redis) - self._times().get("stale", float("inf")) > FSYNC_SECONDS:
             return
         # WAITAOF waits for the writes of its own connection.
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hsetnx(STATISTICS, "stale", str(self._now()))
+            pipe.hsetnx(STATISTICS, "stale", str(redis_now(self._redis)))
             pipe.waitaof(1, 0, FSYNC_SECONDS * 1000)
             noted, on_disk = pipe.execute(raise_on_error=False)
         if isinstance(noted, RedisError):
@@ -70,11 +70,11 @@ class StatisticsState:
     def mark_fresh(self, pipe: Pipeline) -> None:
         """Note, in a transaction, that everything was just counted."""
         pipe.delete(STATISTICS)
-        pipe.hset(STATISTICS, "counted", str(self._now()))
+        pipe.hset(STATISTICS, "counted", str(redis_now(self._redis)))
 
     def mark_failed(self) -> None:
         """Note that counting failed: `is_due` waits for as long again."""
-        self._redis.hset(STATISTICS, "failed", str(self._now()))
+        self._redis.hset(STATISTICS, "failed", str(redis_now(self._redis)))
 
     def is_due(self, seconds: float) -> bool:
         """Return True when the statistics have been stale, or since a failed count, for `seconds`."""
@@ -84,13 +84,8 @@ class StatisticsState:
             self.mark_stale()
         if "stale" not in times:
             return False
-        return self._now() - max(times["stale"], times.get("failed", 0.0)) >= seconds
+        return redis_now(self._redis) - max(times["stale"], times.get("failed", 0.0)) >= seconds
 
     def _times(self) -> dict[str, float]:
         stored = self._redis.hgetall(STATISTICS)
         return dict(zip(text_of_all(stored), map(float, stored.values()), strict=True))
-
-    def _now(self) -> float:
-        # Redis's own clock: those of several machines differ.
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1_000_000)

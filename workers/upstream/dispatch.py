@@ -25,7 +25,8 @@ def is_due(inbox: Inbox, settings: Settings) -> bool:
 def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
     """Send the waiting records of all types, or of those that are due.
 
-    They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the inbox.
+    They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the
+    inbox.
     """
     inbox = connect_inbox(settings, sender.redis)
     for record_type, waiting in inbox.waiting().items():

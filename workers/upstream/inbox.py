@@ -14,7 +14,7 @@ from redis.client import Pipeline
 from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
-from workers.state.encoding import bytes_of, pack, text_of_all, unpack
+from workers.state.encoding import bytes_of, pack, redis_now, text_of_all, unpack
 from workers.state.keys import INBOX, inbox_call_key, inbox_key, inbox_recent_key
 from workers.state.lua import script
 
@@ -119,7 +119,7 @@ class Inbox:
         for record_type in RecordType:
             records, since = (fields.get(field) for field in _fields(record_type))
             if records is not None and int(records) > 0:
-                found[record_type] = Waiting(int(records), self._now() - float(since or 0))
+                found[record_type] = Waiting(int(records), redis_now(self._redis) - float(since or 0))
         return found
 
     def head(self, record_type: RecordType, max_records: int, max_bytes: int) -> Head:
@@ -153,7 +153,7 @@ class Inbox:
         pipe.ltrim(key, number, -1)
         pipe.hincrby(INBOX, "bytes", -sum(map(len, head.packed)))
         pipe.hincrby(INBOX, records, -len(head.ids))
-        pipe.hset(INBOX, since, str(self._now()))
+        pipe.hset(INBOX, since, str(redis_now(self._redis)))
 
     def _packed_parts(self, record_type: RecordType) -> Iterator[bytes]:
         # A few at a time: one part may hold one record or be megabytes long.
@@ -161,11 +161,6 @@ class Inbox:
         while page := self._redis.lrange(inbox_key(record_type), start, start + PAGE_PARTS - 1):
             yield from map(bytes_of, page)
             start += len(page)
-
-    def _now(self) -> float:
-        # Redis's clock, which all machines share.
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1_000_000)
 
 
 def _fields(record_type: RecordType) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pipeline.errors import BusyError, GraphinatorError
 from workers.app import GraphinatorApp, connect_inbox, connect_redis
 from workers.sender import TaskFailed, open_sender
 from workers.state.in_flight import InFlight
-from workers.state.load_lock import Holder, is_load_locked
+from workers.state.lease import Holder, is_load_locked
 from workers.state.statistics import StatisticsState
 from workers.upstream.dispatch import dispatch, is_due
 

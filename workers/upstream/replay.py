@@ -1,8 +1,8 @@
 """Load quarantined records again.
 
 The age of a quarantined record is unknown: it must not replace a newer version. So a replay holds the load lock, has
-everything written that was accepted before, and asks the graph which records exist. Records that are accepted during the
-replay stay in the inbox and are written after it, so they win.
+everything written that was accepted before, and asks the graph which records exist. Records that are accepted during
+the replay stay in the inbox and are written after it, so they win.
 
 An entry stays in the quarantine until `write_batch` has written its record. A record that Neo4j refuses again finds its
 own entry and is counted there.
@@ -53,7 +53,8 @@ def replay(
 ) -> ReplayReport:
     """Send the records of these entries to the workers; no `ids` stand for all entries.
 
-    Skips records that exist in the graph in any version, unless `overwrite` is True. Raises BusyError while a load runs.
+    Skips records that exist in the graph in any version, unless `overwrite` is True. Raises BusyError while a load
+    runs.
     """
     with connect_redis(app.settings) as redis:
         if not connect_quarantine(app.settings, redis):

@@ -1,1 +1,0 @@
-"""Parts of Celery and kombu for Redis, adapted."""
