@@ -1,8 +1,8 @@
 """The real servers, once a session, and an empty graph and an empty Redis for each test that asks.
 
 A missing server fails the tests that need it: nothing is skipped. Where GRAPHINATOR_TEST_HOME names a folder, the
-servers stay up there for the next run, which saves their start while one works on the code. Processes that run tests side by
-side have servers of their own, and a folder each in that one.
+servers stay up there for the next run, which saves their start while one works on the code. Processes that run tests
+side by side have servers of their own, and a folder each in that one.
 """
 
 import os
@@ -17,7 +17,7 @@ from redis import Redis
 
 from ops.stack.ports import is_free
 from ops.stack.stack import Endpoints, Stack
-from ops.stack.state import StackState, load_state, save_state
+from ops.stack.state import StackState, load_state, read_endpoints, save_state
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import SCHEMA, create_schema
 from workers.app import connect_redis
@@ -82,7 +82,7 @@ def choose_ports(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def servers(stack: Stack) -> Endpoints:
-    endpoints = stack.endpoints()
+    endpoints = read_endpoints(stack.home)
     assert endpoints is not None
     return endpoints
 

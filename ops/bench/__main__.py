@@ -45,8 +45,8 @@ def main(
 ) -> None:
     """Measure records per second and peak memory, beside the common way.
 
-    Takes about a quarter of an hour on two cores. Rates count from the first record to the last one; those of the whole command include
-    its start and `finish`. The stack runs in a temporary folder, which is removed at the end.
+    Takes about a quarter of an hour on two cores. Rates count from the first record to the last one; those of the whole
+    command include its start and `finish`. The stack runs in a temporary folder, which is removed at the end.
     """
     notes = Console(stderr=True)
     try:

@@ -1,12 +1,12 @@
 """The baseline: the common way to load releases into Neo4j, without Celery.
 
-A competent programmer's first version: `iterparse` turns each record into a dictionary and compares its SHA-256 with the stored one.
-New and changed records are merged, 100 per transaction, with one UNWIND … MERGE statement for the releases and one for each type of
-relationship. Ids are integers, the unique constraints exist, the driver has its Rust extension, and rows hold only what the
-statements need.
+A competent programmer's first version: `iterparse` turns each record into a dictionary and compares its SHA-256 with
+the stored one. New and changed records are merged, 100 per transaction, with one UNWIND … MERGE statement for the
+releases and one for each type of relationship. Ids are integers, the unique constraints exist, the driver has its Rust
+extension, and rows hold only what the statements need.
 
-It does less than our loader: it derives no SAME_AS, PART_OF or category, removes no relationship that a changed release has lost,
-and stops at the first malformed record.
+It does less than our loader: it derives no SAME_AS, PART_OF or category, removes no relationship that a changed release
+has lost, and stops at the first malformed record.
 """
 
 import gzip

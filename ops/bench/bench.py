@@ -74,8 +74,8 @@ class Bench:
     def run(self, rounds: int) -> Figures:
         """Measure `rounds` rounds; each way starts with an empty graph, in turns.
 
-        Both ways use the same server, warmed up by both, and the same constraints. With `same_indexes` both keep the search indexes.
-        They cost the many small transactions of the common way a lot; without it only our way has them.
+        Both ways use the same server, warmed up by both, and the same constraints. With `same_indexes` both keep the
+        search indexes. They cost the many small transactions of the common way a lot; without it only our way has them.
         """
         self._warm_up()
         for number in range(1, rounds + 1):

@@ -2,20 +2,22 @@
 
 `python -m ops.bench.generator --multiply 25 --seed 1 OUT_DIR` writes them.
 
-Every copy repeats the 1,000 records of a sample dump with other ids and names. In copy k an id is raised by k x `SHIFT`, so ids ascend
-through the file, and names of artists and labels get the suffix `#k`.
+Every copy repeats the 1,000 records of a sample dump with other ids and names. In copy k an id is raised by k x
+`SHIFT`, so ids ascend through the file, and names of artists and labels get the suffix `#k`.
 
-Copies share the nodes that they refer to as in the real data. That decides the cost of a write: does the node exist already, and how
-many relationships does it have?
+Copies share the nodes that they refer to as in the real data. That decides the cost of a write: does the node exist
+already, and how many relationships does it have?
 
 - Genres, styles, countries, formats and companies are the same in all copies.
-- A referenced artist, label, master or credited person (an *end*) is mostly one that an earlier copy used, and sometimes a new one. So
-  popular ends become more popular, and degrees are skewed. The more references an end has in the sample, the rarer is a new one.
-  `NOVELTY` gives about as many ends per release as the real dumps have: 0.5 artists, 0.12 labels and 0.13 masters.
+- A referenced artist, label, master or credited person (an *end*) is mostly one that an earlier copy used, and
+  sometimes a new one. So popular ends become more popular, and degrees are skewed. The more references an end has in
+  the sample, the rarer is a new one. `NOVELTY` gives about as many ends per release as the real dumps have: 0.5
+  artists, 0.12 labels and 0.13 masters.
 - Aliases, groups, members and a master's main release stay within the copy: these circles are small.
 
-The same seed gives the same bytes. A smaller multiple with the same seed gives the beginning of the larger one's records. Bytes are
-replaced, nothing is parsed: tens of thousands of releases per second. Memory grows by 40 KB per copy.
+The same seed gives the same bytes. A smaller multiple with the same seed gives the beginning of the larger one's
+records. Bytes are replaced, nothing is parsed: tens of thousands of releases per second. Memory grows by 40 KB per
+copy.
 """
 
 import gzip

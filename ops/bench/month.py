@@ -1,7 +1,7 @@
 """Next month's dump: a few records changed, a few new, a few gone.
 
-Changes are those that editors of Discogs make most: the vote on a record's data, and its relationships (one style more; the aliases of
-an artist or the parent of a label removed).
+Changes are those that editors of Discogs make most: the vote on a record's data, and its relationships (one style more;
+the aliases of an artist or the parent of a label removed).
 """
 
 import random
@@ -45,7 +45,8 @@ class Month:
 def next_month(longer: Path, before: int, path: Path, seed: int) -> Month:
     """Write the month after the one with the first `before` records of `longer`.
 
-    `longer` must have at least `before` x (1 + NEW) records: the rest are the new ones. The same seed gives the same bytes.
+    `longer` must have at least `before` x (1 + NEW) records: the rest are the new ones. The same seed gives the same
+    bytes.
     """
     chance = random.Random(seed).random
     counts = {"same": 0, "changed": 0, "new": 0, "vanished": 0}

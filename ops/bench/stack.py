@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import neo4j
+import psutil
 import redis
 
 from ops.bench.baseline import statement
-from ops.bench.memory import Peaks
 from ops.stack.state import load_state
 from pipeline.errors import GraphinatorError
 from pipeline.graph.driver import Driver
@@ -26,6 +27,9 @@ from pipeline.graph.schema import check_schema, create_schema
 
 #: The command in the environment of this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
+
+#: Between two samples of memory.
+INTERVAL_SECONDS = 0.05
 
 
 class BenchError(GraphinatorError):
@@ -42,6 +46,42 @@ class Load:
     seconds: float
     #: The highest resident memory in bytes of each process involved: `reader`, `worker 1`, …, `valkey`.
     peaks: dict[str, int]
+
+
+class Peaks:
+    """Sampled peaks of resident memory; `bytes_of` has the peak of each process.
+
+    Pages that processes share count for each of them. A process that has ended keeps its peak.
+    """
+
+    def __init__(self, processes: Mapping[str, int]) -> None:
+        self.bytes_of = dict.fromkeys(processes, 0)
+        self._processes = {name: psutil.Process(pid) for name, pid in processes.items()}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="peaks", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._sample()
+            if self._ended.wait(INTERVAL_SECONDS):
+                return
+
+    def _sample(self) -> None:
+        for name, process in self._processes.items():
+            try:
+                self.bytes_of[name] = max(self.bytes_of[name], process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
 
 
 class BenchStack:
@@ -106,7 +146,8 @@ class BenchStack:
     def constraints_only(self) -> Iterator[None]:
         """Drop all indexes but the unique constraints for the time of a `with`.
 
-        Raises GraphRejected if a constraint is missing: writes without it are so slow that no figure would mean anything.
+        Raises GraphRejected if a constraint is missing: writes without it are so slow that no figure would mean
+        anything.
         """
         asyncio.run(self._schema(check_schema))
         with self._session() as session:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ops.stack.endpoints import read_endpoints
+from ops.stack.state import read_endpoints
 from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings, load_settings

@@ -11,7 +11,7 @@ from ops.commands.context import Context
 from ops.commands.load import end_with_problems, print_reports, run_load
 from ops.commands.status import print_counts
 from ops.commands.up import start_stack
-from ops.stack.endpoints import Endpoints
+from ops.stack.state import Endpoints
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.reader.dump import find_dumps
 from workers.worker import open_driver

@@ -27,8 +27,8 @@ _HINTS = {
 def quarantine() -> None:
     """List, export or replay records that could not be loaded.
 
-    An earlier version of such a record stays in the graph. Load a corrected dump, or use `replay` if the record itself is
-    correct, for example after an upgrade.
+    An earlier version of such a record stays in the graph. Load a corrected dump, or use `replay` if the record itself
+    is correct, for example after an upgrade.
     """
 
 
@@ -78,8 +78,8 @@ def export(context: Context, file: IO[str]) -> None:
 def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     """Submit records again, the given ones or all. Workers write them within seconds.
 
-    Use it if the record was not at fault: a newer graphinator can read it, or Neo4j accepts it now. A written record leaves
-    the quarantine; a refused one stays with the new reason.
+    Use it if the record was not at fault: a newer graphinator can read it, or Neo4j accepts it now. A written record
+    leaves the quarantine; a refused one stays with the new reason.
 
     A quarantined record may be older than the graph. Records that are in the graph are skipped without --overwrite. Of
     several versions of one record, name the one to replay.

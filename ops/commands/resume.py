@@ -20,8 +20,8 @@ from workers.state.runs import Run, Runs, RunState
 def resume(context: Context) -> None:
     """Load the files of interrupted loads again, with the same options.
 
-    Files are read from their beginning; records that are in the graph are skipped. `graphinator status` shows interrupted
-    loads as stalled. Without such loads this is `graphinator finish`.
+    Files are read from their beginning; records that are in the graph are skipped. `graphinator status` shows
+    interrupted loads as stalled. Without such loads this is `graphinator finish`.
     """
     stalled = [run for run in Runs(connect_redis(context.connected())) if run.state is RunState.STALLED]
     if not stalled:

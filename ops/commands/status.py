@@ -11,8 +11,8 @@ from rich.console import Console
 
 from ops.commands.console import counted, one_line, plain_console, print_table, utc
 from ops.commands.context import Context
-from ops.stack.endpoints import read_endpoints
 from ops.stack.stack import Stack
+from ops.stack.state import read_endpoints
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
@@ -50,10 +50,10 @@ def status(context: Context, as_json_: bool) -> None:
 def read_status(context: Context) -> dict[str, Any]:
     """Return `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined` and `statistics`.
 
-    `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers that
-    take no work. `workers` lists the names of active workers; it is present only if the settings name other servers.
-    `statistics` has `state`, `fresh` or `stale`, and `at`: the time of the last count if fresh, else since when they are stale
-    if known. Without any servers only `stack` is present.
+    `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers
+    that take no work. `workers` lists the names of active workers; it is present only if the settings name other
+    servers. `statistics` has `state`, `fresh` or `stale`, and `at`: the time of the last count if fresh, else since
+    when they are stale if known. Without any servers only `stack` is present.
     """
     endpoints = read_endpoints(context.settings.home)
     settings = context.connected()

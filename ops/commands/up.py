@@ -7,9 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ops.commands.console import counted, plain_console
 from ops.commands.context import Context
-from ops.stack.endpoints import Endpoints
 from ops.stack.stack import Stack
-from ops.stack.state import StackState
+from ops.stack.state import Endpoints, StackState
 
 #: Names of servers in messages.
 _NAMES = {"valkey": "Valkey", "neo4j": "Neo4j"}

@@ -9,10 +9,10 @@ from pathlib import Path
 from neo4j import GraphDatabase
 from neo4j.exceptions import DriverError, Neo4jError
 
-from ops.stack.endpoints import NEO4J_USER
 from ops.stack.files import write_private
 from ops.stack.ports import LOOPBACK, answers
 from ops.stack.process import last_line
+from ops.stack.state import NEO4J_USER
 from pipeline.errors import StackError
 
 #: Options that Neo4j needs on a current Java.

@@ -10,10 +10,16 @@ from pathlib import Path
 from celery import Celery
 
 from ops.stack import jars, neo4j, ports, valkey, worker_process
-from ops.stack.endpoints import Endpoints, password_file, read_endpoints, state_file
 from ops.stack.files import exclusive
 from ops.stack.process import ProcessId, last_line, spawn, stop
-from ops.stack.state import StackState, load_state, save_state
+from ops.stack.state import (
+    Endpoints,
+    StackState,
+    load_state,
+    password_file,
+    save_state,
+    state_file,
+)
 from pipeline.errors import SettingError, StackError
 from workers.settings import Settings, variable
 
@@ -45,10 +51,6 @@ class Stack:
         self.password_file = password_file(self.home)
         self._state_file = state_file(self.home)
         self._lock = self.home / "stack.lock"
-
-    def endpoints(self) -> Endpoints | None:
-        """Return the endpoints of the stack, or None unless both servers run."""
-        return read_endpoints(self.home)
 
     def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> Endpoints:
         """Start missing servers and adjust the number of workers. Wait until all are ready.
@@ -154,7 +156,7 @@ class Stack:
 
     def _await_neo4j(self, state: StackState) -> None:
         bolt, http = state.ports["bolt"], state.ports["http"]
-        password = self.password_file.read_text(encoding="utf-8").strip()
+        password = Endpoints.from_state(self.home, state).password()
         process = state.servers["neo4j"]
         self._wait("neo4j", process, NEO4J_READY_SECONDS, lambda: neo4j.is_ready(bolt, http, password))
 

@@ -1,13 +1,18 @@
-"""The saved state of a stack: ports and processes, in `stack.json`."""
+"""The saved state of a stack, in `stack.json`, with its addresses and credentials."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 
 from ops.stack.files import write_private
+from ops.stack.ports import LOOPBACK
 from ops.stack.process import ProcessId
 from pipeline.errors import StackError
+from workers.settings import Settings
+
+NEO4J_USER = "neo4j"
 
 
 @dataclass(slots=True)
@@ -49,3 +54,76 @@ def load_state(path: Path) -> StackState:
 def save_state(path: Path, state: StackState) -> None:
     """Write the state atomically."""
     write_private(path, msgspec.json.format(msgspec.json.encode(state)).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The addresses of a running stack, and its number of workers."""
+
+    home: Path
+    neo4j_uri: str
+    neo4j_user: str
+    password_file: Path
+    browser: str
+    redis_url: str
+    workers: int
+
+    @classmethod
+    def from_state(cls, home: Path, state: StackState) -> Self:
+        """Build the endpoints from the saved state."""
+        return cls(
+            home=home,
+            neo4j_uri=f"bolt://{LOOPBACK}:{state.ports['bolt']}",
+            neo4j_user=NEO4J_USER,
+            password_file=password_file(home),
+            browser=f"http://{LOOPBACK}:{state.ports['http']}/browser/",
+            redis_url=f"redis://{LOOPBACK}:{state.ports['redis']}/0",
+            workers=len(state.workers),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `graphinator up --json` prints."""
+        return {
+            "neo4j": {
+                "uri": self.neo4j_uri,
+                "user": self.neo4j_user,
+                "password_file": str(self.password_file),
+                "browser": self.browser,
+            },
+            "redis": {"url": self.redis_url},
+            "workers": self.workers,
+            "home": str(self.home),
+        }
+
+    def password(self) -> str:
+        """Read the password of Neo4j."""
+        return self.password_file.read_text(encoding="utf-8").strip()
+
+    def connect(self, settings: Settings) -> Settings:
+        """Return the settings with these servers filled in. Servers named by the user stay."""
+        own: dict[str, str] = {}
+        if settings.neo4j_uri is None:
+            own |= {
+                "neo4j_uri": self.neo4j_uri,
+                "neo4j_user": self.neo4j_user,
+                "neo4j_password": self.password(),
+            }
+        if settings.redis_url is None:
+            own |= {"redis_url": self.redis_url}
+        return settings.model_copy(update=own)
+
+
+def password_file(home: Path) -> Path:
+    """Return the path of the file with Neo4j's password."""
+    return home / "neo4j.password"
+
+
+def state_file(home: Path) -> Path:
+    """Return the path of the saved state."""
+    return home / "stack.json"
+
+
+def read_endpoints(home: Path) -> Endpoints | None:
+    """Return the endpoints of the stack in `home`, or None unless both servers run."""
+    state = load_state(state_file(home))
+    return Endpoints.from_state(home, state) if {"valkey", "neo4j"} <= state.servers.keys() else None

@@ -18,6 +18,7 @@ from redis import Redis
 
 from ops.cli import main
 from ops.stack.stack import Stack
+from ops.stack.state import read_endpoints
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import Graph, add_statistics, expected_graph
@@ -143,7 +144,7 @@ class Product:
 def without_workers(stack: Stack) -> None:
     """Stop workers and drop their unacknowledged messages, which others would get later."""
     stack.up(workers=0)
-    endpoints = stack.endpoints()
+    endpoints = read_endpoints(stack.home)
     assert endpoints is not None
     with connect_redis(endpoints.connect(stack.settings)) as redis:
         redis.flushall()

@@ -14,6 +14,7 @@ from celery import Celery
 from celery.backends.redis import RedisBackend
 
 from ops.stack import worker_process
+from ops.stack.state import read_endpoints
 from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
@@ -232,7 +233,7 @@ def test_status_shows_workers_and_the_size_of_the_graph(product: Product, sample
 
 def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
     """Return settings that name the servers of the tests as one's own."""
-    endpoints = product.stack.endpoints()
+    endpoints = read_endpoints(product.stack.home)
     assert endpoints is not None
     own = {
         "redis_url": endpoints.redis_url,

@@ -214,7 +214,11 @@ def main(parts: list[str]) -> int:
             copy.close()
             if Path(folder) in Path(home).parents:
                 del os.environ["GRAPHINATOR_TEST_HOME"]
-                subprocess.run([sys.executable, "-m", "ops", "--home", home, "down"], cwd=ROOT, check=False)
+                subprocess.run(
+                    [Path(sys.executable).with_name("graphinator"), "--home", home, "down"],
+                    cwd=ROOT,
+                    check=False,
+                )
     return 1 if unnoticed else 0
 
 

@@ -20,7 +20,7 @@ from redis import Redis
 from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK
 from ops.stack.stack import Endpoints, Stack
-from ops.stack.state import load_state
+from ops.stack.state import load_state, read_endpoints
 from pipeline.chunk import Rejected
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType
@@ -158,7 +158,7 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
 
         assert second.down().servers.keys() == {"valkey", "neo4j"}
         assert left_over(second.home) == []
-        assert second.endpoints() is None
+        assert read_endpoints(second.home) is None
         assert second.down().servers == {}
 
         assert second.up(workers=0) == endpoints
@@ -168,7 +168,7 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
         valkey, neo4j = (psutil.Process(state.servers[name].pid) for name in ("valkey", "neo4j"))
         valkey.kill()
         valkey.wait(10)
-        assert second.endpoints() is None
+        assert read_endpoints(second.home) is None
         assert second.up(workers=0) == endpoints
         assert neo4j in processes(second)
         assert recalls(endpoints)
@@ -255,7 +255,7 @@ def test_a_failed_start_names_the_reason_and_stops_everything(tmp_path: Path) ->
         broken.write_text("not a manifest\n")
         with pytest.raises(StackError, match=r"^valkey ended while it started: .*\(log: .*valkey\.log\)$"):
             stack.up(workers=0)
-        assert stack.endpoints() is None
+        assert read_endpoints(stack.home) is None
         assert left_over(tmp_path) == []
 
 
@@ -287,4 +287,4 @@ def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
         starter.send_signal(signal.SIGINT)
         assert starter.wait(300) != 0
         assert left_over(tmp_path) == []
-        assert stack.endpoints() is None
+        assert read_endpoints(stack.home) is None

@@ -14,7 +14,7 @@ import psutil
 from ops.stack import neo4j, worker_process
 from ops.stack.process import ProcessId, spawn
 from ops.stack.stack import Stack
-from ops.stack.state import load_state, save_state
+from ops.stack.state import load_state, read_endpoints, save_state
 from tests.acceptance.conftest import Product
 from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Run, Runs, RunState
@@ -97,7 +97,7 @@ def logs(product: Product) -> str:
 def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a worker that crashes at that moment."""
     stack = product.stack
-    endpoints = stack.endpoints()
+    endpoints = read_endpoints(stack.home)
     assert endpoints is not None
     settings = endpoints.connect(stack.settings)
     name = worker_process.node_name(stack.home, 99)
