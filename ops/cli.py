@@ -69,5 +69,6 @@ class _Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
     """Load Discogs dumps into Neo4j and keep the graph up to date.
-    Start with `graphinator demo`."""
+    Start with `graphinator demo`.
+    """
     ctx.obj = Context(load_settings(home=home))
