@@ -4,9 +4,9 @@ Independent of the product on purpose: the standard library only, whole files in
 What it returns is compared with what `tests.graph_dump` reads out of Neo4j.
 
 A graph is two dictionaries. Nodes: `(label, key) -> properties`, the key being the node's `id` or `name`.
-Relationships: `(type, start node, end node, role, artist_id) -> properties`, the last two being None but
-for CREDITED_ON. Where the contract leaves a value open, an expectation stands in its place: `OneOf` for
-the name of a stub and for a category that is not clear, `AnyInteger` for a fingerprint.
+Relationships: `(type, start node, end node) -> properties of each`, for several may differ in properties alone.
+Where the contract leaves a value open, an expectation stands in its place: `OneOf` for the name of a stub and
+for a category that is not clear, `AnyInteger` for a fingerprint.
 """
 
 import gzip
@@ -19,8 +19,10 @@ from pathlib import Path
 from tests.role_categories import expected_categories
 
 NodeKey = tuple[str, int | str]
-RelationshipKey = tuple[str, NodeKey, NodeKey, str | None, int | None]
+RelationshipKey = tuple[str, NodeKey, NodeKey]
 Properties = dict[str, object]
+#: By type and ends, the properties of each.
+Relationships = dict[RelationshipKey, list[Properties]]
 
 #: The root element of a dump and the label of the nodes that its records define.
 LABELS = {"artists": "Artist", "labels": "Label", "masters": "Master", "releases": "Release"}
@@ -51,7 +53,7 @@ class Graph:
     """Nodes and relationships; `faults` lists the parts of a database that do not fit."""
 
     nodes: dict[NodeKey, Properties] = field(default_factory=dict)
-    relationships: dict[RelationshipKey, Properties] = field(default_factory=dict)
+    relationships: Relationships = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -69,14 +71,16 @@ class Facts:
 
     node: NodeKey
     properties: Properties
-    relationships: dict[RelationshipKey, Properties] = field(default_factory=dict)
+    relationships: Relationships = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
     genres: list[str] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
 
     def relate(self, kind: str, start: NodeKey, end: NodeKey, properties: Properties | None = None) -> None:
-        """Assert a relationship other than a credit."""
-        self.relationships[(kind, start, end, None, None)] = properties or {}
+        """Assert a relationship, once however often a record says it."""
+        known = self.relationships.setdefault((kind, start, end), [])
+        if (properties or {}) not in known:
+            known.append(properties or {})
 
 
 def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Graph:
@@ -110,7 +114,7 @@ def add_statistics(graph: Graph) -> Graph:
     ends: dict[NodeKey, list[NodeKey]] = {}
     reached: dict[NodeKey, list[NodeKey]] = {}
     parts: dict[NodeKey, int] = {}
-    for kind, start, end, _, _ in graph.relationships:
+    for kind, start, end in graph.relationships:
         if start[0] == "Release" and kind in {"BY", "ON", "IS"}:
             ends.setdefault(start, []).append(end)
             reached.setdefault(end, []).append(start)
@@ -142,15 +146,17 @@ def stub(node: NodeKey, names: set[str]) -> Properties:
 
 def _derive(graph: Graph, facts: Iterable[Facts]) -> None:
     """Add SAME_AS, PART_OF, and the nodes that have only a name."""
-    for kind, start, _, _, artist_id in list(graph.relationships):
-        if kind == "CREDITED_ON" and artist_id is not None:
-            graph.relationships[("SAME_AS", start, ("Artist", artist_id), None, None)] = {}
+    for (kind, start, _), credits_ in list(graph.relationships.items()):
+        if kind == "CREDITED_ON":
+            for artist_id in (credit["artist_id"] for credit in credits_ if "artist_id" in credit):
+                assert isinstance(artist_id, int)
+                graph.relationships["SAME_AS", start, ("Artist", artist_id)] = [{}]
     for record in facts:
         if len(record.genres) == 1:
             for style in record.styles:
                 genre = record.genres[0]
-                graph.relationships[("PART_OF", ("Style", style), ("Genre", genre), None, None)] = {}
-    for _, start, end, _, _ in graph.relationships:
+                graph.relationships["PART_OF", ("Style", style), ("Genre", genre)] = [{}]
+    for _, start, end in graph.relationships:
         for node in (start, end):
             if node[0] in {"Genre", "Style", "Person"}:
                 graph.nodes[node] = {"name": node[1]}
@@ -327,8 +333,8 @@ def _credited_on(facts: Facts, element: ET.Element) -> None:
             facts.references.append(Reference(("Artist", artist_id), name))
         categories = expected_categories(role)
         category = OneOf(categories) if len(categories) > 1 else next(iter(categories))
-        key = ("CREDITED_ON", ("Person", name), facts.node, role, artist_id)
-        facts.relationships[key] = _present(role=role, category=category, artist_id=artist_id)
+        credit = _present(role=role, category=category, artist_id=artist_id)
+        facts.relate("CREDITED_ON", ("Person", name), facts.node, credit)
 
 
 def _refer(facts: Facts, label: str, elements: Iterable[ET.Element]) -> Iterator[NodeKey]:

@@ -20,7 +20,8 @@ def test_relationships_name_their_ends_by_place() -> None:
         release(7, artists=[5, 3], labels=[9], master=8, genres=["Rock"], styles=["Punk", "Oi"]),
         release(8, artists=[3], genres=["Jazz", "Rock"], credits_=[credit("Ann", "Drums", 4), credit("Al")]),
     ]
-    assert batch(RecordType.RELEASES, *rows) == {
+    made = batch(RecordType.RELEASES, *rows)
+    assert {name: values for name, values in made.items() if values} == {
         "records": [row["properties"] for row in rows],
         "Artist": [{"id": 3, "name": "Artist 3"}, {"id": 4, "name": "Ann"}, {"id": 5, "name": "Artist 5"}],
         "Label": [{"id": 9, "name": "Label 9"}],
@@ -44,7 +45,8 @@ def test_relationships_name_their_ends_by_place() -> None:
 
 def test_a_master_has_neither_labels_nor_credits() -> None:
     made = batch(RecordType.MASTERS, master(1, artists=[2]))
-    assert made.keys() == {"records", "Artist", "Genre", "Style", "artists", "genres", "styles", "PART_OF"}
+    assert made.keys() >= {"records", "Artist", "Genre", "Style", "artists", "genres", "styles", "PART_OF"}
+    assert made.keys().isdisjoint({"labels", "credits", "SAME_AS"})
 
 
 def test_a_stub_has_the_same_one_of_several_names_in_every_process() -> None:
