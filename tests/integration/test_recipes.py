@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.graph.driver import Driver
+from pipeline.model import NODES, RELATIONSHIPS, RecordType
 from tests.conftest import Neo4jServer
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,10 @@ def follow_recipes(package: Path) -> None:
     for before, after in (
         ('Property("notes"', f"{property_.rstrip()},\n" + 'Property("notes"'),
         ("_ALL = (\n", f"_ALL = (\n{relationship.rstrip()},\n"),
-        ("from pipeline.elements import ", "from pipeline.elements import companies, "),
+        (
+            "from pipeline.elements import",
+            "from pipeline.elements import companies\nfrom pipeline.elements import",
+        ),
     ):
         assert model.count(before) == 1
         model = model.replace(before, after)
@@ -84,6 +88,9 @@ def follow_recipes(package: Path) -> None:
 async def test_a_property_and_a_relationship_need_no_more_than_the_recipes(
     tmp_path: Path, driver: Driver, neo4j_server: Neo4jServer
 ) -> None:
+    there = {each.name for each in NODES["Release"].properties} | RELATIONSHIPS[RecordType.RELEASES].keys()
+    for example in ("videos", "companies"):
+        assert example not in there, f"the graph has {example} now: choose another example in CONTRIBUTING.md"
     package = tmp_path / "pipeline"
     shutil.copytree(ROOT / "pipeline", package, ignore=shutil.ignore_patterns("__pycache__"))
     follow_recipes(package)
