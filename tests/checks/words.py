@@ -1,4 +1,4 @@
-"""Check the words of docstrings and comments: `python -m tests.checks.words PATH…`.
+"""Check the words in Python files, or folders of them: `.venv/bin/python -m tests.checks.words PATH…`.
 
 The rule stands in CONTRIBUTING.md under "Words".
 """
@@ -30,6 +30,14 @@ def breaches(path: Path) -> list[str]:
         for reason in reasons(text, summary=kind is docstrings)
     ]
     return [breach for _, breach in sorted(found)]
+
+
+def python_files(path: Path) -> list[Path]:
+    """List a Python file or those of a folder; end with a message without any."""
+    found = [*path.rglob("*.py")] if path.is_dir() else [path]
+    if not found or not all(file.suffix == ".py" and file.is_file() for file in found):
+        sys.exit(f"{path} is neither a Python file nor a folder with some")
+    return found
 
 
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
@@ -68,8 +76,7 @@ def reasons(text: str, *, summary: bool) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    paths = [Path(argument) for argument in sys.argv[1:]]
-    files = sorted({file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])})
+    files = sorted({file for argument in sys.argv[1:] for file in python_files(Path(argument))})
     found = [breach for file in files for breach in breaches(file)]
     print(*found, sep="\n", end="\n" if found else "")  # noqa: T201 - printing is its work
     sys.exit(bool(found))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.mutants import PATH, ROOT, mutants
-from tests.checks.words import breaches
+from tests.checks.words import breaches, python_files
 
 SOURCE = """
 async def read(driver):
@@ -84,3 +84,14 @@ def test_the_check_of_words_finds_each_breach(text: str, number: int, tmp_path: 
     file = tmp_path / "module.py"
     file.write_text(text)
     assert len(breaches(file)) == number
+
+
+def test_the_check_of_words_refuses_what_is_no_python(tmp_path: Path) -> None:
+    page, module = tmp_path / "page.md", tmp_path / "folder" / "module.py"
+    page.write_text("text")
+    for wrong in (page, tmp_path, tmp_path / "missing.py"):
+        with pytest.raises(SystemExit, match=f"^{wrong} is neither a Python file nor a folder with some$"):
+            python_files(wrong)
+    module.parent.mkdir()
+    module.write_text("")
+    assert python_files(module) == python_files(module.parent) == [module]
