@@ -1,4 +1,4 @@
-"""Readers of a record's XML, one a kind of value; `pipeline.model` names them.
+"""Functions that read the values of a relationship from a record's XML; `pipeline.model` names them.
 
 A reader gives raw values: `pipeline.records.rows` drops those that refer to nothing and merges repeated ones.
 """
@@ -113,7 +113,7 @@ def main_artists(record: RecordXml) -> Iterator[dict[str, Any]]:
 
 
 def labels(record: RecordXml) -> Iterator[dict[str, Any]]:
-    """Read the labels of a release with one catalog number an entry."""
+    """Read the labels of a release, each with at most one catalog number."""
     for label in record.inside("labels", "label"):
         catalog_number = attribute_of(label, "catno")
         yield {

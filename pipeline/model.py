@@ -15,7 +15,7 @@ from pipeline.roles import category
 #: One record as parameters of a write: `{"id": int, "properties": {...}, <field of a relationship>: [...], ...}`.
 Row = dict[str, Any]
 
-#: Raised whenever the same record is to become other nodes, properties or relationships than before:
+#: Raised once in a release in which the same record becomes other nodes, properties or relationships than before:
 #: it is part of every fingerprint, so the next load rewrites every record.
 MAPPING_VERSION = 2
 
