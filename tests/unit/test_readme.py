@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from pathlib import Path
 
 from lxml import etree
@@ -12,6 +13,7 @@ from pipeline.reader.dump import open_dump
 from pipeline.records.parse import parse
 from tests.checks.docs import ROOT, pages, render
 from tests.oddities import handmade
+from tests.oracle import expected_graph
 from workers.app import QUEUES
 
 PAGES = {page: page.read_text(encoding="utf-8") for page in pages()}
@@ -67,6 +69,16 @@ def test_the_elements_that_are_not_in_the_graph_are_named(tmp_path: Path) -> Non
 
 def test_the_query_in_the_picture_is_the_demos() -> None:
     assert QUERY in _text("README.md")
+
+
+def test_the_counts_of_the_demo_are_those_of_the_sample() -> None:
+    graph = expected_graph(sorted(SAMPLE.glob("*.xml.gz")))
+    counts = Counter(label for label, _ in graph.nodes)
+    for (kind, _, _), each in graph.relationships.items():
+        counts[kind] += len(each)
+    section = _text("README.md").partition("nodes: ")[2].partition("•")[0]
+    shown = re.findall(r"(\d[\d,]*) (\w+)", section)
+    assert {name: int(number.replace(",", "")) for number, name in shown} == counts
 
 
 def test_a_worker_started_by_hand_serves_the_queues_of_the_stacks_workers() -> None:
