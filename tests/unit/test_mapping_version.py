@@ -14,7 +14,7 @@ GOLDEN = {2: "75a4934da8bcb508ccf11ede75d3178ed2c13f3d0d134eb31468283c14a6b0c3"}
 
 HINT = (
     "the rows of the sample dumps or MAPPING_VERSION have changed. If the same record now becomes other nodes, properties "
-    "or relationships, raise MAPPING_VERSION, unless CHANGELOG.md tells of it since the last release; then replace GOLDEN "
+    "or relationships, raise MAPPING_VERSION, unless that has been done since the last release (see CHANGELOG.md); then replace GOLDEN "
     "by {golden}"
 )
 

@@ -64,7 +64,7 @@ def test_the_elements_that_are_not_in_the_graph_are_named(tmp_path: Path) -> Non
     section = _text("docs/reference/graph.md").partition("## What is not in the graph\n")[2]
     unread = set().union(*(_unread(record_type, paths) for record_type, paths in dumps.items()))
     made_up = {"nested", "release"}
-    assert set(re.findall("`(.+?)`", section)) == unread - made_up, "mend the section"
+    assert set(re.findall("`(.+?)`", section)) == unread - made_up, "mend docs/reference/graph.md"
 
 
 def test_the_query_in_the_picture_is_the_demos() -> None:
@@ -78,7 +78,7 @@ def test_the_counts_of_the_demo_are_those_of_the_sample() -> None:
         counts[kind] += len(each)
     section = _text("README.md").partition("nodes: ")[2].partition("•")[0]
     shown = re.findall(r"(\d[\d,]*) (\w+)", section)
-    assert {name: int(number.replace(",", "")) for number, name in shown} == counts
+    assert {name: int(number.replace(",", "")) for number, name in shown} == counts, "mend README.md"
 
 
 def test_a_worker_started_by_hand_serves_the_queues_of_the_stacks_workers() -> None:
