@@ -137,7 +137,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             return tally.as_dict()
 
 
-@app.task(name=INGEST.name, base=CallTask, bind=True)
+# A caller's mistake is no error of the worker: Celery logs what a task declares without a traceback.
+@app.task(name=INGEST.name, base=CallTask, bind=True, throws=(RecordsRefused,))
 def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 

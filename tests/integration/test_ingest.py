@@ -1,5 +1,6 @@
 """Records of upstream tasks, with this process as the worker, on the real servers."""
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -59,6 +60,19 @@ def test_a_call_keeps_its_records_and_names_the_refused_ones(
     for call in wrong:
         with pytest.raises(RecordsRefused):
             tasks.ingest(*call)
+
+
+def test_a_callers_mistake_is_no_error_in_the_log_of_the_worker(
+    worker: process.Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.recovery.stop()
+    with caplog.at_level(logging.INFO, "celery.app.trace"):
+        ended = tasks.ingest.apply(("labels", [{"id": "4"}]))
+    assert isinstance(ended.result, RecordsRefused)
+    (line,) = caplog.records
+    assert (line.levelno, line.exc_info) == (logging.INFO, None)
+    assert "1 of 1 records refused" in line.getMessage()
+    assert "Traceback" not in line.getMessage()
 
 
 def test_a_record_that_is_longer_than_the_setting_is_refused(worker: process.Worker) -> None:
