@@ -153,6 +153,14 @@ def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
         find_dumps([tmp_path])
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("laod", "load"), ("verfy", "verify"), ("stauts", "status")])
+def test_a_mistyped_command_is_answered_with_the_nearest_one(typed: str, meant: str) -> None:
+    ended = CliRunner().invoke(main, [typed, "x"])
+    assert ended.stderr.splitlines()[-1] == f"Error: no such command `{typed}`: did you mean `{meant}`?"
+    assert ended.exit_code == ExitCode.USAGE
+    assert "did you mean" not in CliRunner().invoke(main, ["zzz"]).stderr
+
+
 def test_a_path_that_is_not_utf8_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(DumpError) as raised:
         find_dumps([tmp_path / "caf\udce9.xml"])
