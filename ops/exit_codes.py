@@ -18,6 +18,7 @@ from pipeline.errors import (
     GzipBombError,
     SettingError,
     StackError,
+    UnreadableError,
 )
 from workers.loader import QuarantineFull, WouldVanish
 from workers.sender import LoadBroken
@@ -79,6 +80,7 @@ FAILURES: dict[type[BaseException], Failure] = {
         ExitCode.USAGE, "start it with `graphinator up`, or set {}", "the stack is not running"
     ),
     DumpError: Failure(ExitCode.DUMP),
+    UnreadableError: Failure(ExitCode.STACK),
     GzipBombError: Failure(ExitCode.DUMP, "GRAPHINATOR_INFLATE_RATIO is the limit"),
     StackError: Failure(ExitCode.STACK),
     OSError: Failure(ExitCode.STACK),

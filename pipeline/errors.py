@@ -3,6 +3,7 @@
 GraphinatorError            one line that a user can read
 ├── SettingError            a setting has a wrong value
 ├── DumpError               a file is not a dump, or breaks off
+│   ├── UnreadableError     it cannot be opened
 │   └── GzipBombError       it inflates to more than is allowed
 ├── StackError              a server of the embedded stack does not start
 ├── BusyError               another load is under way
@@ -49,6 +50,10 @@ class DumpError(GraphinatorError):
         self.path = path
         self.position = position
         self.reason = reason
+
+
+class UnreadableError(DumpError):
+    """A file that cannot be opened: a missing permission, a broken disk."""
 
 
 class GzipBombError(DumpError):

@@ -6,11 +6,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+import click
 
 from ops.stack.state import read_endpoints
 from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings, load_settings
+
+
+class DumpPath(click.Path):
+    """A path of dumps that exists; one that cannot be read is no wrong usage."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, readable=False, path_type=Path)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.commands.console import counted, plain_console, print_table
-from ops.commands.context import Context
+from ops.commands.context import Context, DumpPath
 from ops.commands.progress import LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError
@@ -23,7 +23,7 @@ from workers.state.runs import Tally
 
 
 @click.command(short_help="Load dumps into the graph.")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("paths", nargs=-1, required=True, type=DumpPath())
 @click.option("--json", "as_json_", is_flag=True, help="Print the report as one line of JSON.")
 @click.option("--partial", is_flag=True, help="The files hold some records of their types: remove none.")
 @click.option(
@@ -38,8 +38,8 @@ def load(
     """Load dumps: .xml or .xml.gz files, or folders of them.
 
     The content of a file determines its record type. Files of a folder are loaded in the order of their names, so that
-    the newest month comes last. Unchanged records are skipped. To continue an interrupted load, run the same command or
-    `graphinator resume`.
+    the newest month comes last; hidden files are left out. Unchanged records are skipped. To continue an interrupted
+    load, run the same command or `graphinator resume`.
 
     A dump is complete by default: records of its type that it lacks are removed from the graph. Use --partial for a
     file with only some records.

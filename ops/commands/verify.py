@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from ops.commands.console import counted, plain_console, print_table
-from ops.commands.context import Context
+from ops.commands.context import Context, DumpPath
 from ops.exit_codes import ExitCode
 from pipeline.chunk import Chunk
 from pipeline.graph.driver import Driver
@@ -22,7 +22,7 @@ LINE_RECORDS = 50_000
 
 
 @click.command(short_help="Compare dumps with the graph.")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("paths", nargs=-1, required=True, type=DumpPath())
 @click.option(
     "--partial", is_flag=True, help="The files hold some records of their types: report none as extra."
 )

@@ -1,13 +1,14 @@
 """A dump file as chunks of records; the dumps in files and folders."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pipeline.chunk import MAX_RECORD_BYTES, Chunk, Rejected
-from pipeline.errors import DumpError
+from pipeline.errors import DumpError, UnreadableError
 from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
@@ -121,13 +122,17 @@ def open_dump(
 
     XML is read in blocks of `block_bytes`. Records longer than `max_record_bytes` are rejected.
     A gzip file that inflates to more than `inflate_ratio` times its size ends in GzipBombError.
-    Raises DumpError if the file is not a dump.
+    Raises DumpError if the file is not a dump, UnreadableError if it cannot be opened.
     """
     path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            # To open a FIFO waits for its writer, and a device may have no end.
+            raise DumpError(path, 0, "not a file, but a FIFO, a socket or a device")
         source = Source(path, block_bytes, inflate_ratio)
     except OSError as error:
-        raise DumpError(path, 0, f"the file cannot be opened: {error.strerror}") from error
+        raise UnreadableError(path, 0, f"the file cannot be opened: {error.strerror}") from error
     buffer = Buffer(source.blocks())
     try:
         record_type, root_closed = read_prolog(buffer)
@@ -142,7 +147,7 @@ def find_dumps(paths: Sequence[Path]) -> list[Path]:
     """Return the dumps in load order: artists, labels, masters, releases.
 
     Within a type the order of `paths` stays. A folder stands for its `.xml` and `.xml.gz` files in the order of their
-    names, so that the newest month comes last. Each file is opened to read its record type.
+    names, so that the newest month comes last; hidden files are left out. Each file is opened to read its record type.
 
     Raises:
         DumpError: a file is not a dump, its path is not UTF-8, or a folder holds no dump.
@@ -169,8 +174,11 @@ def _check_path(path: Path) -> None:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
+    # macOS puts a hidden file beside each file on a foreign disk: `._x.xml` beside `x.xml`.
     files = sorted(
-        file for file in path.iterdir() if file.name.endswith((".xml", ".xml.gz")) and file.is_file()
+        file
+        for file in path.iterdir()
+        if file.name.endswith((".xml", ".xml.gz")) and not file.name.startswith(".") and file.is_file()
     )
     if not files:
         raise DumpError(path, 0, "the folder holds no .xml or .xml.gz file")

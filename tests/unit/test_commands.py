@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +153,57 @@ def test_white_space_and_control_characters_become_one_space() -> None:
 def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
     with pytest.raises(DumpError, match=r"the folder holds no \.xml or \.xml\.gz file$"):
         find_dumps([tmp_path])
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "._discogs_20260101_labels.xml").write_bytes(b"\0\5\x16\7 Mac OS X")
+    with pytest.raises(DumpError, match="holds no"):
+        find_dumps([tmp_path])
+    dump = tmp_path / "discogs_20260101_labels.xml"
+    dump.write_text("<labels/>")
+    assert find_dumps([tmp_path]) == [dump]
+
+
+@pytest.mark.parametrize("command", ["load", "verify"])
+def test_a_fifo_and_a_device_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    fifo = tmp_path / "labels.xml"
+    os.mkfifo(fifo)
+    for path in (str(fifo), "/dev/null"):
+        ended = CliRunner().invoke(main, ["--home", str(tmp_path), command, path])
+        assert ended.stderr == f"Error: {path}: not a file, but a FIFO, a socket or a device\n"
+        assert ended.exit_code == ExitCode.DUMP
+
+
+@pytest.fixture
+def forbidden() -> Iterator[Path]:
+    """A folder with a dump that this process may not read, even if root started it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        dump = folder / "labels.xml"
+        dump.write_text("<labels/>")
+        dump.chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65_534)
+        try:
+            yield dump
+        finally:
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize("command", ["load", "verify"])
+def test_a_dump_without_permission_to_read_it_is_a_file_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, command: str, forbidden: Path
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    for path in (forbidden, forbidden.parent):
+        ended = CliRunner().invoke(main, ["--home", str(forbidden.parent), command, str(path)])
+        assert ended.stderr == f"Error: {forbidden}: the file cannot be opened: Permission denied\n"
+        assert ended.exit_code == ExitCode.STACK
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("laod", "load"), ("verfy", "verify"), ("stauts", "status")])
