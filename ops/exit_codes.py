@@ -43,7 +43,7 @@ class ExitCode(IntEnum):
     FAILED = (
         1,
         (
-            "`verify` found a difference, or the question of `purge` was answered with no; "
+            "`verify` found a difference or an unreadable record, or the question of `purge` was answered with no; "
             "otherwise a bug in graphinator"
         ),
     )

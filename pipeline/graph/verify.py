@@ -30,7 +30,10 @@ class TooDifferent(GraphinatorError):
 class Differences:
     """Numbers of records and relationships in which the graph differs from a dump."""
 
+    #: Records that were compared.
     records: int
+    #: Records of the dump that cannot be read, or are too long.
+    unreadable: int = 0
     missing: int = 0
     changed: int = 0
     #: Records of the type that the dump lacks.
@@ -39,11 +42,16 @@ class Differences:
     relationships_extra: int = 0
 
     @property
-    def any(self) -> bool:
-        """Return True if there is a difference."""
+    def differs(self) -> bool:
+        """Return True if a record that was compared differs, or one is extra."""
         return bool(
             self.missing + self.changed + self.extra + self.relationships_missing + self.relationships_extra
         )
+
+    @property
+    def any(self) -> bool:
+        """Return True if the graph differs, or a record cannot be read."""
+        return self.differs or self.unreadable > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +65,30 @@ class _Fault:
 
 
 class Verification:
-    """The comparison of one dump: `check` each chunk, then take the `differences`."""
+    """The comparison of the dumps of one type: `check` each chunk, then take the `differences`."""
 
     def __init__(self, record_type: RecordType) -> None:
         self._record_type = record_type
-        self._ids = BitMap64()
+        #: Ids in the dump, and those of compared records among them.
+        self._ids, self._compared = BitMap64(), BitMap64()
+        self._unreadable = 0
         self._faults: dict[int, _Fault] = {}
         #: Relationships that two records share, in the dump and in the graph: both ends' ids as one number.
         self._asserted, self._present = BitMap64(), BitMap64()
 
     async def check(self, driver: Driver, chunk: Chunk) -> None:
-        """Compare some records; the last version of a record in the dump counts.
+        """Compare some records; the last readable version of a record counts.
 
         Raises GraphUnavailable, GraphRejected, or TooDifferent.
         """
         found, shared = await _read(driver, self._record_type, chunk.ids)
         self._ids.update(ids_in(chunk))
+        self._unreadable += len(chunk.rejected)
         self._present.update(_pair(start, end) for start, end in shared)
         for raw, row in zip(chunk.records, parse(self._record_type, chunk.records), strict=True):
-            if not isinstance(row, Malformed):
+            if isinstance(row, Malformed):
+                self._unreadable += 1
+            else:
                 row["properties"]["fingerprint"] = fingerprint(self._record_type, raw)
                 self._compare(row, found.get(row["id"]))
         if len(self._faults) > MOST_DIFFERENT:
@@ -84,6 +97,7 @@ class Verification:
             )
 
     def _compare(self, row: Row, stored: Stored | None) -> None:
+        self._compared.add(row["id"])
         self._faults.pop(row["id"], None)
         expected = set(assertions_of(self._record_type, row))
         found = set() if stored is None else set(stored.assertions)
@@ -124,7 +138,8 @@ class Verification:
             extra = len((await find_vanished(driver, self._record_type, self._ids.__contains__)).ids)
             relationships_extra += len(self._present - self._asserted)
         return Differences(
-            records=len(self._ids),
+            records=len(self._compared),
+            unreadable=self._unreadable,
             missing=sum(fault.is_missing for fault in faults),
             changed=sum(fault.is_changed for fault in faults),
             extra=extra,

@@ -93,7 +93,7 @@ def test_verify_tells_what_differs(product: Product, tmp_path: Path) -> None:
     differs = product.run("verify", tmp_path / "b")
     assert differs.returncode == 1
     assert differs.stdout.splitlines()[-1] == "the graph differs from the dumps"
-    compared, missing, _, extra, *_ = next(
+    compared, _, missing, _, extra, *_ = next(
         line.split()[1:] for line in differs.stdout.splitlines() if line.startswith("releases")
     )
     assert (compared, missing, extra) == ("206", "10", "4")
