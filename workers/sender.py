@@ -154,7 +154,7 @@ class Sender:
                 except CameBack:
                     self.drain()
                     continue
-                task.signature(self._app, token, *args).apply_async()
+                send_exclusive(self._app, task, token, *args)
                 sent_at, patience = time.monotonic(), self._settings.resend_after_seconds
             self.wait(reason)
         while self._exclusive.is_running():
@@ -257,3 +257,8 @@ def open_sender(app: GraphinatorApp, on_wait: OnWait, holder: Holder = Holder.LO
         sender = Sender(app, redis, lease, on_wait)
         sender.recover()
         yield sender
+
+
+def send_exclusive(app: Celery, task: TaskName, token: str, *args: object) -> None:
+    """Send an exclusive task that is asked for already."""
+    task.signature(app, token, *args).apply_async()
