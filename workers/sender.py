@@ -15,7 +15,7 @@ from celery import Celery, chord
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from pipeline.errors import GraphinatorError
 from workers.app import (
@@ -29,6 +29,7 @@ from workers.app import (
     TaskName,
     connect_redis,
 )
+from workers.refusals import is_not_now
 from workers.state.encoding import text_of_all
 from workers.state.exclusive import ExclusiveTasks, TaskResult
 from workers.state.in_flight import BatchMeta, InFlight
@@ -201,11 +202,14 @@ class Sender:
                 self.in_flight.store(batch, meta, chunks, guard=guard, also=add)
             except CameBack:
                 self.drain()
-            except OutOfMemoryError:
+            except RedisError as error:
                 # Batches make room when they are done.
-                if not len(self.in_flight):
+                if not is_not_now(error) or not len(self.in_flight):
                     raise
-                self.wait("room in Redis: its maxmemory is reached")
+                is_full = isinstance(error, OutOfMemoryError)
+                self.wait(
+                    "room in Redis: its maxmemory is reached" if is_full else "Redis, which refuses to write"
+                )
             else:
                 return
 

@@ -29,6 +29,7 @@ from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, app
 from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
+from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta
 from workers.state.lease import LeaseLost
@@ -51,8 +52,9 @@ PASSING = (
     TimeoutError,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
-    redis.exceptions.OutOfMemoryError,
 )
+#: Errors that `GraphTask.retry` looks at: of Redis's answers only some pass.
+RETRIED = (*PASSING, redis.exceptions.ResponseError)
 
 #: Vanished records that are removed in one transaction.
 REMOVED_TOGETHER = 1000
@@ -62,14 +64,26 @@ MAX_VANISHING = 0.05
 Summary = dict[str, Any]
 
 
+def passes(error: BaseException) -> bool:
+    """Return True for an error that passes by itself."""
+    return isinstance(error, PASSING) or is_not_now(error)
+
+
 class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """A task that is retried while its infrastructure is away."""
 
-    autoretry_for = PASSING
+    autoretry_for = RETRIED
     max_retries: int | None = None
     retry_backoff = 1
     retry_backoff_max = 30
     retry_jitter = True
+
+    def retry(self, *args: Any, **options: Any) -> Any:
+        """Retry as Celery does, but raise an answer of Redis that does not pass."""
+        error = options.get("exc")
+        if isinstance(error, redis.exceptions.ResponseError) and not is_not_now(error):
+            raise error
+        return super().retry(*args, **options)
 
 
 class CallTask(GraphTask):
@@ -83,7 +97,7 @@ class CallTask(GraphTask):
             raise Reject("the next attempt cannot be sent", requeue=True) from error
 
 
-@app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
+@app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
 def normalise(batch: str, index: int) -> Summary:
     """Store the new and changed rows of one chunk; return its tally."""
     worker = this_worker()
@@ -104,7 +118,7 @@ def normalise(batch: str, index: int) -> Summary:
         ).as_dict()
 
 
-@app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*PASSING, MemoryError), ignore_result=True)
+@app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of a batch and settle it; return its tally."""
     worker = this_worker()
@@ -168,7 +182,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
 
     Called, not sent, by Celery, which passes request, exception and traceback only to a task that is not bound.
     """
-    if isinstance(error, (ChordError, Reject, *PASSING)):
+    if isinstance(error, ChordError | Reject) or passes(error):
         # Redis failed under Celery, or a header task, which has its own call: a batch in flight is sent again.
         return
     worker = this_worker()
@@ -219,10 +233,9 @@ def _run_exclusive(
             with worker.exclusive.attempt():
                 writer = BatchWriter(worker.driver(), lease, worker.statistics)
                 result = worker.loop.run(lease.run(work, writer, *args, **kwargs))
-        except PASSING:
-            raise
         except Exception as error:
-            worker.exclusive.end(lease, token, TaskResult(error=_reason(error)))
+            if not passes(error):
+                worker.exclusive.end(lease, token, TaskResult(error=_reason(error)))
             raise
         worker.exclusive.end(lease, token, result)
         return dict(msgspec.to_builtins(result))

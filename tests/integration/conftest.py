@@ -2,7 +2,8 @@
 
 import gc
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -72,3 +73,44 @@ def configured(redis: Redis, name: str, value: str) -> Iterator[None]:
         yield
     finally:
         redis.config_set(name, before or "")
+
+
+#: Answers that mean "not now".
+REFUSALS = ("OOM", "MISCONF", "READONLY")
+
+
+@contextmanager
+def refusing(redis: Redis, refusal: str) -> Iterator[None]:
+    """Redis that answers every write with this, for the real reason."""
+    with ExitStack() as until:
+        match refusal:
+            case "OOM":
+                until.enter_context(configured(redis, "maxmemory", "1"))
+            case "MISCONF":
+                until.enter_context(unable_to_save(redis))
+            case "READONLY":
+                redis.replicaof("127.0.0.1", 9)
+                until.callback(redis.replicaof, "NO", "ONE")
+        yield
+
+
+@contextmanager
+def unable_to_save(redis: Redis) -> Iterator[None]:
+    """Redis that fails to write its snapshot: a folder is in the place of the file."""
+
+    def save() -> str:
+        redis.bgsave()
+        while redis.info("persistence")["rdb_bgsave_in_progress"]:
+            pass
+        return str(redis.info("persistence")["rdb_last_bgsave_status"])
+
+    folder = Path(*(redis.config_get(name)[name] or "" for name in ("dir", "dbfilename")))
+    folder.unlink(missing_ok=True)
+    folder.mkdir()
+    try:
+        with configured(redis, "save", "3600 1000000"):
+            assert save() == "err"
+            yield
+    finally:
+        folder.rmdir()
+        assert save() == "ok"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from redis import Redis
@@ -9,6 +10,7 @@ from redis import Redis
 from pipeline.chunk import Chunk
 from pipeline.errors import BusyError
 from pipeline.model import RecordType
+from tests.integration.conftest import REFUSALS, refusing
 from workers import sender as sender_module
 from workers.app import FINISH, INGEST_QUEUE, NORMALISE_QUEUE, GraphinatorApp, configuration
 from workers.sender import CHECK_SECONDS, Sender, TaskFailed, open_sender
@@ -136,6 +138,24 @@ def test_another_version_of_a_record_waits_for_the_one_in_flight(sender: Sender)
     assert sent == []
     sender.send("three", META, [CHUNK], {2})
     assert sent == [{"one", "two"}]
+    complete(sender.in_flight)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_batch_waits_while_redis_refuses_to_store_it(sender: Sender, redis: Redis, refusal: str) -> None:
+    sender.send("one", META, [CHUNK], {1})
+    with ExitStack() as until:
+        until.enter_context(refusing(redis, refusal))
+        reasons: list[str] = []
+
+        def end(reason: str) -> None:
+            reasons.append(reason)
+            until.close()
+
+        sender.on_wait = end
+        sender.send("two", META, [CHUNK], {2})
+    assert "Redis" in reasons[0]
+    assert sender.in_flight.batches() == {"one", "two"}
     complete(sender.in_flight)
 
 

@@ -12,15 +12,17 @@ from celery.worker import WorkController
 from pyroaring import BitMap64
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from pipeline.chunk import Chunk
 from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
 from pipeline.model import RecordType
+from tests.integration.conftest import REFUSALS, refusing
 from workers import tasks
 from workers import worker as process
-from workers.app import GraphinatorApp
+from workers.app import INGEST_QUEUE, GraphinatorApp
 from workers.loop import LoopStopped
 from workers.settings import Settings
 from workers.state.encoding import pack
@@ -38,7 +40,12 @@ LONG = b"<release id='%d'><title>x</title><extraartists><artist><name>%b</name><
 
 @pytest.mark.parametrize(
     "error",
-    [ChordError("Join error: ConnectionError()"), Reject("Redis is full"), RedisConnectionError("gone")],
+    [
+        ChordError("Join error: ConnectionError()"),
+        Reject("Redis is full"),
+        RedisConnectionError("gone"),
+        ResponseError("MISCONF Errors writing to the AOF file"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_a_failed_chord_is_no_failed_batch(worker: process.Worker, error: Exception) -> None:
@@ -49,6 +56,36 @@ def test_a_failed_chord_is_no_failed_batch(worker: process.Worker, error: Except
     tasks.batch_failed(None, ValueError("not a number"), None, "b")
     assert len(worker.in_flight) == 0
     assert worker.runs.progress("run") == (Tally(), ["ValueError: not a number"])
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_task_is_retried_while_redis_refuses_to_write(
+    worker: process.Worker, redis: Redis, refusal: str
+) -> None:
+    @worker.recovery._app.task(base=tasks.CallTask, shared=False)
+    def store() -> None:
+        redis.set("tests", 1)
+
+    store.push_request(
+        id="call", called_directly=False, delivery_info={"exchange": "", "routing_key": INGEST_QUEUE}
+    )
+    # The next attempt is refused as well.
+    with refusing(redis, refusal), pytest.raises(Reject) as raised:
+        store.run()
+    assert vars(raised.value)["requeue"] is True
+
+
+def test_a_task_is_not_retried_when_redis_would_always_refuse(worker: process.Worker, redis: Redis) -> None:
+    @worker.recovery._app.task(base=tasks.GraphTask, shared=False)
+    def store() -> None:
+        redis.hset("tests", "field", "value")
+
+    redis.set("tests", 1)
+    store.push_request(
+        id="call", called_directly=False, delivery_info={"exchange": "", "routing_key": INGEST_QUEUE}
+    )
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        store.run()
 
 
 @pytest.fixture
@@ -285,7 +322,7 @@ def test_a_poison_task_is_given_up(worker: process.Worker) -> None:
 
 
 def test_an_exclusive_task_fails_on_a_defect_and_not_on_passing_errors(
-    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
+    worker: process.Worker, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object, **__: bool) -> None:
         raise ValueError("a defect")
@@ -296,6 +333,10 @@ def test_an_exclusive_task_fails_on_a_defect_and_not_on_passing_errors(
         with pytest.raises(ValueError, match="a defect"):
             tasks.finish(token, False)
     assert worker.exclusive.result(token) == TaskResult(error="ValueError: a defect")
+    token = asked(worker)
+    with refusing(redis, "MISCONF"), pytest.raises(ResponseError, match="MISCONF"):
+        tasks.finish(token, False)
+    assert worker.exclusive.result(token) is None
     token = asked(worker)
     worker.loop.stop()
     with pytest.raises(LoopStopped):
