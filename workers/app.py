@@ -116,6 +116,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        "worker_consumer": "workers.consumer:Consumer",
         "worker_deduplicate_successful_tasks": False,
         "task_send_sent_event": True,
         "worker_send_task_events": True,

@@ -18,6 +18,7 @@ from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_quarantine, connect_redis
 from workers.state.in_flight import InFlight
+from workers.state.keys import REJECTED_MESSAGES
 from workers.state.runs import Run, Runs, RunState
 from workers.state.statistics import Freshness, StatisticsState
 from workers.worker import open_driver
@@ -48,7 +49,7 @@ def status(context: Context, as_json_: bool) -> None:
 
 
 def read_status(context: Context) -> dict[str, Any]:
-    """Return `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined` and `statistics`.
+    """Return `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined`, `rejected_messages` and `statistics`.
 
     `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers
     that take no work. `workers` lists the names of active workers; it is present only if the settings name other
@@ -69,6 +70,7 @@ def read_status(context: Context) -> dict[str, Any]:
         status["runs"] = [described(run, in_flight) for run in Runs(redis)]
         status["batches_in_flight"] = len(in_flight)
         status["quarantined"] = len(connect_quarantine(settings, redis))
+        status["rejected_messages"] = redis.llen(REJECTED_MESSAGES)
         status["statistics"] = asdict(StatisticsState(redis).get())
     return status
 
@@ -133,6 +135,11 @@ def print_status(console: Console, status: dict[str, Any], context: Context) -> 
         console.print(
             f"{counted(status['batches_in_flight'], 'batch')} in flight, "
             f"{counted(status['quarantined'], 'record')} quarantined"
+        )
+    if status.get("rejected_messages"):
+        console.print(
+            f"{counted(status['rejected_messages'], 'message')} rejected, since no worker can handle them: "
+            f"see the Redis list {REJECTED_MESSAGES}"
         )
     if "statistics" in status:
         print_statistics(console, status["statistics"], context)

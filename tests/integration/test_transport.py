@@ -1,4 +1,4 @@
-"""kombu's transport with a lost connection and with a full Redis."""
+"""kombu's transport with a lost connection and with a Redis that refuses to write."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +8,11 @@ import pytest
 from kombu import Connection, Queue
 from redis import Redis
 
-from tests.integration.conftest import configured
+from tests.integration.conftest import REFUSALS, configured, refusing
 from workers.app import GraphinatorApp, configuration
-from workers.celery_redis import Transport
+from workers.celery_redis import MAX_REJECTED_MESSAGES, Transport
 from workers.settings import Settings
+from workers.state.keys import REJECTED_MESSAGES
 
 QUEUE = Queue("tests.transport")
 
@@ -60,12 +61,13 @@ def test_closing_the_channel_raises_a_connection_error(message: Any, connection:
         message.channel.close()
 
 
-def test_a_message_that_a_full_redis_does_not_take_back_stays_unacknowledged(
-    taken: Any, redis: Redis
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_message_that_redis_does_not_take_back_stays_unacknowledged(
+    taken: Any, redis: Redis, refusal: str
 ) -> None:
     taken.channel.basic_qos(0, 1, False)
     assert not taken.channel.qos.can_consume()
-    with configured(redis, "maxmemory", "1"):
+    with refusing(redis, refusal):
         taken.reject(requeue=True)
     assert redis.hlen("unacked") == 1
     assert taken.channel.qos.can_consume()
@@ -85,3 +87,52 @@ def test_a_message_taken_from_a_full_redis_is_stored_as_soon_as_there_is_space(
             assert not taking.done()
         assert taking.result(60) is not None
     assert redis.hlen("unacked") == 1
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_taken_message_is_stored_as_soon_as_redis_stores_again(
+    connection: Connection, redis: Redis, refusal: str
+) -> None:
+    channel: Any = connection.channel()
+    QUEUE(channel).declare()
+    connection.Producer().publish("content", routing_key=QUEUE.name)
+    message = channel.Message(channel._get(QUEUE.name), channel=channel)
+    with ThreadPoolExecutor(1) as other:
+        with refusing(redis, refusal):
+            storing = other.submit(channel.qos.append, message, message.delivery_tag)
+            with pytest.raises(TimeoutError):
+                storing.result(1)
+        storing.result(60)
+    assert redis.hlen("unacked") == 1
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_message_that_cannot_be_acknowledged_now_stays_unacknowledged(
+    taken: Any, redis: Redis, refusal: str
+) -> None:
+    with refusing(redis, refusal):
+        taken.ack()
+    # A full Redis deletes.
+    assert redis.hlen("unacked") == (0 if refusal == "OOM" else 1)
+
+
+def test_rejected_messages_are_bounded(connection: Connection, redis: Redis) -> None:
+    channel: Any = connection.channel()
+    for number in range(MAX_REJECTED_MESSAGES + 2):
+        channel.keep_rejected(str(number), "a test")
+    assert redis.llen(REJECTED_MESSAGES) == MAX_REJECTED_MESSAGES
+    assert redis.lindex(REJECTED_MESSAGES, 0) == b"2"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_rejected_message_is_kept_as_soon_as_redis_stores_again(
+    connection: Connection, redis: Redis, refusal: str
+) -> None:
+    channel: Any = connection.channel()
+    with ThreadPoolExecutor(1) as other:
+        with refusing(redis, refusal):
+            keeping = other.submit(channel.keep_rejected, b"\xff", "a test")
+            with pytest.raises(TimeoutError):
+                keeping.result(1)
+        keeping.result(60)
+    assert redis.lrange(REJECTED_MESSAGES, 0, -1) == [b"\xff"]

@@ -20,6 +20,7 @@
 | `graphinator:quarantine:total_bytes` | string | sum of `bytes` of all entries | never | `Quarantine` |
 | `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size | never | `Quarantine` |
 | `graphinator:quarantine:entry:<id>:runs` | list | digests of the last runs that quarantined it | never | `Quarantine` |
+| `graphinator:rejected_messages` | list | items of queues that no worker can handle, as they were, the last 1,000 | never | `Channel` |
 
 The broker and the result backend keep their own keys in the same database.
 """
@@ -36,6 +37,7 @@ STATISTICS = PREFIX + "statistics"
 INBOX = PREFIX + "inbox"
 QUARANTINE = PREFIX + "quarantine:entries"
 QUARANTINE_BYTES = PREFIX + "quarantine:total_bytes"
+REJECTED_MESSAGES = PREFIX + "rejected_messages"
 
 LEASE_SECONDS = 30
 BATCH_SECONDS = 7 * 24 * 3600

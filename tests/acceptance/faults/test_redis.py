@@ -2,7 +2,10 @@
 
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.harness import (
@@ -22,6 +25,7 @@ from tests.acceptance.faults.harness import (
     suspended,
     workers,
 )
+from tests.integration.conftest import refusing
 
 
 def test_redis_may_be_killed_and_come_back_with_its_data(product: Product, releases: Path) -> None:
@@ -82,6 +86,18 @@ def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None
     finally:
         product.redis.config_set("maxmemory", limit)
     ends_well_or_when_resumed(product, load, releases, "Redis is full")
+    assert all(process.is_running() for process in alive)
+
+
+@pytest.mark.parametrize("refusal", ["MISCONF", "READONLY"])
+def test_redis_may_refuse_to_write_for_a_while(product: Product, releases: Path, refusal: str) -> None:
+    alive = workers(product)
+    load = start(product, releases)
+    with ExitStack() as until:
+        with standing_still(product, load):
+            until.enter_context(refusing(product.redis, refusal))
+        time.sleep(3.0)
+    ends_well_or_when_resumed(product, load, releases, "Redis")
     assert all(process.is_running() for process in alive)
 
 

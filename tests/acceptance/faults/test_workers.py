@@ -1,5 +1,6 @@
 """Workers that die, or are replaced, at any moment."""
 
+import base64
 import json
 import signal
 import subprocess
@@ -32,8 +33,9 @@ from tests.acceptance.faults.harness import (
     wait_until,
     workers,
 )
-from workers.app import QUEUES
+from workers.app import INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE
 from workers.settings import Settings
+from workers.state.keys import REJECTED_MESSAGES
 
 #: One load meets a crash at several moments: early, in the middle and late in the life of a batch.
 GROUPS = [[moment] for moment in MOMENTS] if LONG else [list(MOMENTS)[number::3] for number in range(3)]
@@ -223,3 +225,75 @@ def test_a_worker_with_a_wrong_password_says_so_at_once(product: Product, settin
     assert outcome.returncode == 1
     assert outcome.stderr.splitlines()[-1].startswith("Error: Neo4j: The client is unauthorized")
     assert "wrong" not in outcome.stderr + outcome.stdout
+
+
+def message(content: object, **parts: object) -> bytes:
+    """A message as Celery sends it; `parts` replace parts of its envelope, or headers."""
+    headers = {"task": WRITE_BATCH.name, "id": "t", "retries": 0, "timelimit": [None, None], "root_id": "t"}
+    envelope: dict[str, object] = {
+        "body": base64.b64encode(json.dumps(content).encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": headers,
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": f"tag {content} {parts}",
+            "delivery_info": {"exchange": "write", "routing_key": "write"},
+        },
+    }
+    for name, value in parts.items():
+        (envelope if name in envelope else headers)[name] = value
+    return json.dumps(envelope).encode()
+
+
+#: Items that no worker can handle.
+UNUSABLE = {
+    "no JSON": b"garbage",
+    "no text": b"\xff",
+    "deep JSON": b"[" * 100_000,
+    "an unknown type": b'{"__type__": "x", "__value__": 1}',
+    "a list": b"[1]",
+    "a number": b"1",
+    "an empty object": b"{}",
+    "no delivery tag": message([[], {}, None], properties={"delivery_info": {}}),
+    "a list as delivery tag": message(
+        [[], {}, None],
+        properties={"delivery_tag": [1], "delivery_info": {"exchange": "write", "routing_key": "write"}},
+    ),
+    "no base64": message([], body="x"),
+    "an empty body": message([], body=None),
+    "a list as headers": message([[], {}, None], headers=[1]),
+    "no headers": message([[], {}, None], headers={}),
+    "an unknown task": message([[], {}, None], task="unknown"),
+    "a list as task": message([[], {}, None], task=[1]),
+    "a list as id": message([[], {}, None], id=[1]),
+    "a list of one": message([1]),
+    "other arguments": message(["a", "b", "c"]),
+    "another embedding": message([[], {}, "x"]),
+    "a number as errbacks": message([[], {}, {"errbacks": 5}]),
+    "an object as arguments": message({"task": "t", "args": {}}),
+    "no such time": message([[], {}, None], eta="soon"),
+    "unknown compression": message([[], {}, None], compression="unknown"),
+    "pickle": message([[], {}, None], **{"content-type": "application/x-python-serialize"}),
+}
+
+
+def test_no_message_ends_a_worker(product: Product, releases: Path) -> None:
+    alive = workers(product)
+    for queue in (NORMALISE.queue, WRITE_QUEUE, INGEST_QUEUE):
+        for item in UNUSABLE.values():
+            product.redis.lpush(queue, item)
+    assert product.redis.publish("/0.celery.pidbox", b"[1]") == len(alive)
+    expected = len(QUEUES) * len(UNUSABLE)
+    wait_until(lambda: product.redis.llen(REJECTED_MESSAGES) >= expected, "all are rejected")
+    wait_until(lambda: not left_over(product), "nothing is left over")
+    kept = product.redis.lrange(REJECTED_MESSAGES, 0, -1)
+    assert len(kept) == expected
+    assert kept.count(b"\xff") == kept.count(b"[1]") == len(QUEUES)
+    ends_well(product, start(product, releases), releases)
+    assert workers(product) == alive
+    assert all(process.is_running() for process in alive)
+    assert json.loads(product.run("status", "--json").stdout)["rejected_messages"] == expected
+    assert f"{expected} messages rejected" in product.run("status").stdout
+    product.redis.delete(REJECTED_MESSAGES)
+    assert "rejected" not in product.run("status").stdout
