@@ -38,7 +38,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose f
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/ast-grep scan -c tests/checks/sgconfig.yml --report-style short pipeline workers ops tests
-	@$(BIN)/python -m tests.checks.words pipeline workers ops
+	@$(BIN)/python -m tests.checks.words pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader

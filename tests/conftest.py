@@ -1,4 +1,4 @@
-"""The real servers, once a session, and an empty graph and an empty Redis for each test that asks.
+"""Real servers, started once a session and emptied for each test that asks.
 
 A missing server fails the tests that need it: nothing is skipped. Where GRAPHINATOR_TEST_HOME names a folder, the
 servers stay up there for the next run, which saves their start while one works on the code. Processes that run tests
@@ -69,9 +69,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def choose_ports(home: Path) -> None:
-    """Give a stack that has none ports that nobody else comes by while its servers are down for a while.
+    """Choose ports for a stack without any, which stay free while its servers are down.
 
-    They are neither those that every stack prefers, nor those that the system hands out to any connection.
+    They are neither the preferred ports of every stack nor ports that the system gives to connections.
     """
     path = home / "stack.json"
     if not load_state(path).ports:
@@ -118,7 +118,7 @@ EMPTY_GRAPH = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 RO
 
 
 async def have_schema(driver: Driver) -> None:
-    """Create the schema where it is not there: to create it once more takes much longer than to look."""
+    """Create the schema if it is missing: a check is much faster than creation."""
     async with await driver.session(database="neo4j") as session:
         found = await session.run("SHOW INDEXES YIELD name, state WHERE state = 'ONLINE' RETURN name")
         online = {record["name"] async for record in found}

@@ -1,4 +1,4 @@
-"""Which category a credited role must get, written by hand for the roles that leave no doubt.
+"""The category that a credited role must get, written by hand for clear roles.
 
 `category` of a credit is "read off the role text, brackets and multiple comma-separated roles included". The table
 says what that is for common roles of the sample dumps. What stands in brackets describes the role and does not
@@ -54,7 +54,7 @@ _BRACKETS = re.compile(r"\[[^\]]*\]")
 
 
 def expected_categories(role: str) -> frozenset[str]:
-    """The categories that a credit with this role text may have: one, where the table knows it."""
+    """The categories allowed for a credit's role text: one for roles in the table."""
     parts = [part.strip().lower() for part in _BRACKETS.sub("", role).split(",")]
     if all(part in CATEGORY_OF_ROLE for part in parts):
         return frozenset(CATEGORY_OF_ROLE[part] for part in parts)

@@ -1,4 +1,4 @@
-"""A pytest plugin: asyncio's debug mode for every loop, and failure for events that asyncio would only log.
+"""A pytest plugin: asyncio's debug mode, and failure for events that asyncio only logs.
 
 A test fails if during it
 - a callback or a step of a task keeps an event loop busy or waiting for more than `BLOCKED_SECONDS`,

@@ -34,7 +34,10 @@ LEFTOVER_SECONDS = 60.0
 
 @lru_cache(maxsize=8)
 def expected(dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...]) -> Graph:
-    """The graph of dumps, each with its time of change, as of one load after the other."""
+    """Return the expected graph after loads of these dumps, one after the other.
+
+    The modification time of each dump is part of the key of the cache.
+    """
     return add_statistics(expected_graph([dump for dump, _ in dumps], malformed))
 
 

@@ -1,4 +1,4 @@
-"""Remove each `await`, `async with` and `async for` in turn and see that it is noticed: `make mutants`.
+"""Remove each `await`, `async with` and `async for` in turn: `make mutants`.
 
     python -m tests.checks.mutants [PART…]
 
@@ -143,7 +143,7 @@ class Copy:
         return ended.returncode != 0
 
     def write(self, file: Path, text: str) -> None:
-        """Write a version of a module, for the daemon of mypy in another second than the one before."""
+        """Write a version of a module with an mtime that mypy's daemon sees as new."""
         file.write_text(text, encoding="utf-8")
         self._written += 1
         os.utime(file, (self._written, self._written))
@@ -178,7 +178,10 @@ def tests_of(module: str) -> list[str]:
 
 
 def row(copy: Copy, module: str, file: Path) -> tuple[str, int]:
-    """The page's row of a module, and the number of its mutants that went unnoticed; empty where it has none."""
+    """Return the page's row of a module, and how many of its mutants went unnoticed.
+
+    The row is empty if the module has no mutants.
+    """
     text, place = file.read_text(encoding="utf-8"), copy.root / file.relative_to(ROOT)
     found, tests = list(mutants(text)), tests_of(module)
     noticed: Counter[str] = Counter()
@@ -195,7 +198,7 @@ def row(copy: Copy, module: str, file: Path) -> tuple[str, int]:
 
 
 def main(parts: list[str]) -> int:
-    """Try the mutants of the modules and write the page, in which rows of other modules stay."""
+    """Try the mutants of the modules and write their rows; other rows stay."""
     rows = dict(re.findall(r"^\| `(\S+)` (\|.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     files = sorted(file for package in ("pipeline", "workers") for file in (ROOT / package).rglob("*.py"))
     modules = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}

@@ -1,4 +1,7 @@
-"""What the original bug did, method by method: a driver that accepts it is no test double."""
+"""The original bug, sync use of the driver, method by method.
+
+A driver that accepts it is no test double.
+"""
 
 import asyncio
 import inspect

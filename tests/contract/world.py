@@ -33,7 +33,7 @@ def _divide(_: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         yield {"x": 6 // divisor}
 
 
-#: What the fake answers; Neo4j knows by itself.
+#: Answers of the fake; the real Neo4j needs none.
 ANSWERS: dict[str, Answer] = {
     COUNT: lambda _, parameters: [{"x": x} for x in range(1, parameters["n"] + 1)],
     ECHO: lambda _, parameters: [{"a": parameters["a"], "b": parameters["b"]}],
@@ -44,7 +44,7 @@ ANSWERS: dict[str, Answer] = {
 
 
 class Neo4jServer(Protocol):
-    """Where the real server is."""
+    """Address and login of the real server."""
 
     uri: str
     user: str

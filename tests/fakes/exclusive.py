@@ -1,4 +1,7 @@
-"""One task at a time: what the real driver checks in its debug mode, and what breaks it otherwise."""
+"""Use by one task at a time, as the real driver checks in debug mode.
+
+Two tasks at once break the driver outside of that mode.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +9,10 @@ from contextlib import contextmanager
 
 
 class Exclusive:
-    """Held by a task while it runs a method of `owner`; a second task is refused, the same one is not."""
+    """A guard that a task holds while it runs a method of `owner`.
+
+    A second task is refused; the same task may enter again.
+    """
 
     def __init__(self, owner: object) -> None:
         self._owner = type(owner).__name__

@@ -1,4 +1,4 @@
-"""What can go wrong on the way to Neo4j, and when."""
+"""Faults on the way to Neo4j, and the moments at which they strike."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from neo4j.exceptions import IncompleteCommit, Neo4jError, ServiceUnavailable
 
 
 class Moment(StrEnum):
-    """When a fault strikes; occurrences of each are counted from 1 over the server's life."""
+    """Moments at which a fault can strike, each counted from 1 per server."""
 
     CONNECT = "connect"  # a session needs a connection
     RUN = "run"  # a statement arrives
@@ -33,7 +33,7 @@ def deadlock() -> Neo4jError:
 
 
 def connection_lost() -> ServiceUnavailable:
-    """What a direct (bolt://) driver raises where its connection breaks; managed transactions retry it."""
+    """The error of a direct (bolt://) driver for a broken connection; managed transactions retry it."""
     return ServiceUnavailable("Failed to read from defunct connection")
 
 
@@ -44,12 +44,12 @@ def commit_unconfirmed() -> IncompleteCommit:
 
 @dataclass
 class Fault:
-    """One planned fault: `error` is made anew each time; None hangs until cancelled."""
+    """One planned fault: `error` makes a new error each time; None hangs until cancelled."""
 
     moment: Moment
     #: The first occurrence of the moment that it strikes, from 1.
     first: int
-    #: How many occurrences in a row it strikes.
+    #: Number of occurrences in a row that it strikes.
     times: int
     error: Callable[[], Exception] | None
     #: Set when it strikes.

@@ -15,7 +15,7 @@ from neo4j.exceptions import IncompleteCommit, Neo4jError
 
 from tests.fakes.faults import Fault, Moment, deadlock, server_error
 
-#: What the answers keep between statements; anything that `copy.deepcopy` and `==` understand.
+#: State that the answers keep between statements; its values support `copy.deepcopy` and `==`.
 Store = dict[str, Any]
 
 
@@ -32,14 +32,14 @@ class Statement:
 
 
 class Parameters(dict[str, Any]):
-    """A statement's parameters; one that the statement needs and does not get is the client's error."""
+    """A statement's parameters; a missing one is the client's error."""
 
     def __missing__(self, name: str) -> Any:
         raise server_error("Neo.ClientError.Statement.ParameterMissing", f"Expected parameter(s): {name}")
 
 
 def on_the_wire(value: Any) -> Any:
-    """A copy of a value as the other side gets it; raises as the driver does for what cannot be sent."""
+    """Copy a value as the driver sends it; raise the driver's error if it cannot."""
     match value:
         case None | bool() | float() | str() | bytes() | bytearray():
             return value
@@ -59,7 +59,7 @@ def on_the_wire(value: Any) -> Any:
 
 @dataclass
 class Reply:
-    """What a statement is answered with: its records, then an error if there is one."""
+    """The reply to a statement: its records, then an error if there is one."""
 
     statement: Statement
     rows: list[dict[str, Any]]
@@ -78,12 +78,12 @@ class Session(Protocol):
 
 
 class UnreadResultError(AssertionError):
-    """A transaction or session ended with a result that nobody read to its end; in strict mode only."""
+    """A transaction or session ended with an unread result; raised in strict mode only."""
 
 
 @dataclass(eq=False)
 class Work:
-    """A transaction as the server sees it: a copy of the store that becomes the store at commit."""
+    """A transaction on the server: a copy of the store that replaces it at commit."""
 
     base: Store
     store: Store = field(init=False)
@@ -104,7 +104,7 @@ class FakeServer:
         self._answers: list[tuple[re.Pattern[str], Answer]] = []
         for text, answer in (answers or {}).items():
             self.answer(text, answer)
-        #: Whether a result that nobody read to its end is an error. Neo4j discards it in silence; we read everything.
+        #: True if an unread result is an error. Neo4j discards it in silence; we read everything.
         self.strict = strict
         self._faults: list[Fault] = []
         self._seen: Counter[Moment] = Counter()
@@ -127,7 +127,10 @@ class FakeServer:
     def fail(
         self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
     ) -> None:
-        """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
+        """Plan an error for an occurrence of the moment, counted from now.
+
+        It strikes `times` occurrences in a row.
+        """
         self._faults.append(Fault(at, self._seen[at] + occurrence, times, error))
 
     @property
@@ -137,7 +140,7 @@ class FakeServer:
 
     @property
     def open_sessions(self) -> int:
-        """How many sessions still exist that were neither closed nor cancelled."""
+        """The number of existing sessions that were neither closed nor cancelled."""
         return sum(not session._closed for session in self._sessions)
 
     # -- what the driver calls

@@ -54,7 +54,10 @@ class FakeAsyncSession:
         await self._close(check_read=kind is None)
 
     async def close(self) -> None:
-        """Read what is unread, roll back what is open; an error of that is swallowed. May be called again."""
+        """Consume an unread result and roll back an open transaction.
+
+        Errors of the server are swallowed. A second call does nothing.
+        """
         await self._close(check_read=True)
 
     async def _close(self, *, check_read: bool) -> None:
@@ -77,7 +80,7 @@ class FakeAsyncSession:
     async def run(
         self, query: str | Query, parameters: dict[str, Any] | None = None, **kwargs: Any
     ) -> FakeAsyncResult:
-        """A statement in a transaction of its own, committed when its result has been read to the end."""
+        """Run a statement in its own transaction; it commits once its result is read."""
         with self._exclusive():
             self._check_state()
             if not query:
@@ -122,7 +125,7 @@ class FakeAsyncSession:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Call the function with a transaction, commit, and do it all again after an error that may pass."""
+        """Call the function with a transaction and commit; retry all after a passing error."""
         with self._exclusive():
             return await self._run_transaction(transaction_function, args, kwargs)
 
@@ -163,7 +166,7 @@ class FakeAsyncSession:
         self._transaction = None
 
     def _cancel(self) -> None:
-        """Drop everything without a word to the server, which rolls back when it misses the connection."""
+        """Drop everything without a message; the server rolls back when the connection is gone."""
         self._result = None
         if self._transaction is not None:
             self._transaction._close()

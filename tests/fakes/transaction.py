@@ -15,7 +15,7 @@ from tests.fakes.server import FakeServer, Work
 
 
 class FakeAsyncManagedTransaction:
-    """What a transaction function is given; the session commits it or rolls it back."""
+    """The transaction that a transaction function gets; the session commits or rolls it back."""
 
     def __init__(self, server: FakeServer, work: Work, on_end: Callable[[], None]) -> None:
         self._server = server

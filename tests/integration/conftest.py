@@ -1,4 +1,4 @@
-"""The product over the fake and over the real driver, for each test that asks for its `world`."""
+"""Fixtures: the product over the fake and the real driver, as `world`, and a worker."""
 
 import gc
 from collections.abc import AsyncIterator, Iterator
@@ -49,7 +49,7 @@ async def real(neo4j_server: Neo4jServer) -> AsyncIterator[World]:
 
 @pytest.fixture
 def worker(settings: Settings, redis: Redis, driver: Driver) -> Iterator[process.Worker]:
-    """This process as a worker, started and stopped as Celery does; the graph and Redis are empty."""
+    """This process as a worker, started and stopped as by Celery, on empty servers."""
     app = GraphinatorApp("tests", set_as_current=False)
     app.settings = settings
     app.conf.update(configuration(settings))
@@ -96,7 +96,7 @@ def refusing(redis: Redis, refusal: str) -> Iterator[None]:
 
 @contextmanager
 def unable_to_save(redis: Redis) -> Iterator[None]:
-    """Redis that fails to write its snapshot: a folder is in the place of the file."""
+    """Make Redis fail to write its snapshot: a folder stands in the file's place."""
 
     def save() -> str:
         redis.bgsave()

@@ -127,7 +127,7 @@ def asserted(record_type: RecordType, row: Row) -> Relationships:
 
 
 def referred(record_type: RecordType, row: Row) -> Iterator[tuple[NodeKey, str | None]]:
-    """Iterate over the artists, labels and masters that a row refers to, with the names that it gives."""
+    """Yield the artists, labels and masters that a row refers to, with their names."""
     for each, end, value in _values(record_type, row):
         if each.key == "id":
             yield end, value["name"] if each.is_named else None

@@ -1,4 +1,4 @@
-"""Batch code on the real Neo4j, where statements fail, the server hangs or a record is refused."""
+"""Batch code on the real Neo4j: failing statements, a hanging server, a refused record."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

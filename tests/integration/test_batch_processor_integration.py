@@ -1,4 +1,4 @@
-"""The batch code uses the driver asynchronously: held against the verified fake and against the real Neo4j.
+"""The batch code uses the driver asynchronously, on the fake and the real Neo4j.
 
 The eight tests with `world` are named after the lessons of docs/async-bug-postmortem.md and run on both; those with
 `real` need Neo4j. `world.answer` scripts the fake's answers; over the real server the same assertions prove the scripts
@@ -27,7 +27,7 @@ from tests.fakes.faults import server_error
 from tests.integration.rows import release
 from tests.integration.world import ROWS, World
 
-#: What is in the graph once all of them are written.
+#: Nodes by label once all of ROWS are written; the relationships by type follow.
 NODES = {"Artist": 4, "Label": 3, "Master": 1, "Release": 2, "Genre": 2, "Style": 1, "Person": 1}
 RELATIONSHIPS = {
     "BY": 4,

@@ -1,4 +1,4 @@
-"""The driver waits for its server, hands out real sessions, and speaks of failures in our words."""
+"""The driver waits for its server, hands out real sessions and raises our errors."""
 
 import asyncio
 import time
@@ -42,13 +42,13 @@ NOBODY = "bolt://127.0.0.1:9"
 
 
 def stranger() -> str:
-    """A user that nobody asked for before: after three wrong passwords Neo4j bars a user for a while."""
+    """Return an unused user name: three wrong passwords bar a user for a while."""
     return f"stranger{time.monotonic_ns()}"
 
 
 @asynccontextmanager
 async def relay(server: Neo4jServer, port: int = 0) -> AsyncIterator[int]:
-    """A TCP relay before the real server: its port, and with it the way to the server comes and goes."""
+    """Relay TCP to the real server while the context lasts; yield the port."""
     address = urlsplit(server.uri)
     ends: set[asyncio.StreamWriter] = set()
     pipes: set[asyncio.Task[None]] = set()
@@ -246,7 +246,7 @@ async def test_a_transaction_that_works_for_too_long_was_too_much_at_once(driver
 
 
 def from_server(code: str) -> Neo4jError:
-    """What the driver makes of a failure that the server reports with this code."""
+    """Return the driver's error for a failure code of the server."""
     return Neo4jError._hydrate_neo4j(code=code, message="m")
 
 

@@ -1,4 +1,4 @@
-"""What is in flight, on the real Valkey: outbox, credit and tally."""
+"""Batches in flight on the real Valkey: outbox, credit and tally."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The lease, on the real Valkey: one holder, a heartbeat, and what happens when it is lost."""
+"""The lease on the real Valkey: one holder, a heartbeat, a lost lease."""
 
 import asyncio
 import threading
@@ -44,7 +44,7 @@ def test_an_acquisition_whose_answer_is_lost_finds_its_own_token(redis: Redis) -
 
 
 def test_a_lease_that_another_process_holds_is_freed_at_once(redis: Redis) -> None:
-    """Recovery of each worker tries again and again, with a connection of its own each time."""
+    """Recovery retries in each worker, with a new connection each time."""
     redis.set(KEY, "another")
     one = lease(redis)
     freed = weakref.ref(one)

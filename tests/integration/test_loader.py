@@ -1,4 +1,4 @@
-"""What a load makes of its dumps, on the real Valkey; what workers would do is played by the test."""
+"""Loads of dumps on the real Valkey; the test plays the workers."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

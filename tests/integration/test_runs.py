@@ -1,4 +1,4 @@
-"""Loads as a whole, on the real Valkey: which ran, which stalled, what became of them."""
+"""Loads as a whole on the real Valkey: runs, stalls and outcomes."""
 
 import time
 

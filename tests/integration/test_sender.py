@@ -1,4 +1,7 @@
-"""The sender, on the real Valkey: a holder that lost the load lock changes nothing, not even before noticing."""
+"""The sender on the real Valkey: a holder that lost the load lock changes nothing.
+
+This holds even before it notices the loss.
+"""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The tasks' bodies in a worker process that is this one, on the real servers; no messages."""
+"""The tasks' bodies, run in this process on the real servers, without messages."""
 
 import asyncio
 import logging
@@ -104,7 +104,7 @@ def store(in_flight: InFlight, *chunks: list[bytes], record_type: RecordType = R
 
 
 def run(chunks: int) -> dict[str, Any]:
-    """What the messages of batch `b` would do."""
+    """Run the tasks of batch `b` without messages."""
     return cast(
         "dict[str, Any]", tasks.write_batch([tasks.normalise("b", index) for index in range(chunks)], "b")
     )
@@ -133,7 +133,7 @@ def test_signals_of_other_apps_start_no_worker() -> None:
         ({"redis_url": None}, r"^Error: GRAPHINATOR_REDIS_URL is not set$"),
         ({"neo4j_uri": None}, r"^Error: GRAPHINATOR_NEO4J_URI is not set$"),
         ({"neo4j_password": None}, r"^Error: GRAPHINATOR_NEO4J_PASSWORD is not set"),
-        # Whatever the reason: a worker that went on would take messages and fail each one.
+        # Unknown errors too: a worker that went on would take messages and fail each one.
         ({"neo4j_uri": "bolt://h?a=b"}, r"^Error: ConfigurationError: .*"),
         ({"redis_url": "redis://h/0?foo=1"}, r"^Error: TypeError: .*foo"),
     ],

@@ -24,7 +24,7 @@ REMOVE shared.asserted_by_start, shared.asserted_by_end
 
 
 def with_bits(row: Row) -> Row:
-    """The row with a fingerprint of version 1: its lowest bits tell whether there are groups and members."""
+    """The row with a version 1 fingerprint: its low bits flag groups and members."""
     print_ = row["properties"]["fingerprint"] << 2 | bool(row["groups"]) << 1 | bool(row["members"])
     return {**row, "properties": {**row["properties"], "fingerprint": print_}}
 

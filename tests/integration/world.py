@@ -1,4 +1,4 @@
-"""The product over the fake or the real driver: its use of the driver is watched, and faults are injected."""
+"""The product over the fake or the real driver, watched and with injected faults."""
 
 import asyncio
 import functools
@@ -54,12 +54,12 @@ class Attempt:
 
 @dataclass
 class Watched:
-    """An `AsyncDriver`, fake or real: notes how its sessions are used, and strikes with planned faults."""
+    """An `AsyncDriver`, fake or real, that records session use and injects planned faults."""
 
     driver: neo4j.AsyncDriver
-    #: What was done to sessions, in order.
+    #: Calls on sessions, in order.
     seen: list[str] = field(default_factory=list)
-    #: What the transaction functions gave when they were called.
+    #: Return values of the transaction functions, before they are awaited.
     given: list[object] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     _faults: list[Fault] = field(default_factory=list)
@@ -71,11 +71,14 @@ class Watched:
     def fail(
         self, error: Callable[[], Exception], *, at: Moment = Moment.RUN, occurrence: int = 1, times: int = 1
     ) -> None:
-        """Plan an error: at this occurrence of the moment, counted from now, and `times - 1` more."""
+        """Plan an error for an occurrence of the moment, counted from now.
+
+        It strikes `times` occurrences in a row.
+        """
         self._faults.append(Fault(at, self.moments.count(at) + occurrence, times, error))
 
     def hang(self, *, at: Moment = Moment.RUN) -> asyncio.Event:
-        """Plan a wait without end at the next such moment; the event is set when it begins."""
+        """Plan an endless wait at the next such moment; its start sets the event."""
         self._faults.append(Fault(at, self.moments.count(at) + 1, 1, None))
         return self._faults[-1].struck
 
@@ -170,7 +173,7 @@ class WatchedTransaction:
 
 @dataclass(frozen=True)
 class World:
-    """The product's driver over the fake or the real one; the real graph is empty and has its schema."""
+    """The product's driver over the fake or an empty real graph with its schema."""
 
     driver: Driver
     watched: Watched
@@ -178,12 +181,12 @@ class World:
     fake: FakeServer | None
 
     def answer(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Script the fake's answer to a statement of the product; the real server needs no script."""
+        """Script the fake's answer to a statement; the real server needs no script."""
         if self.fake is not None:
             self.fake.answer(pattern(name), rows)
 
     async def is_empty(self) -> bool:
-        """Return True while nothing was committed: to the real graph, or at all by writers of the fake."""
+        """Return True while the real graph is empty, or no write to the fake committed."""
         if self.fake is None:
             return not any((await node_counts(self.driver)).values())
         return not any(attempt.committed for attempt in self.watched.attempts)
@@ -197,7 +200,7 @@ def pattern(name: str) -> re.Pattern[str]:
 
 @asynccontextmanager
 async def fake_world(fake: FakeAsyncDriver) -> AsyncIterator[World]:
-    """The product over the fake; its statements find nothing stored until a test scripts their answers."""
+    """The product over the fake; statements find nothing until a test scripts their answers."""
     fake.server.answer(re.compile(".*", re.DOTALL), [])
     for name, rows in NOTHING_STORED.items():
         fake.server.answer(pattern(name), rows)

@@ -1,7 +1,7 @@
-"""Dumps that are valid and odd, and files that are broken, written into a folder of the caller's.
+"""Valid but odd dumps, and broken files, written into the caller's folder.
 
 `handmade` are the four readable templates beside this module, `large` are dumps whose oddity is their size,
-`broken` are files that are no dumps or stop being one. All of them are small in what they say: the point is how.
+`broken` are files that are no dumps or stop being one. All of them have little content in an odd form.
 """
 
 from tests.oddities.broken import BROKEN, Broken, broken

@@ -1,4 +1,4 @@
-"""Files that must end a load with one clear error: no dump at all, or one that breaks off."""
+"""No dumps or truncated dumps: a load must end with one clear error."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Hand-made dumps: four templates that a person can read and edit, one of each record type.
+"""Hand-made dumps: four readable, editable templates, one of each record type.
 
 In a template `{{01}}` or `{{EF BB BF}}` stands for bytes that an editor would spoil, and
 `{{bad REASON}}…{{end}}` encloses a record that is planted as a malformed one.
@@ -16,7 +16,7 @@ _BAD = re.compile(rb"\{\{bad ([^}]+)\}\}(.*?)\{\{end\}\}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A malformed record: what is wrong with it, and its raw text as it stands in the dump."""
+    """A malformed record: the reason, and its raw text in the dump."""
 
     reason: str
     raw: bytes
@@ -24,7 +24,10 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A dump with the manifest of what is planted in it; `records` counts the good ones, repeated ids included."""
+    """A dump with a list of its malformed records; `records` counts the good ones.
+
+    Records with a repeated id count too.
+    """
 
     path: Path
     record_type: str
@@ -37,7 +40,7 @@ class Oddity:
         return tuple(planted.raw for planted in self.malformed)
 
 
-#: How many good records each template has, counted by hand.
+#: Number of good records in each template, counted by hand.
 _GOOD = {"artists": 12, "labels": 9, "masters": 10, "releases": 10}
 
 

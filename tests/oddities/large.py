@@ -1,4 +1,4 @@
-"""Dumps whose oddity is a matter of size: records over block borders, a long line, a record beyond every limit."""
+"""Dumps of odd size: records across block borders, a long line, an oversized record."""
 
 import gzip
 from pathlib import Path
@@ -10,10 +10,10 @@ _BEYOND_BYTES = 5 * 1024 * 1024
 
 
 def borders(folder: Path, records: int = 400) -> Oddity:
-    """Releases of about 10 KB, all on one line, each of another length, so that block borders fall anywhere.
+    """Releases of about 10 KB on one line, so that block borders fall anywhere.
 
-    Wherever a reader's blocks end, some do so within a tag, an attribute value with `>`, a comment, CDATA, a
-    character reference, and a character of several bytes.
+    Each has another length. Wherever a reader's blocks end, some do so within a tag, an attribute value with `>`, a
+    comment, CDATA, a character reference, and a character of several bytes.
     """
     dump = b"<releases>" + b"".join(_dense(number) for number in range(1, records + 1)) + b"</releases>"
     path = folder / "borders_releases.xml"
@@ -22,7 +22,7 @@ def borders(folder: Path, records: int = 400) -> Oddity:
 
 
 def _dense(number: int) -> bytes:
-    """A record that is nearly all mark-up, and longer than the one before by a prime number of bytes."""
+    """A record of mostly mark-up, a prime number of bytes longer than its predecessor."""
     piece = "<!-- </release> --><![CDATA[</release>]]>é&#233;&amp;東"
     labels = "".join(f'<label catno="&gt; {i} >" name=\'L > {i}\' id="{i}"/>' for i in range(1, 20))
     return (
@@ -32,9 +32,9 @@ def _dense(number: int) -> bytes:
 
 
 def oversized(folder: Path) -> Oddity:
-    """Three artists, of which the one in the middle is longer than any reader has to accept (5 MiB).
+    """Three artists; the second exceeds the 5 MiB that a reader has to accept.
 
-    What is set aside of it may be its beginning only.
+    A reader may set aside only the beginning of it.
     """
     big = b"<artist><id>2</id><name>Big</name><profile>" + b"x" * _BEYOND_BYTES + b"</profile></artist>"
     small = [b"<artist><id>%d</id><name>Small %d</name></artist>" % (i, i) for i in (1, 3)]
@@ -44,7 +44,7 @@ def oversized(folder: Path) -> Oddity:
 
 
 def two_members(folder: Path) -> Oddity:
-    """A gzip file of two members, as parallel compressors write them; the border is within a record."""
+    """A gzip file of two members, as parallel compressors write; a record spans both."""
     dump = b"<labels>\n<label><id>1</id><name>In Two Mem" + b"bers</name></label>\n</labels>\n"
     cut = dump.index(b"bers")
     path = folder / "members_labels.xml.gz"

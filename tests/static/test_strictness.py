@@ -1,4 +1,4 @@
-"""What `tests.strictness` and pytest's settings make of tests that would pass elsewhere."""
+"""Tests that pass elsewhere fail under `tests.strictness` and pytest's settings."""
 
 import asyncio
 import contextlib
@@ -130,7 +130,7 @@ async def test_it():
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a run of all those tests, a module each, says of each."""
+    """Run all those tests, one module each, and return their failures by key of CAUGHT."""
     folder = tmp_path_factory.mktemp("hiding")
     for number, (text, _) in enumerate(CAUGHT.values()):
         (folder / f"test_{number}.py").write_text(text)

@@ -179,7 +179,7 @@ def test_a_fifo_and_a_device_are_refused_in_one_line(
 
 @pytest.fixture
 def forbidden() -> Iterator[Path]:
-    """A folder with a dump that this process may not read, even if root started it."""
+    """The folder of an unreadable dump, even if root started this process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A base install carries no Java: a command that needs the embedded stack names the extra."""
+"""A base install has no Java; commands of the embedded stack name the extra."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The generator of long dumps: what it repeats, what it changes, and that both are the same every time."""
+"""The generator of long dumps: repeats, changes, and the same output every time."""
 
 import gzip
 from collections import Counter

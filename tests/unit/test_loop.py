@@ -18,7 +18,7 @@ VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", defau
 
 
 class Resource:
-    """Stands where the driver stands: it records on which loop it is used, and what happens to it."""
+    """A stand-in for the driver that records its loop and its events."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
