@@ -29,7 +29,7 @@ demo: $(STAMP) ## start the stack, import the sample dumps, show the graph
 	@$(BIN)/graphinator demo
 
 test: $(STAMP) ## run every test, on real servers
-	@$(BIN)/python -m pytest --cov -n 2 --dist worksteal
+	@$(BIN)/python -m pytest --cov -n 3 --dist worksteal
 	@$(BATCH_COVERAGE) > /dev/null 2>&1 || { $(BATCH_COVERAGE); exit 1; }
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose file
