@@ -1,10 +1,9 @@
 """The graph as one table: nodes, their properties, and the relationships that records assert.
 
 Parsing, the schema, writing, comparing, statistics and the documentation follow from it.
-`python -m pipeline.model` prints the tables of the documentation.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
@@ -330,55 +329,3 @@ DERIVED = (
     Derived("PART_OF", "Style", "Genre", "a release or master has this style, and no genre but this"),
 )
 RELATIONSHIP_TYPES = tuple(dict.fromkeys(each.type for each in (*_ALL, *DERIVED)))
-
-
-def node_table() -> str:
-    """Render the labels with their keys and properties as a Markdown table."""
-    rows = [
-        f"| `{node.label}` | `{node.key}` | {_code(each.name for each in node.properties)} |"
-        for node in NODES.values()
-    ]
-    return "\n".join(["| node | key | properties |", "|---|---|---|", *rows])
-
-
-def relationship_table() -> str:
-    """Render the relationships with their properties as a Markdown table."""
-    rows = []
-    for each in _ALL:
-        if each.shared and each.incoming:
-            continue  # the outgoing one describes it
-        start, end = each.ends
-        names = ("asserted_by_start", "asserted_by_end") if each.shared else (p.name for p in each.properties)
-        rows.append(f"| `({start})-[:{each.type}]->({end})` | {_code(names)} | {each.description} |")
-    rows += [f"| `({each.start})-[:{each.type}]->({each.end})` | | {each.description} |" for each in DERIVED]
-    return "\n".join(["| relationship | properties | meaning |", "|---|---|---|", *rows])
-
-
-def field_table() -> str:
-    """Render the fields of dictionaries as a Markdown table."""
-    kinds: dict[str, Callable[[Property | Relationship], bool]] = {
-        "texts": lambda each: isinstance(each, Property) and each.kind is Kind.TEXT,
-        "numbers": lambda each: (
-            each.scalar if isinstance(each, Relationship) else not each.is_list and each.kind is not Kind.TEXT
-        ),
-        "lists of texts": lambda each: (
-            each.is_key_only and not each.scalar if isinstance(each, Relationship) else each.is_list
-        ),
-        "lists of dictionaries": lambda each: isinstance(each, Relationship) and not each.is_key_only,
-    }
-    rows = []
-    for record_type in RecordType:
-        fields = {each.name: each for each in NODES[record_type.label].properties} | RELATIONSHIPS[
-            record_type
-        ]
-        cells = [_code(name for name, each in fields.items() if fits(each)) for fits in kinds.values()]
-        rows.append(f"| `{record_type}` | {' | '.join(cells)} |")
-    return "\n".join([f"| record type | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|", *rows])
-
-
-def _code(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-if __name__ == "__main__":
-    print(node_table(), relationship_table(), field_table(), sep="\n\n")  # noqa: T201 - printing is its work

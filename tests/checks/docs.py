@@ -1,7 +1,7 @@
 """`python -m tests.checks.docs`: write the generated parts of the documentation again."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +9,7 @@ import click
 from ops.cli import main
 from ops.exit_codes import exit_code_table
 from pipeline.graph.schema import SCHEMA
-from pipeline.model import field_table, node_table, relationship_table
+from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship
 from workers.settings import settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,54 @@ def _command(name: str, command: click.Command) -> str:
         lines += ["", "| option | |", "|---|---|"]
         lines += [f"| `{'`, `'.join(option.opts)}` | {option.help or ''} |" for option in options]
     return "\n".join(lines)
+
+
+def node_table() -> str:
+    """Render the labels with their keys and properties as a Markdown table."""
+    rows = [
+        f"| `{node.label}` | `{node.key}` | {_code(each.name for each in node.properties)} |"
+        for node in NODES.values()
+    ]
+    return "\n".join(["| node | key | properties |", "|---|---|---|", *rows])
+
+
+def relationship_table() -> str:
+    """Render the relationships with their properties as a Markdown table."""
+    rows = []
+    for each in (each for fields in RELATIONSHIPS.values() for each in fields.values()):
+        if each.shared and each.incoming:
+            continue  # the outgoing one describes it
+        start, end = each.ends
+        names = ("asserted_by_start", "asserted_by_end") if each.shared else (p.name for p in each.properties)
+        rows.append(f"| `({start})-[:{each.type}]->({end})` | {_code(names)} | {each.description} |")
+    rows += [f"| `({each.start})-[:{each.type}]->({each.end})` | | {each.description} |" for each in DERIVED]
+    return "\n".join(["| relationship | properties | meaning |", "|---|---|---|", *rows])
+
+
+def field_table() -> str:
+    """Render the fields of dictionaries as a Markdown table."""
+    kinds: dict[str, Callable[[Property | Relationship], bool]] = {
+        "texts": lambda each: isinstance(each, Property) and each.kind is Kind.TEXT,
+        "numbers": lambda each: (
+            each.scalar if isinstance(each, Relationship) else not each.is_list and each.kind is not Kind.TEXT
+        ),
+        "lists of texts": lambda each: (
+            each.is_key_only and not each.scalar if isinstance(each, Relationship) else each.is_list
+        ),
+        "lists of dictionaries": lambda each: isinstance(each, Relationship) and not each.is_key_only,
+    }
+    rows = []
+    for record_type in RecordType:
+        fields = {each.name: each for each in NODES[record_type.label].properties} | RELATIONSHIPS[
+            record_type
+        ]
+        cells = [_code(name for name, each in fields.items() if fits(each)) for fits in kinds.values()]
+        rows.append(f"| `{record_type}` | {' | '.join(cells)} |")
+    return "\n".join([f"| record type | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|", *rows])
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def index_table() -> str:
