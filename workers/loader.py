@@ -16,7 +16,7 @@ from workers.app import REMOVE_VANISHED, GraphinatorApp
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
-from workers.state.runs import RunEnd, RunPlan, Runs, Tally
+from workers.state.runs import Reading, RunEnd, RunPlan, Runs, Tally
 from workers.upstream.dispatch import dispatch
 
 #: One batch may fail for its content; after so many failed batches of a dump the rest would fail too.
@@ -63,14 +63,9 @@ class Progress:
 
     record_type: RecordType
     path: Path
-    #: Records read from the dump so far.
-    read: int
+    reading: Reading
     tally: Tally
     batches_in_flight: int
-    #: Compressed bytes read so far and in total; the number of records shows only at the end.
-    consumed_bytes: int
-    size_bytes: int
-    seconds: float
     #: The reason of a wait; "" while the load reads or waits for its own batches.
     waiting_for: str
 
@@ -163,9 +158,10 @@ class Load:
         self._contents = contents
         self._on_progress = on_progress
         self._run = run
-        self._started_at = time.monotonic()
+        self._started_on, self._started_at = time.time(), time.monotonic()
         self._shown_at = 0.0
         self._read = 0
+        self._is_read_whole = False
         #: The ids of all records, quarantined ones too: a few MB for a whole dump, whose ids lie close together.
         self._all_ids = BitMap64()
         self._batches_sent = 0
@@ -179,7 +175,7 @@ class Load:
     def run(self) -> Report:
         """Load the dump. Its report has the reasons why it is incomplete."""
         self._sender.on_wait = self._show
-        self._runs.set_read(self._run, 0)
+        self._runs.set_read(self._run, self._reading())
         self._read_dump()
         self._drain()
         vanished = 0 if self._problems or self._contents.partial else self._remove_vanished()
@@ -196,6 +192,8 @@ class Load:
                         LoadBroken(f"{MAX_FAILED} batches failed, the rest of the dump was not read")
                     )
                     break
+            else:
+                self._is_read_whole = True
         except DumpError as error:
             self._problems.append(error)
         self._send()
@@ -271,19 +269,21 @@ class Load:
             Progress(
                 self._dump.record_type,
                 self._dump.path,
-                self._read,
+                self._reading(),
                 self._tally,
                 len(self._sender.in_flight),
-                self._dump.consumed,
-                self._dump.size,
-                self._seconds(),
                 waiting_for,
             )
         )
 
     def _update(self) -> None:
-        self._runs.set_read(self._run, self._read)
+        self._runs.set_read(self._run, self._reading())
         self._tally, self._failures = self._runs.progress(self._run)
+
+    def _reading(self) -> Reading:
+        return Reading(
+            self._started_on, self._read, self._dump.consumed, self._dump.size, whole=self._is_read_whole
+        )
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started_at

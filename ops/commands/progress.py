@@ -65,9 +65,9 @@ class LoadProgress:
         name = str(progress.path)
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(
-                progress.record_type.value, total=progress.size_bytes, state=state
+                progress.record_type.value, total=progress.reading.size_bytes, state=state
             )
-        self._bars.update(self._tasks[name], completed=progress.consumed_bytes, state=state)
+        self._bars.update(self._tasks[name], completed=progress.reading.consumed_bytes, state=state)
 
     def wait(self, reason: str) -> None:
         """Print the reason of a wait outside the load of a dump, once."""
@@ -90,11 +90,11 @@ class LoadProgress:
 def describe(progress: loader.Progress) -> str:
     """Describe the records done, the rate, the batches in flight and the quarantined records."""
     tally = progress.tally
-    read_whole = progress.consumed_bytes >= progress.size_bytes
-    done = counted(progress.read if read_whole else tally.read, "record")
+    read_whole = progress.reading.consumed_bytes >= progress.reading.size_bytes
+    done = counted(progress.reading.records if read_whole else tally.read, "record")
     parts = [
         f"{tally.read:,} of {done}" if read_whole else done,
-        f"{tally.read / max(progress.seconds, 1e-3):,.0f}/s",
+        f"{tally.read / max(_seconds(progress), 1e-3):,.0f}/s",
         f"{counted(progress.batches_in_flight, 'batch')} in flight",
         f"{tally.quarantined:,} quarantined",
     ]
@@ -111,9 +111,13 @@ def describe_wait(reason: str) -> str:
 
 def describe_bytes(progress: loader.Progress) -> str:
     """Describe the part of the file that is read, and the time left."""
-    consumed = progress.consumed_bytes
-    percent = f"{100 * consumed // max(1, progress.size_bytes)} %"
-    if not 0 < consumed < progress.size_bytes:
+    consumed = progress.reading.consumed_bytes
+    percent = f"{100 * consumed // max(1, progress.reading.size_bytes)} %"
+    if not 0 < consumed < progress.reading.size_bytes:
         return percent
-    left = progress.seconds * (progress.size_bytes - consumed) / consumed
+    left = _seconds(progress) * (progress.reading.size_bytes - consumed) / consumed
     return f"{percent}, {datetime.timedelta(seconds=round(left))} left"
+
+
+def _seconds(progress: loader.Progress) -> float:
+    return time.time() - progress.reading.started

@@ -60,7 +60,6 @@ def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:
     """Return the files of runs by load options, in their order, each file once."""
     paths: dict[Contents, dict[Path, None]] = defaultdict(dict)
     for run in runs:
-        if run.plan is not None:
-            contents = Contents(partial=run.plan.partial, allow_vanish=run.plan.allow_vanish)
-            paths[contents][Path(run.plan.path)] = None
+        contents = Contents(partial=run.plan.partial, allow_vanish=run.plan.allow_vanish)
+        paths[contents][Path(run.plan.path)] = None
     return {contents: list(each) for contents, each in paths.items()}

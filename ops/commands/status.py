@@ -16,11 +16,12 @@ from ops.stack.state import read_endpoints
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
-from workers.app import connect_quarantine, connect_redis
+from workers.app import connect_inbox, connect_quarantine, connect_redis
 from workers.state.in_flight import InFlight
 from workers.state.keys import REJECTED_MESSAGES
 from workers.state.runs import Run, Runs, RunState
 from workers.state.statistics import Freshness, StatisticsState
+from workers.upstream.inbox import Inbox, Waiting
 from workers.worker import open_driver
 
 #: Newest runs in the text; `--json` has all.
@@ -68,6 +69,7 @@ def read_status(context: Context) -> dict[str, Any]:
         redis = connect_redis(settings)
         in_flight = InFlight(redis).batches()
         status["runs"] = [described(run, in_flight) for run in Runs(redis)]
+        status["upstream"] = upstream(Runs(redis), connect_inbox(settings, redis), in_flight)
         status["batches_in_flight"] = len(in_flight)
         status["quarantined"] = len(connect_quarantine(settings, redis))
         status["rejected_messages"] = redis.llen(REJECTED_MESSAGES)
@@ -90,20 +92,28 @@ def described(run: Run, in_flight: set[str]) -> dict[str, Any]:
         "run": run.name,
         "record_type": run.record_type.value,
         "state": run.state.value,
-        "path": None if run.plan is None else run.plan.path,
-        "at": None if run.plan is None else run.plan.at,
-        "read": run.read,
+        "path": run.plan.path,
+        "at": run.plan.at,
+        "read": 0 if run.reading is None else run.reading.records,
         **run.tally.as_dict(),
         "vanished": 0 if end is None else end.vanished,
         "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in in_flight),
-        "problems": _problems(run),
+        "problems": [] if end is None else end.problems,
     }
 
 
-def _problems(run: Run) -> list[str]:
-    if run.not_kept:
-        return [f"the quarantine was full: {counted(run.not_kept, 'record')} of upstream tasks are lost"]
-    return [] if run.end is None else run.end.problems
+def upstream(runs: Runs, inbox: Inbox, in_flight: set[str]) -> list[dict[str, Any]]:
+    """Return the records of upstream tasks as JSON, by type that has any."""
+    waiting = inbox.waiting()
+    found = []
+    for each in runs.upstream():
+        waits = waiting.get(each.record_type, Waiting(0, 0.0))
+        batches = sorted(batch for batch in in_flight if batch.startswith(f"{each.run}-"))
+        if waits.records or batches or each.tally.read or each.not_kept:
+            numbers = {"waiting": waits.records, "waiting_seconds": round(waits.seconds, 1)}
+            counts = {**each.tally.as_dict(), "lost": each.not_kept, "batches": batches}
+            found.append({"run": each.run, "record_type": each.record_type.value, **numbers, **counts})
+    return found
 
 
 async def _counts(context: Context) -> tuple[dict[str, int], dict[str, int]]:
@@ -156,7 +166,7 @@ def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -
             run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
             run["batches_in_flight"],
         )  # fmt: skip
-        name = "from upstream tasks" if run["path"] is None else Path(run["path"]).name
+        name = Path(run["path"]).name
         rows.append(((one_line(f"{run['record_type']}: {name}"), run["state"]), numbers))
     print_table(console, headings, rows)
     for run in runs[-SHOWN_RUNS:]:

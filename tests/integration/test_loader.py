@@ -14,7 +14,7 @@ from pipeline.model import RecordType
 from workers import loader
 from workers import sender as sender_module
 from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
-from workers.loader import Report, load
+from workers.loader import Progress, Report, load
 from workers.settings import Settings
 from workers.state.in_flight import InFlight
 from workers.state.keys import EXCLUSIVE
@@ -105,6 +105,29 @@ def test_records_behind_a_failed_batch_are_loaded(
         assert (report.read, report.tally) == (20, Tally(created=17))
         assert sorted(map(str, report.problems)) == [f"[{id_}] cannot be written" for id_ in (11, 19, 3)]
     assert workers.contained == []
+
+
+def test_a_load_is_done_only_once_all_its_batches_are(
+    app: GraphinatorApp, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
+    path = labels(tmp_path / "labels.xml", *map(record, range(1, 4)))
+    runs, shown, left = Runs(redis), list[Progress](), list[tuple[str, int]]()
+    monkeypatch.setattr(sender_module, "send_batch", lambda _, *batch: left.append(batch))
+
+    def show(progress: Progress) -> None:
+        shown.append(progress)
+        (run,) = runs
+        assert run.reading == progress.reading
+        if progress.reading.whole and left:
+            workers.send_batch(app, *left.pop(0))
+
+    (report,) = load(app, [path], show, lambda _: None)
+    assert report.complete
+    done = [(each.reading.done(each.tally), each.tally.read) for each in shown]
+    assert [share for share, written in done if written < 3] != []
+    assert all((share == 1) == (written == 3) for share, written in done)
+    assert shown[-1].reading.started <= time.time()
 
 
 def test_a_load_gives_up_after_too_many_failed_batches(

@@ -7,7 +7,7 @@ from redis import Redis
 
 from pipeline.model import RecordType
 from workers.state.keys import LOAD_LOCK, RUNS
-from workers.state.runs import Run, RunEnd, RunPlan, Runs, RunState, Tally
+from workers.state.runs import Reading, RunEnd, RunPlan, Runs, RunState, Tally
 
 LABELS = RunPlan(RecordType.LABELS, "/dumps/labels.xml.gz", False, False, 1.0, "load:1")
 
@@ -31,11 +31,12 @@ def test_a_run_waits_runs_and_finishes(runs: Runs, redis: Redis) -> None:
     redis.set(LOAD_LOCK, "load:1")
     runs.plan("labels-a", plan())
     assert states(runs) == {"labels-a": RunState.WAITING}
-    runs.set_read("labels-a", 7)
+    runs.set_read("labels-a", Reading(time.time(), 7))
     assert states(runs) == {"labels-a": RunState.RUNNING}
     runs.end("labels-a", RunEnd(time.time(), 3))
     (run,) = runs
-    assert (run.state, run.read, run.end and run.end.vanished) == (RunState.FINISHED, 7, 3)
+    assert run.state is RunState.FINISHED
+    assert (run.reading and run.reading.records, run.end and run.end.vanished) == (7, 3)
 
 
 def test_a_run_with_a_problem_has_failed(runs: Runs) -> None:
@@ -69,11 +70,25 @@ def test_a_stalled_run_is_replaced_by_a_load_of_the_same_dump(
     assert states(runs)["labels-a"] is expected
 
 
-def test_upstream_tasks_have_a_run_for_each_type_that_came(runs: Runs, redis: Redis) -> None:
-    redis.hset("graphinator:run:ingest-masters", mapping={"created": 2, "quarantined": 1})
-    assert list(runs) == [
-        Run("ingest-masters", RecordType.MASTERS, RunState.RUNNING, Tally(created=2, quarantined=1), read=3)
-    ]
+def test_records_of_upstream_tasks_are_counted_by_type_and_are_no_load(runs: Runs, redis: Redis) -> None:
+    redis.hset("graphinator:run:ingest-masters", mapping={"created": 2, "quarantined": 1, "not_kept": 5})
+    assert list(runs) == []
+    counted = {each.run: (each.tally, each.not_kept) for each in runs.upstream()}
+    assert counted.pop("ingest-masters") == (Tally(created=2, quarantined=1), 5)
+    assert counted == {f"ingest-{name}": (Tally(), 0) for name in ("artists", "labels", "releases")}
+
+
+@pytest.mark.parametrize(
+    ("whole", "done", "share"),
+    [(False, 0, 0.0), (False, 50, 0.25), (False, 100, 0.5), (True, 99, 0.495), (True, 100, 1.0)],
+)
+def test_the_share_of_a_dump_that_is_done_is_estimated_from_bytes_and_records(
+    whole: bool, done: int, share: float
+) -> None:
+    half = Reading(0.0, records=100, consumed_bytes=500, size_bytes=1000, whole=whole)
+    assert half.done(Tally(created=done)) == pytest.approx(share)
+    read = Reading(0.0, records=100, consumed_bytes=1000, size_bytes=1000, whole=whole)
+    assert read.done(Tally(created=done)) < 1 or (whole and done == 100)
 
 
 def test_an_old_run_is_forgotten(runs: Runs, redis: Redis) -> None:

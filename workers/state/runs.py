@@ -1,7 +1,7 @@
 """Runs: the load of one dump each, with its tally and its end.
 
-The runs of upstream tasks, one a record type, have a tally only. `InFlight` adds to the tally of a run when it settles
-a batch.
+Records of upstream tasks belong to no load: those of one type share a tally. `InFlight` adds to the tally of a run when
+it settles a batch.
 """
 
 import time
@@ -69,6 +69,26 @@ class RunPlan(msgspec.Struct, frozen=True):
     holder: str
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """The part of a dump that its load has read so far."""
+
+    #: Unix seconds of the start of the load, not of its planning.
+    started: float
+    records: int = 0
+    #: Bytes of the file as stored; its number of records shows only at its end.
+    consumed_bytes: int = 0
+    size_bytes: int = 0
+    #: True once the dump is read to its end.
+    whole: bool = False
+
+    def done(self, tally: Tally) -> float:
+        """Estimate the share of the dump whose records are done; 1 only if all are."""
+        if self.whole and tally.read >= self.records:
+            return 1.0
+        of_read = tally.read / max(1, self.records)
+        return min(self.consumed_bytes / max(1, self.size_bytes) * of_read, 0.99)
+
+
 class RunEnd(msgspec.Struct, frozen=True):
     """The end of a run."""
 
@@ -103,13 +123,22 @@ class Run:
     record_type: RecordType
     state: RunState
     tally: Tally
-    #: None for the run of upstream tasks, which has no beginning and no end.
-    plan: RunPlan | None = None
-    #: Records read from the dump so far.
-    read: int = 0
-    #: Records that the quarantine had no space for; those of a dump are among its problems.
-    not_kept: int = 0
+    plan: RunPlan
+    #: None before its start.
+    reading: Reading | None = None
     end: RunEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The records of one type that upstream tasks have handed over."""
+
+    #: The name that batches and quarantine entries give as their run.
+    run: str
+    record_type: RecordType
+    tally: Tally
+    #: Records that the quarantine had no space for; those of a dump are among the problems of its run.
+    not_kept: int
 
 
 class Runs:
@@ -123,7 +152,7 @@ class Runs:
     def plan(self, run: str, plan: RunPlan) -> None:
         """List a run before it begins; it replaces stalled runs of the same dump."""
         for other in self:
-            if other.state is RunState.STALLED and other.plan is not None and _replaces(plan, other.plan):
+            if other.state is RunState.STALLED and _replaces(plan, other.plan):
                 self.end(other.name, RunEnd(time.time(), replaced=True))
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(run_key(run), "plan", msgspec.json.encode(plan))
@@ -131,9 +160,9 @@ class Runs:
             pipe.zadd(RUNS, {run: plan.at})
             pipe.execute()
 
-    def set_read(self, run: str, records: int) -> None:
-        """Store the number of records read so far."""
-        self._redis.hset(run_key(run), "read", records)
+    def set_read(self, run: str, reading: Reading) -> None:
+        """Store the part of the dump that is read so far."""
+        self._redis.hset(run_key(run), "read", msgspec.json.encode(reading))
 
     def end(self, run: str, end: RunEnd) -> None:
         """Store the end of a run."""
@@ -169,20 +198,20 @@ class Runs:
     # Commands
 
     def __iter__(self) -> Iterator[Run]:
-        """Every run that has not expired, the oldest first, then those of upstream tasks."""
+        """Every run that has not expired, the oldest first."""
         self._redis.zremrangebyscore(RUNS, 0, time.time() - RUN_SECONDS)
         holder = optional_bytes(self._redis.get(LOAD_LOCK))
         for run in text_of_all(self._redis.zrange(RUNS, 0, -1)):
             stored = self._fields(run)
             if "plan" in stored:
                 yield _run(run, stored, holder)
+
+    def upstream(self) -> Iterator[Upstream]:
+        """Yield the types of records from upstream tasks, also those without any."""
         for record_type in RecordType:
             run = upstream_run(record_type)
             stored = self._fields(run)
-            tally = _tally(stored)
-            if tally.read or "not_kept" in stored:
-                not_kept = int(stored.get("not_kept", 0))
-                yield Run(run, record_type, RunState.RUNNING, tally, read=tally.read, not_kept=not_kept)
+            yield Upstream(run, record_type, _tally(stored), int(stored.get("not_kept", 0)))
 
     def _fields(self, run: str) -> dict[str, bytes]:
         fields = self._redis.hgetall(run_key(run))
@@ -204,7 +233,8 @@ def _run(name: str, stored: dict[str, bytes], holder: bytes | None) -> Run:
         state = RunState.RUNNING if "read" in stored else RunState.WAITING
     else:
         state = RunState.STALLED
-    return Run(name, plan.record_type, state, _tally(stored), plan, int(stored.get("read", 0)), end=end)
+    reading = msgspec.json.decode(stored["read"], type=Reading) if "read" in stored else None
+    return Run(name, plan.record_type, state, _tally(stored), plan, reading, end)
 
 
 def _tally(stored: dict[str, Any]) -> Tally:
