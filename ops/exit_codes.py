@@ -102,7 +102,9 @@ FAILURES: dict[type[BaseException], Failure] = {
     ),
     RedisError: Failure(ExitCode.REDIS, message="Redis refuses: {}"),
     AuthenticationError: Failure(
-        ExitCode.REDIS, "check user and password in GRAPHINATOR_REDIS_URL", "Redis refuses the login ({})"
+        ExitCode.REDIS,
+        "check GRAPHINATOR_REDIS_PASSWORD, and the user in GRAPHINATOR_REDIS_URL",
+        "Redis refuses the login ({})",
     ),
     OutOfMemoryError: Failure(
         ExitCode.REDIS,

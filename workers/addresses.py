@@ -1,10 +1,11 @@
 """Checks of server addresses in the settings.
 
-They refuse addresses that would end in a traceback, and parts that nobody would heed.
+They refuse addresses that would end in a traceback, and parts that nobody would heed. A password joins its address in
+memory only.
 """
 
 import re
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -43,6 +44,20 @@ def check_redis(url: str) -> None:
     if not is_known:
         msg = "what follows ? should be options of TLS, such as rediss://host:port/0?ssl_ca_certs=FILE"
         raise ValueError(msg)
+
+
+def has_password(url: str) -> bool:
+    """Return True if a Redis address holds a password."""
+    return urlsplit(url).password is not None
+
+
+def with_password(url: str, password: str | None) -> str:
+    """Return a Redis address with this password in it, as its clients want it."""
+    if password is None:
+        return url
+    parts = urlsplit(url)
+    user, _, server = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}").geturl()
 
 
 def _whole(value: str, schemes: set[str]) -> SplitResult:

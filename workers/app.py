@@ -17,6 +17,7 @@ from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from workers.addresses import with_password
 from workers.settings import ServerNotSet, Settings, load_settings, variable
 from workers.upstream.inbox import Inbox
 from workers.upstream.quarantine import Quarantine
@@ -51,6 +52,8 @@ REMOVE_VANISHED = TaskName("graphinator.remove_vanished", WRITE_QUEUE)
 class GraphinatorApp(Celery):
     """A Celery app with the settings."""
 
+    loader_cls: str | None = "workers.celery_redis:Loader"
+
     @cached_property
     def settings(self) -> Settings:
         """The settings of the environment, unless others were assigned before the first use."""
@@ -63,7 +66,7 @@ def connect_redis(settings: Settings) -> Redis:
     A command whose connection breaks is sent again for about five seconds, so it may run twice.
     """
     return Redis.from_url(
-        _redis_url(settings),
+        _broker_url(settings),
         socket_timeout=30,
         socket_connect_timeout=10,
         socket_keepalive=True,
@@ -85,14 +88,15 @@ def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:
     return Quarantine(redis, limit_bytes=settings.quarantine_megabytes * 1024 * 1024)
 
 
-def _redis_url(settings: Settings) -> str:
+def _broker_url(settings: Settings) -> str:
     if settings.redis_url is None:
         raise ServerNotSet(variable("redis_url"))
-    return settings.redis_url
+    return with_password(settings.redis_url, settings.redis_password)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings. docs/decisions/celery-settings.md has the reason of each."""
+    url = _broker_url(settings)
     transport = {
         "visibility_timeout": settings.visibility_timeout_seconds,
         "unacked_restore_interval": 5,
@@ -101,12 +105,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "socket_timeout": 30,
         "socket_keepalive": True,
     }
-    secured = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if _redis_url(settings).startswith("rediss:") else None
+    secured = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if url.startswith("rediss:") else None
     return {
         "broker_use_ssl": secured,
         "redis_backend_use_ssl": secured,
-        "broker_url": _redis_url(settings),
-        "result_backend": "workers.celery_redis:UnwaitedRedisBackend+" + _redis_url(settings),
+        "broker_url": url,
+        "result_backend": url,
         "broker_transport_options": transport,
         "task_queues": [Queue(name, exchange=Exchange(name), routing_key=name) for name in QUEUES],
         # The next task of a caller's chain goes to the default queue of the caller's app.

@@ -7,6 +7,7 @@ from queue import Empty
 from typing import Any
 
 from celery.backends.redis import RedisBackend
+from celery.loaders.app import AppLoader
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
@@ -204,3 +205,12 @@ class UnwaitedRedisBackend(RedisBackend):
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do not subscribe to the task's result."""
+
+
+class Loader(AppLoader):
+    """Celery's loader; this result backend stands for Redis.
+
+    With its name in the URL, Celery would fail to hide the password.
+    """
+
+    override_backends = dict.fromkeys(("redis", "rediss"), "workers.celery_redis:UnwaitedRedisBackend")

@@ -18,12 +18,12 @@ from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.errors import SettingError
 from pipeline.reader.source import INFLATE_RATIO
 from pipeline.reader.splitter import KEPT_BYTES
-from workers.addresses import check_neo4j, check_redis
+from workers.addresses import check_neo4j, check_redis, has_password
 
 PREFIX = "GRAPHINATOR_"
 
 #: Settings that hold or may hold a secret: never shown, and readable from a file named by `<variable>_FILE`.
-SECRETS = frozenset({"neo4j_password", "redis_url"})
+SECRETS = frozenset({"neo4j_password", "redis_url", "redis_password"})
 #: Settings that no message shows: a wrong address may have a password in it.
 _UNSHOWN = SECRETS | {"neo4j_uri"}
 
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=_below("XDG_DATA_HOME", ".local/share", "home"),
-        description="folder of the embedded stack: its data, logs, password",
+        description="folder of the embedded stack: its data, logs, passwords",
         json_schema_extra=_shown("~/.local/share/graphinator"),
     )
     cache: Path = Field(
@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         repr=False,
         description="Redis database for broker, results and rows in flight, such as `redis://host:6379/0`; "
         "nothing else may use it",
+        json_schema_extra=_shown("the embedded stack's"),
+    )
+    redis_password: str | None = Field(
+        None,
+        repr=False,
+        description="password at Redis, unless the URL has one",
         json_schema_extra=_shown("the embedded stack's"),
     )
     redis_megabytes: int = Field(240, ge=32, le=65536, description="memory of the embedded Valkey, at most")
@@ -189,6 +195,13 @@ class Settings(BaseSettings):
         if url is not None:
             check_redis(url)
         return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.redis_url is not None and self.redis_password is not None and has_password(self.redis_url):
+            msg = f"{PREFIX}REDIS_PASSWORD is set, and {PREFIX}REDIS_URL has a password; keep one"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _budgets(self) -> Self:

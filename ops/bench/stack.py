@@ -133,7 +133,9 @@ class BenchStack:
 
     def redis_peak(self) -> int:
         """Return the peak of Redis's memory since its start, in bytes."""
-        with redis.Redis.from_url(self.info["redis"]["url"]) as client:
+        server = self.info["redis"]
+        password = Path(server["password_file"]).read_text("utf-8").strip()
+        with redis.Redis.from_url(server["url"], password=password) as client:
             return int(client.info("memory")["used_memory_peak"])
 
     def wipe(self) -> None:

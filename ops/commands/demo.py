@@ -47,4 +47,5 @@ async def show(console: Console, context: Context, endpoints: Endpoints) -> None
         f"connect to      {endpoints.neo4j_uri}, user {endpoints.neo4j_user}, password: cat {endpoints.password_file}"
     )
     console.print(f"paste there     {QUERY}")
+    console.print(f"Redis           {endpoints.redis_url}, password: cat {endpoints.redis_password_file}")
     console.print(f"stop it         {context.command('down')}   (the data stays)")

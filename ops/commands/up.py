@@ -36,7 +36,7 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
             f"Neo4j  {endpoints.neo4j_uri}  user {endpoints.neo4j_user}  password in {endpoints.password_file}"
         )
         console.print(f"       {endpoints.browser}")
-        console.print(f"Redis  {endpoints.redis_url}")
+        console.print(f"Redis  {endpoints.redis_url}  password in {endpoints.redis_password_file}")
         console.print(
             f"{counted(endpoints.workers, 'worker')}; stop everything with `{context.command('down')}`"
         )

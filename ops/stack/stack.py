@@ -17,6 +17,8 @@ from ops.stack.state import (
     StackState,
     load_state,
     password_file,
+    read_redis_password,
+    redis_password_file,
     save_state,
     state_file,
 )
@@ -62,7 +64,7 @@ class Stack:
             SettingError: the settings name other servers.
             StackError: a server cannot be installed or does not start. Processes started by this call are stopped.
         """
-        for name in ("neo4j_uri", "neo4j_password", "redis_url"):
+        for name in ("neo4j_uri", "neo4j_password", "redis_url", "redis_password"):
             if getattr(self.settings, name) is not None:
                 raise SettingError(
                     f"{variable(name)} is set, but the embedded stack has servers of its own; unset it"
@@ -92,7 +94,7 @@ class Stack:
         names = {worker_process.node_name(self.home, number): number for number in state.workers}
         if not names:
             return []
-        with Celery(broker=Endpoints.from_state(self.home, state).redis_url, set_as_current=False) as app:
+        with Celery(broker=Endpoints.from_state(self.home, state).broker_url(), set_as_current=False) as app:
             active = worker_process.active_workers(app, names, worker_process.PATIENCE_SECONDS)
         return sorted(number for name, number in names.items() if name not in active)
 
@@ -137,12 +139,15 @@ class Stack:
 
     def _start_valkey(self, state: StackState) -> None:
         port = self._choose_port(state, "redis")
+        valkey.configure(self.home / "valkey", redis_password_file(self.home))
         command = valkey.command(self.home / "valkey", port, self.settings.redis_megabytes)
         self._spawn_server(state, "valkey", command, dict(os.environ))
 
     def _await_valkey(self, state: StackState) -> None:
         port = state.ports["redis"]
-        self._wait("valkey", state.servers["valkey"], VALKEY_READY_SECONDS, lambda: valkey.is_ready(port))
+        password = read_redis_password(self.home)
+        process = state.servers["valkey"]
+        self._wait("valkey", process, VALKEY_READY_SECONDS, lambda: valkey.is_ready(port, password))
 
     def _start_neo4j(self, state: StackState, class_path: Sequence[Path]) -> None:
         data = self.home / "neo4j"
@@ -189,7 +194,7 @@ class Stack:
         settings = Endpoints.from_state(self.home, state).connect(self.settings)
         for number in missing:
             self._spawn_worker(state, settings, number)
-        self._await_workers(state, settings, missing, lambda ready: on_progress("workers", ready, wanted))
+        self._await_workers(state, missing, lambda ready: on_progress("workers", ready, wanted))
 
     def _spawn_worker(self, state: StackState, settings: Settings, number: int) -> None:
         def record(process: ProcessId) -> None:
@@ -199,16 +204,14 @@ class Stack:
         spawn(
             worker_process.command(settings, worker_process.node_name(self.home, number)),
             log=self._log(f"worker{number}"),
-            environment=worker_process.environment(settings, self.password_file),
+            environment=worker_process.environment(settings, self.home),
             record=record,
         )
 
-    def _await_workers(
-        self, state: StackState, settings: Settings, numbers: list[int], on_ready: Callable[[int], None]
-    ) -> None:
+    def _await_workers(self, state: StackState, numbers: list[int], on_ready: Callable[[int], None]) -> None:
         names = {worker_process.node_name(self.home, number): number for number in numbers}
         deadline = time.monotonic() + WORKERS_READY_SECONDS
-        with Celery(broker=settings.redis_url, set_as_current=False) as app:
+        with Celery(broker=Endpoints.from_state(self.home, state).broker_url(), set_as_current=False) as app:
             while names:
                 for name in worker_process.active_workers(app, names.keys()):
                     names.pop(name, None)

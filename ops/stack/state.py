@@ -10,6 +10,7 @@ from ops.stack.files import write_private
 from ops.stack.ports import LOOPBACK
 from ops.stack.process import ProcessId
 from pipeline.errors import StackError
+from workers.addresses import with_password
 from workers.settings import Settings
 
 NEO4J_USER = "neo4j"
@@ -66,6 +67,7 @@ class Endpoints:
     password_file: Path
     browser: str
     redis_url: str
+    redis_password_file: Path
     workers: int
 
     @classmethod
@@ -78,6 +80,7 @@ class Endpoints:
             password_file=password_file(home),
             browser=f"http://{LOOPBACK}:{state.ports['http']}/browser/",
             redis_url=f"redis://{LOOPBACK}:{state.ports['redis']}/0",
+            redis_password_file=redis_password_file(home),
             workers=len(state.workers),
         )
 
@@ -90,7 +93,7 @@ class Endpoints:
                 "password_file": str(self.password_file),
                 "browser": self.browser,
             },
-            "redis": {"url": self.redis_url},
+            "redis": {"url": self.redis_url, "password_file": str(self.redis_password_file)},
             "workers": self.workers,
             "home": str(self.home),
         }
@@ -99,9 +102,17 @@ class Endpoints:
         """Read the password of Neo4j."""
         return self.password_file.read_text(encoding="utf-8").strip()
 
+    def redis_password(self) -> str | None:
+        """Read the password of Redis, if it has one."""
+        return read_redis_password(self.home)
+
+    def broker_url(self) -> str:
+        """Return the URL of Redis with its password."""
+        return with_password(self.redis_url, self.redis_password())
+
     def connect(self, settings: Settings) -> Settings:
         """Return the settings with these servers filled in. Servers named by the user stay."""
-        own: dict[str, str] = {}
+        own: dict[str, str | None] = {}
         if settings.neo4j_uri is None:
             own |= {
                 "neo4j_uri": self.neo4j_uri,
@@ -109,13 +120,26 @@ class Endpoints:
                 "neo4j_password": self.password(),
             }
         if settings.redis_url is None:
-            own |= {"redis_url": self.redis_url}
+            own |= {"redis_url": self.redis_url, "redis_password": self.redis_password()}
         return settings.model_copy(update=own)
 
 
 def password_file(home: Path) -> Path:
     """Return the path of the file with Neo4j's password."""
     return home / "neo4j.password"
+
+
+def redis_password_file(home: Path) -> Path:
+    """Return the path of the file with Redis's password."""
+    return home / "redis.password"
+
+
+def read_redis_password(home: Path) -> str | None:
+    """Read the password of Redis; None for a Valkey that an older version started."""
+    try:
+        return redis_password_file(home).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
 
 
 def state_file(home: Path) -> Path:

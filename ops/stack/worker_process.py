@@ -16,6 +16,7 @@ from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from ops.stack.state import password_file, redis_password_file
 from pipeline.errors import GraphinatorError
 from workers.app import QUEUES, app
 from workers.settings import PREFIX, SECRETS, Settings, variable
@@ -49,14 +50,16 @@ def command(settings: Settings, name: str) -> list[str]:
     ]
 
 
-def environment(settings: Settings, password_file: Path) -> dict[str, str]:
-    """Return the environment with these settings. The password is passed as a file."""
+def environment(settings: Settings, home: Path) -> dict[str, str]:
+    """Return the environment with these settings. Passwords are passed as their files in `home`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     own = {
         variable(name): str(value) for name, value in settings if value is not None and name not in SECRETS
     }
     own[variable("redis_url")] = settings.redis_url or ""
-    own[variable("neo4j_password") + "_FILE"] = str(password_file)
+    own[variable("neo4j_password") + "_FILE"] = str(password_file(home))
+    if settings.redis_password is not None:
+        own[variable("redis_password") + "_FILE"] = str(redis_password_file(home))
     return {**inherited, **own}
 
 

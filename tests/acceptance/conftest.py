@@ -18,7 +18,7 @@ from redis import Redis
 
 from ops.cli import main
 from ops.stack.stack import Stack
-from ops.stack.state import read_endpoints
+from ops.stack.state import Endpoints, read_endpoints
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import Graph, add_statistics, expected_graph
@@ -44,12 +44,17 @@ def expected(dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...]) 
 class Product:
     """The command `graphinator` for the home of the tests, and its servers."""
 
-    def __init__(self, stack: Stack, server: Neo4jServer, redis: Redis, redis_url: str) -> None:
+    def __init__(self, stack: Stack, server: Neo4jServer, redis: Redis) -> None:
         self.stack = stack
-        self.redis_url = redis_url
         self.redis = redis
         self._server = server
         self._started: list[subprocess.Popen[str]] = []
+
+    def endpoints(self) -> Endpoints:
+        """Return the addresses of the running stack."""
+        endpoints = read_endpoints(self.stack.home)
+        assert endpoints is not None
+        return endpoints
 
     def environment(self, **settings: object) -> dict[str, str]:
         own = {f"GRAPHINATOR_{name.upper()}": str(value) for name, value in settings.items()}
@@ -168,7 +173,7 @@ def staffed(stack: Stack) -> Iterator[Stack]:
 def opened(stack: Stack, server: Neo4jServer, settings: Settings) -> Iterator[Product]:
     """Open the product with two workers, an empty graph and nothing in flight."""
     with connect_redis(settings) as redis:
-        product = Product(stack, server, redis, settings.redis_url or "")
+        product = Product(stack, server, redis)
         product.workers(2)
         product.empty()
         try:

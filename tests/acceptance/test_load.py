@@ -14,7 +14,6 @@ from celery import Celery
 from celery.backends.redis import RedisBackend
 
 from ops.stack import worker_process
-from ops.stack.state import read_endpoints
 from pipeline.model import RecordType
 from tests.acceptance.conftest import SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
@@ -199,8 +198,8 @@ def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Prod
     batches.store(
         "spoilt", BatchMeta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
     )
-    backend = "workers.celery_redis:UnwaitedRedisBackend+" + product.redis_url
-    with Celery(broker=product.redis_url, backend=backend, set_as_current=False) as app:
+    url = product.endpoints().broker_url()
+    with Celery(broker=url, backend=url, loader="workers.celery_redis:Loader", set_as_current=False) as app:
         send_batch(app, "spoilt", 1)
         while len(batches):
             time.sleep(0.05)
@@ -236,10 +235,10 @@ def test_status_shows_workers_and_the_size_of_the_graph(product: Product, sample
 
 def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
     """Return settings that name the servers of the tests as one's own."""
-    endpoints = read_endpoints(product.stack.home)
-    assert endpoints is not None
+    endpoints = product.endpoints()
     own = {
         "redis_url": endpoints.redis_url,
+        "redis_password": endpoints.redis_password(),
         "neo4j_uri": endpoints.neo4j_uri,
         "neo4j_password": endpoints.password(),
     }
@@ -267,8 +266,8 @@ def test_status_without_neo4j_shows_the_rest_within_seconds(product: Product, tm
 
 
 def test_a_wrong_password_of_redis_is_named(product: Product, tmp_path: Path, sample: list[Path]) -> None:
-    url = product.redis_url.replace("//", "//nobody:nothing@")
-    ended = product.run("load", sample[0], **servers_of_ones_own(product, tmp_path, redis_url=url))
+    settings = servers_of_ones_own(product, tmp_path, redis_password="nothing")
+    ended = product.run("load", sample[0], **settings)
     assert ended.returncode == 8
     assert ended.stderr.startswith("Error: Redis refuses the login (")
     assert "nothing" not in ended.stderr

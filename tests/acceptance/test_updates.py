@@ -113,7 +113,16 @@ print(app.send_task("graphinator.ingest", (record_type, records), queue="ingest"
 def upstream(product: Product, record_type: RecordType, *records: str) -> "subprocess.CompletedProcess[str]":
     """An app that knows nothing of graphinator but the name of its task."""
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", UPSTREAM, product.redis_url, record_type, *records],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            UPSTREAM,
+            product.endpoints().broker_url(),
+            record_type,
+            *records,
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -185,6 +194,11 @@ def test_a_worker_counts_the_statistics_when_they_have_been_stale_for_the_interv
 def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
+    endpoints = product.endpoints()
+    environment = product.environment() | {
+        "REDIS_URL": endpoints.redis_url,
+        "REDIS_PASSWORD_FILE": str(endpoints.redis_password_file),
+    }
     script = tmp_path / "upstream.py"
     script.write_text(code, encoding="utf-8")
     with subprocess.Popen(
@@ -202,14 +216,14 @@ def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: st
             "upstream",
         ],
         cwd=tmp_path,
-        env=product.environment() | {"BROKER": product.redis_url},
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as own_worker:
         try:
             ended = subprocess.run(
                 [sys.executable, "-W", "ignore", script],
-                env=product.environment() | {"BROKER": product.redis_url},
+                env=environment,
                 capture_output=True,
                 text=True,
                 timeout=120,

@@ -16,6 +16,7 @@ import pytest
 from celery import Celery
 from neo4j import GraphDatabase
 from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK
@@ -83,7 +84,7 @@ def up_twice_at_once(stack: Stack) -> Endpoints:
 
 
 def remember(endpoints: Endpoints) -> None:
-    with Redis.from_url(endpoints.redis_url) as redis:
+    with Redis.from_url(endpoints.broker_url()) as redis:
         redis.set("kept", "yes")
         Quarantine(redis, limit_bytes=10_000).add(RecordType.LABELS, "labels.xml", [QUARANTINED], "run")
         redis.waitaof(1, 0, 5000)
@@ -94,7 +95,7 @@ def remember(endpoints: Endpoints) -> None:
 
 
 def recalls(endpoints: Endpoints) -> bool:
-    with Redis.from_url(endpoints.redis_url) as redis:
+    with Redis.from_url(endpoints.broker_url()) as redis:
         entries = [(entry.reason, entry.raw) for entry in Quarantine(redis, limit_bytes=10_000)]
         kept = redis.get("kept") == b"yes" and entries == [(QUARANTINED.reason, QUARANTINED.raw)]
     with GraphDatabase.driver(
@@ -116,17 +117,24 @@ def test_endpoints_are_printed_as_json(stack: Stack, servers: Endpoints) -> None
     assert printed["neo4j"]["uri"].startswith(f"bolt://{LOOPBACK}:")
     assert printed["neo4j"]["password_file"] == str(stack.home / "neo4j.password")
     assert printed["redis"]["url"].startswith(f"redis://{LOOPBACK}:")
+    assert printed["redis"]["password_file"] == str(stack.home / "redis.password")
     assert printed["home"] == str(stack.home)
     assert printed["workers"] == 0
 
 
-def test_the_password_is_the_owners_only_and_on_no_command_line(stack: Stack, servers: Endpoints) -> None:
-    assert stat.S_IMODE(servers.password_file.stat().st_mode) == 0o600
-    assert stat.S_IMODE((stack.home / "stack.json").stat().st_mode) == 0o600
-    assert len(servers.password()) >= 32
-    for process in processes(stack):
-        assert not any(servers.password() in word for word in process.cmdline())
-        assert servers.password() not in process.environ().values()
+def test_passwords_are_the_owners_only_and_on_no_command_line(stack: Stack, servers: Endpoints) -> None:
+    for path in (servers.password_file, servers.redis_password_file, stack.home / "stack.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for password in (servers.password(), servers.redis_password() or ""):
+        assert len(password) >= 32
+        for process in processes(stack):
+            assert not any(password in word for word in process.cmdline())
+            assert password not in process.environ().values()
+
+
+def test_valkey_asks_for_its_password(servers: Endpoints) -> None:
+    with Redis.from_url(servers.redis_url) as redis, pytest.raises(AuthenticationError):
+        redis.ping()
 
 
 def test_only_the_loopback_address_listens(stack: Stack) -> None:
@@ -137,7 +145,7 @@ def test_only_the_loopback_address_listens(stack: Stack) -> None:
 
 
 def test_valkey_is_durable_and_never_evicts(servers: Endpoints) -> None:
-    with Redis.from_url(servers.redis_url) as redis:
+    with Redis.from_url(servers.broker_url()) as redis:
         options = redis.config_get("*")
     assert options["appendonly"] == "yes"
     assert options["maxmemory-policy"] == "noeviction"
@@ -164,6 +172,12 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
         assert second.up(workers=0) == endpoints
         assert recalls(endpoints)
 
+        with Redis.from_url(endpoints.broker_url()) as redis:
+            redis.config_set("requirepass", "")  # as an older version started it
+        endpoints.redis_password_file.unlink()
+        assert second.up(workers=0) == endpoints
+        assert recalls(endpoints)
+
         state = load_state(second.home / "stack.json")
         valkey, neo4j = (psutil.Process(state.servers[name].pid) for name in ("valkey", "neo4j"))
         valkey.kill()
@@ -171,12 +185,13 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
         assert read_endpoints(second.home) is None
         assert second.up(workers=0) == endpoints
         assert neo4j in processes(second)
+        assert endpoints.redis_password()
         assert recalls(endpoints)
     assert left_over(second.home) == []
 
 
 def takes_work(endpoints: Endpoints, name: str, *, within: float = 30.0) -> bool:
-    with Celery(broker=endpoints.redis_url, set_as_current=False) as app:
+    with Celery(broker=endpoints.broker_url(), set_as_current=False) as app:
         return name in worker_process.active_workers(app, [name], within)
 
 
@@ -211,7 +226,7 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
         many = (os.cpu_count() or 1) + 1
         stack.up(workers=many)
         *_, kept, deaf = processes(stack)
-        with Celery(broker=servers.redis_url, set_as_current=False) as app:
+        with Celery(broker=servers.broker_url(), set_as_current=False) as app:
             for queue in QUEUES:
                 app.control.cancel_consumer(
                     queue, destination=[worker_process.node_name(stack.home, many)], reply=True

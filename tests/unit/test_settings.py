@@ -145,6 +145,15 @@ def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.
         assert "swordfish" not in str(raised.value)
 
 
+def test_two_passwords_of_redis_are_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GRAPHINATOR_REDIS_PASSWORD", "swordfish")
+    environment.setenv("GRAPHINATOR_REDIS_URL", "redis://user@host/0")
+    assert load_settings().redis_password == "swordfish"
+    environment.setenv("GRAPHINATOR_REDIS_URL", "redis://:other@host/0")
+    with pytest.raises(SettingError, match=r"^GRAPHINATOR_REDIS_PASSWORD is set, and .* keep one$"):
+        load_settings()
+
+
 def test_a_mistyped_variable_is_refused_with_the_nearest_one(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GRAPHINATOR_WORKER", "3")
     with pytest.raises(SettingError, match=r"GRAPHINATOR_WORKER is not a setting; .* GRAPHINATOR_WORKERS\?"):

@@ -103,7 +103,7 @@ def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["
     name = worker_process.node_name(stack.home, 99)
     command = [part for part in worker_process.command(settings, name) if part != "-P"]
     command[command.index("workers.app")] = "tests.acceptance.faults.crashing"
-    environment = worker_process.environment(settings, endpoints.password_file)
+    environment = worker_process.environment(settings, stack.home)
     with (stack.home / "logs" / "crashing.log").open("ab") as log:
         process = subprocess.Popen(
             command,

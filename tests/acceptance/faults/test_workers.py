@@ -185,7 +185,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
 
     def is_healthy(name: str) -> bool:
         check = [sys.executable, "-m", "ops.stack.worker_process", name]
-        environment = worker_process.environment(settings, product.stack.password_file)
+        environment = worker_process.environment(settings, product.stack.home)
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
     def idle_workers() -> list[int]:
@@ -198,7 +198,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
     wait_until(lambda: not idle_workers(), "both answer at once")
     wait_until(lambda: "takes no work" not in product.run("status").stdout, "both answer once more")
     try:
-        with Celery(broker=settings.redis_url, set_as_current=False) as app:
+        with Celery(broker=product.endpoints().broker_url(), set_as_current=False) as app:
             for queue in QUEUES:
                 app.control.cancel_consumer(queue, destination=[deaf])
             wait_until(lambda: not is_healthy(deaf), "it takes no work")
@@ -212,7 +212,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
 
 def test_a_worker_with_a_wrong_password_says_so_at_once(product: Product, settings: Settings) -> None:
     name = worker_process.node_name(product.stack.home, 98)
-    environment = worker_process.environment(settings, product.stack.password_file)
+    environment = worker_process.environment(settings, product.stack.home)
     del environment["GRAPHINATOR_NEO4J_PASSWORD_FILE"]
     outcome = subprocess.run(
         worker_process.command(settings, name),
