@@ -1,8 +1,12 @@
 """Celery's consumer, adapted."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+from celery.app.task import Context
+from celery.exceptions import InvalidTaskError
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker import consumer
 from kombu.exceptions import ContentDisallowed, DecodeError
 
@@ -22,11 +26,27 @@ class Consumer(consumer.Consumer):
         def on_task_received(message: Any) -> None:
             try:
                 _check(message)
+                self._check_eta(_request(message))
                 handle(message)
-            except (*WRONG_SHAPE, ContentDisallowed, DecodeError) as error:
+            except (*WRONG_SHAPE, InvalidTaskError, ContentDisallowed, DecodeError) as error:
                 message.keep_and_reject(describe(error))
 
         return on_task_received
+
+    def _check_eta(self, request: Any) -> None:
+        """Fail a task that is due after the visibility timeout; raises InvalidTaskError.
+
+        Redis would redeliver the message again and again, each time to a worker that holds it.
+        """
+        eta = maybe_iso8601(request.eta)
+        if eta is None:
+            return
+        wait = maybe_make_aware(eta, self.app.timezone) - datetime.now(UTC)
+        limit: int = self.app.conf.broker_transport_options["visibility_timeout"]
+        if wait.total_seconds() > limit:
+            error = InvalidTaskError(f"its eta is further away than the visibility timeout, {limit} s: {eta}")
+            self.app.backend.mark_as_failure(request.id, error, request=request)
+            raise error
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Reject a message whose body cannot be decoded."""
@@ -55,6 +75,13 @@ def _check(message: Any) -> None:
             pass
         case _:
             raise NotAMessage("its body holds no arguments of a task")
+
+
+def _request(message: Any) -> Any:
+    """Return what a message of either protocol says about its task."""
+    body = message.payload
+    embedded = body if isinstance(body, dict) else body[2]
+    return Context({**message.headers, **(embedded or {})})
 
 
 def _is_embedding(embedded: dict[str, Any]) -> bool:

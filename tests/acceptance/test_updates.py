@@ -12,7 +12,7 @@ import pytest
 from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
 from tests.integration.history import draw_record, to_xml, write_dump
-from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, STATISTICS
+from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, REJECTED_MESSAGES, STATISTICS
 from workers.state.statistics import StatisticsState
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +128,29 @@ def upstream(product: Product, record_type: RecordType, *records: str) -> "subpr
         timeout=120,
         check=False,
     )
+
+
+LATE = """
+import sys
+from celery import Celery, chain, signature
+
+app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
+app.conf.broker_transport_options = {"visibility_timeout": 720}
+ingest = signature("graphinator.ingest", ("labels", []), queue="ingest", countdown=int(sys.argv[2]), app=app)
+print(chain(ingest, signature("upstream.report", app=app))().get(timeout=60))
+"""
+
+
+def test_a_call_for_a_time_beyond_the_visibility_timeout_fails_at_once(product: Product) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LATE, product.endpoints().broker_url(), "800"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "InvalidTaskError: its eta is further away than the visibility timeout, 720 s" in ended.stderr
+    assert product.redis.llen(REJECTED_MESSAGES) == 1
 
 
 def await_ingested(product: Product) -> None:

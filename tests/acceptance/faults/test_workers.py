@@ -272,6 +272,10 @@ UNUSABLE = {
     "another embedding": message([[], {}, "x"]),
     "a number as errbacks": message([[], {}, {"errbacks": 5}]),
     "an object as arguments": message({"task": "t", "args": {}}),
+    "a time far away": message([[], {}, None], eta="2100-01-01T00:00:00+00:00"),
+    "a time far away, in protocol 1": message(
+        {"task": WRITE_BATCH.name, "id": "t", "eta": "2100-01-01"}, headers={}
+    ),
     "no such time": message([[], {}, None], eta="soon"),
     "unknown compression": message([[], {}, None], compression="unknown"),
     "pickle": message([[], {}, None], **{"content-type": "application/x-python-serialize"}),
