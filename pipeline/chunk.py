@@ -32,3 +32,5 @@ class Chunk:
     records: list[bytes]
     #: Records between these that the reader rejected.
     rejected: list[Rejected] = field(default_factory=list)
+    #: True for records that upstream tasks handed over.
+    upstream: bool = False

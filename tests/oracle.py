@@ -83,16 +83,21 @@ class Facts:
             known.append(properties or {})
 
 
-def expected_graph(dumps: Sequence[Path], malformed: Iterable[bytes] = ()) -> Graph:
+def expected_graph(
+    dumps: Sequence[Path], malformed: Iterable[bytes] = (), upstream: Sequence[Path] = ()
+) -> Graph:
     """Return the graph of these dumps; the last occurrence of a record counts.
 
-    `malformed` is the raw text of every record that is planted as a bad one: it counts for nothing anywhere.
+    `malformed` is the raw text of every record that is planted as a bad one: it counts for nothing anywhere. The
+    records in the files `upstream` are handed over by upstream tasks after that.
     """
     newest: dict[NodeKey, Facts] = {}
     planted = list(malformed)
-    for dump in dumps:
+    for dump in (*dumps, *upstream):
         for facts in records(dump, planted):
             newest[facts.node] = facts
+            if dump in upstream:
+                facts.properties["upstream"] = True
     graph = Graph()
     references: dict[NodeKey, set[str]] = {}
     for facts in newest.values():

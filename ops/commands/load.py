@@ -41,8 +41,8 @@ def load(
     the newest month comes last; hidden files are left out. Unchanged records are skipped. To continue an interrupted
     load, run the same command or `graphinator resume`.
 
-    A dump is complete by default: records of its type that it lacks are removed from the graph. Use --partial for a
-    file with only some records.
+    A dump is complete by default: records of its type that it lacks are removed from the graph, except those that
+    upstream tasks handed over. Use --partial for a file with only some records.
 
     A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """

@@ -34,6 +34,8 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
     With several dumps of one type, only the last one is compared; with --partial, all are. SAME_AS, PART_OF and the
     statistics are not compared: `graphinator finish --full` rebuilds them.
 
+    Records of upstream tasks that a dump lacks are not extra; newer versions of its records count as changed.
+
     Records that cannot be read, or are too long, are counted as unreadable. The exit code is 1 if there is such a
     record or a difference.
     """

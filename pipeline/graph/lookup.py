@@ -56,9 +56,12 @@ async def fingerprints_in(
 
 @dataclass(slots=True)
 class Vanished:
-    """Records that a full dump of their type lacks."""
+    """Records that a full dump of their type lacks.
 
-    #: Number of records of the type in the graph.
+    Those of upstream tasks are left out.
+    """
+
+    #: Number of records of the type in the graph whose newest version is a dump's.
     records: int = 0
     ids: BitMap64 = field(default_factory=BitMap64)
 

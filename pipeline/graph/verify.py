@@ -36,7 +36,7 @@ class Differences:
     unreadable: int = 0
     missing: int = 0
     changed: int = 0
-    #: Records of the type that the dump lacks.
+    #: Records of the type that the dump lacks and that no upstream task handed over.
     extra: int = 0
     relationships_missing: int = 0
     relationships_extra: int = 0
@@ -75,6 +75,8 @@ class Verification:
         self._faults: dict[int, _Fault] = {}
         #: Relationships that two records share, in the dump and in the graph: both ends' ids as one number.
         self._asserted, self._present = BitMap64(), BitMap64()
+        #: Those in the graph that records of upstream tasks assert, with the ids of these records.
+        self._upstream: dict[int, set[int]] = {}
 
     async def check(self, driver: Driver, chunk: Chunk) -> None:
         """Compare some records; the last readable version of a record counts.
@@ -84,7 +86,10 @@ class Verification:
         found, shared = await _read(driver, self._record_type, chunk.ids)
         self._ids.update(ids_in(chunk))
         self._unreadable += len(chunk.rejected)
-        self._present.update(_pair(start, end) for start, end in shared)
+        for start, end, upstream in shared:
+            self._present.add(_pair(start, end))
+            if upstream:
+                self._upstream.setdefault(_pair(start, end), set()).update(upstream)
         for raw, row in zip(chunk.records, parse(self._record_type, chunk.records), strict=True):
             if isinstance(row, Malformed):
                 self._unreadable += 1
@@ -104,7 +109,7 @@ class Verification:
         self._asserted.update(self._pairs(row["id"], expected))
         fault = _Fault(
             stored is None,
-            stored is not None and self._properties(stored) != row["properties"],
+            stored is not None and self._properties(stored) != self._expected(row, stored),
             sum(not self._is_shared(each) for each in expected - found),
             sum(not self._is_shared(each) for each in found - expected),
             frozenset(self._pairs(row["id"], expected - found)),
@@ -117,6 +122,17 @@ class Verification:
         names = {"id", "fingerprint", *(each.name for each in NODES[self._record_type.label].properties)}
         return {name: value for name, value in stored.properties.items() if name in names}
 
+    @staticmethod
+    def _expected(row: Row, stored: Stored) -> dict[str, Any]:
+        """Return the properties of a row.
+
+        A record of an upstream task has another fingerprint for the same content.
+        """
+        properties: dict[str, Any] = row["properties"]
+        if stored.properties.get("upstream"):
+            return {**properties, "fingerprint": stored.properties["fingerprint"]}
+        return properties
+
     def _is_shared(self, assertion: Assertion) -> bool:
         return RELATIONSHIPS[self._record_type][assertion[0]].shared
 
@@ -127,7 +143,9 @@ class Verification:
             yield _pair(int(key), id_) if incoming else _pair(id_, int(key))
 
     async def differences(self, driver: Driver, *, partial: bool = False) -> Differences:
-        """Return all differences; a partial dump may lack records of the graph.
+        """Return all differences.
+
+        A full dump may lack records of upstream tasks, a partial one any record.
 
         Raises GraphUnavailable or GraphRejected.
         """
@@ -136,7 +154,10 @@ class Verification:
         relationships_extra = sum(fault.relationships_extra for fault in faults)
         if not partial:
             extra = len((await find_vanished(driver, self._record_type, self._ids.__contains__)).ids)
-            relationships_extra += len(self._present - self._asserted)
+            extra_pairs = self._present - self._asserted
+            relationships_extra += sum(
+                all(id_ in self._ids for id_ in self._upstream.get(pair, ())) for pair in extra_pairs
+            )
         return Differences(
             records=len(self._compared),
             unreadable=self._unreadable,
@@ -160,7 +181,7 @@ def _pair(start: int, end: int) -> int:
 @graph_errors()
 async def _read(
     driver: Driver, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, Stored], Iterable[tuple[int, int]]]:
+) -> tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]:
     async with await driver.session(database="neo4j") as session:
         return await session.execute_read(_read_records, record_type, ids)
 
@@ -168,9 +189,9 @@ async def _read(
 @unit_of_work(timeout=120)
 async def _read_records(
     tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, Stored], Iterable[tuple[int, int]]]:
+) -> tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]:
     found = await read_stored(tx, record_type, ids, with_properties=True)
-    pairs: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int, list[int]]] = []
     for type_ in sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}):
         text = statement("shared_pairs", label=record_type.label, type=type_)
         record = await (await tx.run(text, ids=Bulk(ids))).single(strict=True)

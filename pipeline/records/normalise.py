@@ -11,14 +11,17 @@ from pipeline.model import MAPPING_VERSION, RecordType, Row
 from pipeline.records.parse import Malformed, parse
 
 _SALTS = {record_type: MAPPING_VERSION << 8 | number for number, record_type in enumerate(RecordType)}
+#: Added to the salt of records that upstream tasks handed over.
+_UPSTREAM = 1 << 7
 
 
-def fingerprint(record_type: RecordType, raw: bytes) -> int:
+def fingerprint(record_type: RecordType, raw: bytes, *, upstream: bool = False) -> int:
     """Return the fingerprint of one version of a record: a positive integer below 2^63.
 
-    It is the salted XXH3 of the bytes, computed without parsing them.
+    It is the salted XXH3 of the bytes, computed without parsing them. The same bytes have another one if an upstream
+    task handed them over.
     """
-    return xxh3_64_intdigest(raw, _SALTS[record_type]) >> 1 or 1
+    return xxh3_64_intdigest(raw, _SALTS[record_type] | (_UPSTREAM if upstream else 0)) >> 1 or 1
 
 
 @dataclass(slots=True)
@@ -44,7 +47,9 @@ def normalise(chunk: Chunk, known: Mapping[int, int]) -> Normalised:
 
     The last well-formed version of a record counts. Unchanged records are not parsed.
     """
-    fingerprints = [fingerprint(chunk.record_type, record) for record in chunk.records]
+    fingerprints = [
+        fingerprint(chunk.record_type, record, upstream=chunk.upstream) for record in chunk.records
+    ]
     wanted = [
         index
         for index, (record_id, print_) in enumerate(zip(chunk.ids, fingerprints, strict=True))
@@ -65,6 +70,8 @@ def normalise(chunk: Chunk, known: Mapping[int, int]) -> Normalised:
         record_id = chunk.ids[index]
         outcome.unchanged += record_id in rows
         row["properties"]["fingerprint"] = fingerprints[index]
+        if chunk.upstream:
+            row["properties"]["upstream"] = True
         rows[record_id] = row
     for record_id, row in rows.items():
         if known.get(record_id) == row["properties"]["fingerprint"]:

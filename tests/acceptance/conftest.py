@@ -33,12 +33,16 @@ LEFTOVER_SECONDS = 60.0
 
 
 @lru_cache(maxsize=8)
-def expected(dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...]) -> Graph:
+def expected(
+    dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...], upstream: tuple[tuple[Path, int], ...]
+) -> Graph:
     """Return the expected graph after loads of these dumps, one after the other.
 
-    The modification time of each dump is part of the key of the cache.
+    The records in the files `upstream` are handed over after that. The modification time of each file is part of the
+    key of the cache.
     """
-    return add_statistics(expected_graph([dump for dump, _ in dumps], malformed))
+    dumped, handed = ([file for file, _ in files] for files in (dumps, upstream))
+    return add_statistics(expected_graph(dumped, malformed, handed))
 
 
 class Product:
@@ -87,7 +91,7 @@ class Product:
             with process:
                 process.kill()
 
-    def load(self, *paths: Path, **settings: object) -> dict[str, Any]:
+    def load(self, *paths: Path | str, **settings: object) -> dict[str, Any]:
         """Load dumps without an error and return the JSON report."""
         ended = self.run("load", *paths, "--json", **settings)
         assert ended.returncode == 0, ended.stderr
@@ -98,13 +102,16 @@ class Product:
         """Run exactly this number of workers."""
         self.stack.up(workers=number)
 
-    def graph_differences(self, dumps: Sequence[Path], malformed: Sequence[bytes] = ()) -> list[str]:
-        """Compare Neo4j with the graph of these dumps."""
+    def graph_differences(
+        self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), upstream: Sequence[Path] = ()
+    ) -> list[str]:
+        """Compare Neo4j with the graph of these dumps, and of records of upstream tasks."""
         with self.driver() as driver, driver.session() as session:
             found = read_graph_at_once(session, ignoring=frozenset())
-        return differences(
-            expected(tuple((dump, dump.stat().st_mtime_ns) for dump in dumps), tuple(malformed)), found
+        dumped, handed = (
+            tuple((file, file.stat().st_mtime_ns) for file in files) for files in (dumps, upstream)
         )
+        return differences(expected(dumped, tuple(malformed), handed), found)
 
     def empty(self) -> None:
         """Empty Redis and Neo4j. The broker's own keys stay: workers depend on them.

@@ -179,7 +179,7 @@ def test_a_replay_keeps_the_newer_version_of_an_earlier_call(product: Product, t
         [f"{entry}  skipped: the graph has this record; --overwrite replaces it"],
     )
     expected = dump(tmp_path, RecordType.LABELS, newest)
-    assert product.graph_differences([expected]) == []
+    assert product.graph_differences([], upstream=[expected]) == []
 
 
 def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:

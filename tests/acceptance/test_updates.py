@@ -180,7 +180,7 @@ def test_any_celery_app_can_send_records_by_the_name_of_the_task(product: Produc
     assert "1 of 2 records refused, the others accepted: records[0]: line 1" in refused.stderr
     await_ingested(product)
     expected = write_dump(tmp_path, RecordType.RELEASES, [release, {"id": 2}])
-    assert product.graph_differences([expected]) == []
+    assert product.graph_differences([], upstream=[expected]) == []
     assert "1 record" in product.run("status").stdout
 
 
@@ -198,6 +198,33 @@ def test_small_calls_become_one_batch_and_a_later_load_wins(product: Product, tm
     older = write_dump(tmp_path, RecordType.MASTERS, [{"id": record["id"]} for record in records])
     product.load(older)
     assert product.graph_differences([older]) == []
+
+
+def test_a_full_load_keeps_what_upstream_tasks_handed_over(product: Product, tmp_path: Path) -> None:
+    def releases(ids: range) -> list[dict[str, Any]]:
+        return [{**draw_record(RecordType.RELEASES, 1, id_ % 4), "id": id_} for id_ in ids]
+
+    def handed(ids: range) -> Path:
+        return write_dump(tmp_path, RecordType.RELEASES, releases(ids), f"upstream{len(ids)}")
+
+    january = write_dump(tmp_path, RecordType.RELEASES, releases(range(1, 31)), "january")
+    february = write_dump(tmp_path, RecordType.RELEASES, releases(range(2, 31)), "february")
+    product.load(january)
+    records = [to_xml(RecordType.RELEASES, record) for record in releases(range(101, 132))]
+    assert "'accepted': 31" in upstream(product, RecordType.RELEASES, *records).stdout
+    await_ingested(product)
+    assert product.load(february)["releases"]["vanished"] == 1
+    assert product.graph_differences([february], upstream=[handed(range(101, 132))]) == []
+    verified = product.run("verify", february)
+    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "the graph matches the dumps")
+    # The dump of March brings most of them, with the same content: from then on they are its records.
+    march = write_dump(
+        tmp_path, RecordType.RELEASES, releases(range(2, 31)) + releases(range(101, 130)), "march"
+    )
+    assert product.load(march)["releases"]["changed"] == 29
+    assert product.graph_differences([march], upstream=[handed(range(130, 132))]) == []
+    assert product.load(february, "--allow-vanish")["releases"]["vanished"] == 29
+    assert product.graph_differences([february], upstream=[handed(range(130, 132))]) == []
 
 
 def test_a_worker_counts_the_statistics_when_they_have_been_stale_for_the_interval(
@@ -264,5 +291,5 @@ def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: st
         "<labels><label><id>5</id><name>Svek</name></label><label><id>1</id><name>Planet E</name>"
         "<sublabels><label id='31405'>I Ner Zon Sounds</label></sublabels></label></labels>"
     )
-    differences = product.graph_differences([expected])
+    differences = product.graph_differences([], upstream=[expected])
     assert [line for line in differences if "31405" not in line] == []

@@ -177,25 +177,43 @@ def write_dump(folder: Path, record_type: RecordType, records: list[Plain], name
 
 @dataclass
 class Newest:
-    """The newest version of each record."""
+    """The newest version of each record, from a dump or from upstream tasks."""
 
-    records: dict[RecordType, dict[int, Plain]] = field(
+    dumped: dict[RecordType, dict[int, Plain]] = field(
+        default_factory=lambda: {record_type: {} for record_type in RecordType}
+    )
+    upstream: dict[RecordType, dict[int, Plain]] = field(
         default_factory=lambda: {record_type: {} for record_type in RecordType}
     )
 
-    def bring(self, record_type: RecordType, records: list[Plain]) -> None:
-        """Some records in a newer version; of several versions the last one."""
-        self.records[record_type] |= {record["id"]: record for record in records}
+    def load(self, record_type: RecordType, records: list[Plain], *, partial: bool) -> None:
+        """Load a dump; of several versions of a record the last one counts."""
+        if not partial:
+            self.dumped[record_type] = {}
+        self._bring(self.dumped, self.upstream, record_type, records)
 
-    def replace(self, record_type: RecordType, records: list[Plain]) -> None:
-        """All records of a type."""
-        self.records[record_type] = {}
-        self.bring(record_type, records)
+    def ingest(self, record_type: RecordType, records: list[Plain]) -> None:
+        """Take records from an upstream task."""
+        self._bring(self.upstream, self.dumped, record_type, records)
+
+    @staticmethod
+    def _bring(
+        to: dict[RecordType, dict[int, Plain]],
+        other: dict[RecordType, dict[int, Plain]],
+        record_type: RecordType,
+        records: list[Plain],
+    ) -> None:
+        for record in records:
+            to[record_type][record["id"]] = record
+            other[record_type].pop(record["id"], None)
 
     def graph(self, folder: Path) -> Graph:
         """Return the graph that the independent oracle expects."""
-        dumps = [
-            write_dump(folder, record_type, list(records.values()), "newest")
-            for record_type, records in self.records.items()
-        ]
-        return add_statistics(expected_graph(dumps))
+        dumps, upstream = (
+            [
+                write_dump(folder, record_type, list(records.values()), name)
+                for record_type, records in newest.items()
+            ]
+            for name, newest in (("dumped", self.dumped), ("upstream", self.upstream))
+        )
+        return add_statistics(expected_graph(dumps, upstream=upstream))

@@ -160,10 +160,7 @@ class History:
 
     def _load(self, step: Loading) -> None:
         records = self._records(step.record_type, step.records)
-        if step.partial:
-            self.newest.bring(step.record_type, records)
-        else:
-            self.newest.replace(step.record_type, records)
+        self.newest.load(step.record_type, records, partial=step.partial)
         calls = list(step.meanwhile)
 
         def call(_: object) -> None:
@@ -181,7 +178,7 @@ class History:
 
     def _call(self, step: Calling) -> None:
         records = self._records(step.record_type, step.records)
-        self.newest.bring(step.record_type, records)
+        self.newest.ingest(step.record_type, records)
         given = [to_xml(step.record_type, each) for each in records] if step.as_xml else records
         assert tasks.ingest(step.record_type.value, given)["accepted"] == len(records)
 

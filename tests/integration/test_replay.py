@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Literal, LiteralString
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipeline.records.accept import Accepted
 from workers import tasks
 from workers import worker as process
 from workers.sender import open_sender
+from workers.state.runs import UPSTREAM
 from workers.upstream.dispatch import dispatch
 from workers.upstream.replay import ReplayReport, SkipReason, _Replay
 from workers.worker import open_driver
@@ -51,10 +53,15 @@ def write(worker: process.Worker) -> None:
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
 
 
-def label_names(replay: _Replay) -> list[str]:
+def label_names(replay: _Replay, flag: Literal["fingerprint", "upstream"] = "fingerprint") -> list[str]:
+    """The names of the labels that have this property."""
+
     async def read() -> list[str]:
         async with await replay._driver.session(database="neo4j") as session:
-            result = await session.run("MATCH (label:Label) RETURN label.name AS name ORDER BY label.id")
+            text: LiteralString = (
+                f"MATCH (n:Label) WHERE n.{flag} IS NOT NULL RETURN n.name AS name ORDER BY n.id"
+            )
+            result = await session.run(text)
             return [record["name"] async for record in result]
 
     return replay._runner.run(read())
@@ -69,6 +76,16 @@ def test_an_entry_stays_in_the_quarantine_until_its_record_is_written(
     write(worker)
     assert entries(worker) == []
     assert label_names(replay) == ["One", "Two"]
+
+
+def test_a_replayed_record_has_the_origin_of_its_entry(worker: process.Worker, replay: _Replay) -> None:
+    worker.quarantine.add(
+        RecordType.LABELS, UPSTREAM, [Rejected(-1, "bad", b'{"id":3,"name":"Three"}')], "call"
+    )
+    assert replay.run([]).replayed == 3
+    write(worker)
+    assert label_names(replay, "upstream") == ["Three"]
+    assert label_names(replay) == ["One", "Two", "Three"]
 
 
 def test_a_call_that_is_accepted_during_a_replay_wins(

@@ -28,3 +28,12 @@ def test_every_byte_and_the_record_type_count() -> None:
 def test_a_digest_of_0_becomes_a_fingerprint_of_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "xxh3_64_intdigest", lambda *_: 0)
     assert fingerprint(RecordType.LABELS, b"") == 1
+
+
+def test_the_same_bytes_from_an_upstream_task_are_another_version() -> None:
+    prints = {
+        fingerprint(record_type, b"same", upstream=upstream)
+        for record_type in RecordType
+        for upstream in (False, True)
+    }
+    assert len(prints) == 2 * len(RecordType)

@@ -54,14 +54,15 @@ def send_records(
     ids: Sequence[int],
     records: Sequence[bytes],
     *,
+    upstream: bool = True,
     also: Callable[[Pipeline], None] | None = None,
 ) -> None:
-    """Send raw records that come from no dump as one batch.
+    """Send raw records as one batch of the run of upstream tasks.
 
-    Of several versions of a record the last one counts. `also` adds commands to the transaction that stores the batch.
+    `upstream` is False for those that a dump had brought. Of several versions of a record the last one counts. `also` adds commands to the transaction that stores the batch.
     """
     run = upstream_run(record_type)
-    chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records])
+    chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records], upstream=upstream)
     batch = f"{run}-{secrets.token_hex(8)}"
     sender.send(batch, BatchMeta(record_type, run, UPSTREAM, 1), [pack(chunk)], set(ids), also=also)
 

@@ -59,6 +59,11 @@ class Entry(msgspec.Struct, frozen=True):
         """Sixteen hexadecimal digits, the same for the same record type and text."""
         return entry_id(self.record_type, self.raw)
 
+    @property
+    def is_upstream(self) -> bool:
+        """Return True for a record that an upstream task handed over."""
+        return self.source == UPSTREAM and self.position < 0
+
 
 def entry_id(record_type: RecordType, raw: bytes) -> str:
     """Return the id of a record's entry; it does not depend on the mapping version."""

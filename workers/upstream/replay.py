@@ -129,10 +129,11 @@ class _Replay:
 
     def _send(self, record_type: RecordType, entry_ids: Iterable[str]) -> None:
         for batch in self._batches(record_type, entry_ids):
-            records = [record for _, record in batch]
-            send_records(
-                self._sender, record_type, [each.id for each in records], [each.raw for each in records]
-            )
+            for upstream in (False, True):
+                records = [record for entry, record in batch if entry.is_upstream is upstream]
+                if records:
+                    ids, raws = [each.id for each in records], [each.raw for each in records]
+                    send_records(self._sender, record_type, ids, raws, upstream=upstream)
             self._report.replayed += len(batch)
             # A dictionary is written as another text, so `write_batch` does not find its entry.
             self._quarantine.purge(entry.entry_id for entry, record in batch if entry.raw != record.raw)
