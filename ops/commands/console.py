@@ -21,14 +21,14 @@ def plain_console(*, stderr: bool = False) -> Console:
 
 
 def print_table(
-    console: Console, headings: Sequence[str], rows: Sequence[tuple[Sequence[str], Sequence[int]]]
+    console: Console, headings: Sequence[str], rows: Sequence[tuple[Sequence[str], Sequence[int | str]]]
 ) -> None:
-    """Print rows of names, then numbers. Nothing is cut.
+    """Print rows of names, then numbers or short texts. Nothing is cut.
 
     A table that is wider than the terminal becomes one block per row.
     """
     names = len(rows[0][0]) if rows else 1
-    lines = [[*row_names, *(f"{number:,}" for number in numbers)] for row_names, numbers in rows]
+    lines = [[*row_names, *map(_cell, numbers)] for row_names, numbers in rows]
     table = _aligned([headings, *lines], names)
     if not console.is_terminal or cell_len(table[0]) <= console.width:
         console.print(Text(table[0], style="bold"))
@@ -39,6 +39,10 @@ def print_table(
         console.print(Text(_GAP.join(cells[:names]), style="bold"))
         for line in _filled(map(" ".join, zip(headings[names:], cells[names:], strict=True)), console.width):
             console.print(line)
+
+
+def _cell(content: int | str) -> str:
+    return content if isinstance(content, str) else f"{content:,}"
 
 
 def _aligned(lines: Sequence[Sequence[str]], names: int) -> list[str]:
@@ -66,6 +70,13 @@ def counted(number: int, noun: str) -> str:
     """`1 record`, `2,000 records`, `3 batches`."""
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def one_line(text: str) -> str:

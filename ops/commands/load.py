@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ops.commands.console import counted, plain_console, print_table
+from ops.commands.console import counted, duration, plain_console, print_table
 from ops.commands.context import Context, DumpPath
 from ops.commands.progress import LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
@@ -67,7 +67,7 @@ def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL)
     """Load dumps with a progress display. Yield the report of each dump."""
     console = plain_console(stderr=True)
     print_warnings(console, risks(connect_redis(context.connected())))
-    with context.app() as app, LoadProgress(console) as progress:
+    with context.app() as app, LoadProgress(context, console, len(dumps)) as progress:
         for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
             progress.ended(report)
             yield report
@@ -101,21 +101,32 @@ def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
 
 
 def print_reports(console: Console, reports: Sequence[Report], context: Context) -> None:
-    """Print a table of the loaded dumps, and a hint to quarantined records."""
-    headings = ("records", "read", "unchanged", "created", "changed", "vanished", "quarantined", "per second")
-    rows = []
-    for report in reports:
-        tally = report.tally
-        rate = round(tally.read / max(report.seconds, 1e-3))
-        numbers = (
-            report.read, tally.unchanged, tally.created, tally.changed, report.vanished, tally.quarantined, rate
-        )  # fmt: skip
-        rows.append(((report.record_type.value,), numbers))
-    print_table(console, headings, rows)
-    quarantined = sum(report.tally.quarantined for report in reports)
-    if quarantined:
+    """Print a table of the loaded dumps with their total, and a hint to quarantined records."""
+    headings = (
+        "records",
+        "read",
+        "unchanged",
+        "created",
+        "changed",
+        "vanished",
+        "quarantined",
+        "time",
+        "per s",
+    )
+    rows = [_row(report.record_type, [report]) for report in reports]
+    print_table(console, headings, [*rows, _row("total", reports)] if len(rows) > 1 else rows)
+    if quarantined := sum(report.tally.quarantined for report in reports):
         listing = context.command("quarantine list")
         console.print(f"{counted(quarantined, 'record')} quarantined: `{listing}` shows the reasons")
+
+
+def _row(name: str, reports: Sequence[Report]) -> tuple[tuple[str], tuple[int | str, ...]]:
+    """Return a name and the sums of these reports."""
+    tally = sum((report.tally for report in reports), Tally())
+    read, vanished = sum(report.read for report in reports), sum(report.vanished for report in reports)
+    seconds = sum(report.seconds for report in reports)
+    counts = read, tally.unchanged, tally.created, tally.changed, vanished, tally.quarantined
+    return (name,), (*counts, duration(seconds), round(tally.read / max(seconds, 1e-3)))
 
 
 def end_with_problems(reports: Sequence[Report], context: Context) -> None:

@@ -1,123 +1,182 @@
-"""Progress of a load: bars on a terminal, lines elsewhere."""
+"""Progress of dumps: a bar on a terminal, lines elsewhere."""
 
-import datetime
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
-from ops.commands.console import counted
+from ops.commands.console import counted, duration, one_line
+from ops.commands.context import Context
+from ops.stack.worker_process import active_workers
+from pipeline.model import RecordType
 from workers import loader
 from workers.sender import NO_WORKER
 
 #: Interval between two lines where there is no terminal.
-LINE_SECONDS = 5.0
+LINE_SECONDS = 10.0
+#: Pause before each count of the workers.
+COUNT_SECONDS = 2.0
 
 
-class _Bars(Progress):
-    """Two lines per dump, so that 80 columns are enough: a bar, then the numbers."""
+class _Bar(Progress):
+    """A bar, with lines of text below it."""
+
+    lines: Sequence[str] = ()
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Yield a bar and a line for each dump."""
-        for task in self.tasks:
-            yield self.make_tasks_table([task])
-            yield Text(f"  {task.fields['state']}")
+        """Yield the bar of the current dump, then the lines."""
+        yield from super().get_renderables()
+        yield from (Padding(Text(line), (0, 0, 0, 2)) for line in self.lines)
 
 
-class LoadProgress:
-    """Shows the progress of loads; the loader calls `show`."""
+class DumpProgress:
+    """Shows the progress of dumps, which follow each other, and waits in between.
 
-    def __init__(self, console: Console) -> None:
+    `doing` is the word for it; `files` is the number of dumps.
+    """
+
+    def __init__(self, context: Context, console: Console, doing: str = "", files: int = 0) -> None:
+        self._context = context
         self._console = console
-        self._bars = _Bars(
-            TextColumn("{task.description:8}", markup=False),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeRemainingColumn(compact=True),
+        self._doing = doing
+        self._files = files
+        self._file = 0
+        self._left = TimeRemainingColumn(compact=True)
+        self._bar = _Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TextColumn("{task.fields[percent]} %"),
+            self._left,
+            TextColumn("left, file {task.fields[file]}"),
             console=console,
-            disable=not console.is_terminal,
+            expand=True,
+            disable=not console.is_interactive,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._line_at = time.monotonic()
+        self._line_at = 0.0
         self._waiting_for = ""
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        # After an error its last state stays on the screen.
+        self._bar.live.transient = error is None
+        self._bar.stop()
+
+    def advance(
+        self,
+        path: Path,
+        record_type: RecordType,
+        share: float,
+        records: int,
+        *more: str,
+        waiting_for: str = "",
+    ) -> None:
+        """Show the share of a dump that is done, the number of its records, and more numbers."""
+        task = self._task(path, record_type)
+        # Rounded down: 100 % is the end.
+        self._bar.update(task.id, completed=share, percent=int(100 * share))
+        rate = records / max(task.elapsed or 0.0, 1e-3)
+        numbers = ", ".join([f"{counted(records, 'record')} done", f"{rate:,.0f}/s", *more])
+        waits = [self._describe_wait(waiting_for)] if waiting_for else []
+        self._bar.lines = [numbers, *waits]
+        if not self._console.is_interactive and time.monotonic() - self._line_at >= LINE_SECONDS:
+            self._line_at = time.monotonic()
+            left = f"{task.fields['percent']} %, {self._left.render(task)} left"
+            self._console.print(f"{one_line(path.name)}: {', '.join([left, numbers, *waits])}")
+
+    def wait(self, reason: str) -> None:
+        """Show the reason of a wait before the first dump or after the last one."""
+        text = self._describe_wait(reason)
+        self._bar.lines = [text]
+        if not self._console.is_interactive and reason != self._waiting_for:
+            self._console.print(text)
+        self._waiting_for = reason
+
+    def end(self, path: Path, result: str) -> None:
+        """Print the result of a dump in place of its bar."""
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        self._bar.lines = ()
+        self._bar.refresh()
+        self._console.print(f"{one_line(path.name)}: {result}")
+
+    def _task(self, path: Path, record_type: RecordType) -> Task:
+        """Return the bar of the current dump."""
+        if not self._bar.tasks:
+            self._file += 1
+            file = f"{self._file} of {self._files}"
+            self._bar.add_task(record_type.value, total=1.0, percent=0, file=file)
+            self._line_at = time.monotonic()
+            if not self._console.is_interactive:
+                self._console.print(f"{one_line(path.name)}: {self._doing} {record_type}, file {file}")
+        return self._bar.tasks[0]
+
+    def _describe_wait(self, reason: str) -> str:
+        """Describe a wait, with the command that helps."""
+        is_own = self._context.settings.redis_url is not None
+        command = "celery -A workers.app worker …" if is_own else self._context.command("up")
+        return f"waiting for {reason}" + (f"; `{command}` starts one" if reason == NO_WORKER else "")
+
+
+class LoadProgress(DumpProgress):
+    """Shows the progress of loads; the loader calls `show` and `wait`."""
+
+    def __init__(self, context: Context, console: Console, files: int) -> None:
+        super().__init__(context, console, "loading", files)
+        self._workers: int | None = None
+        self._ended = threading.Event()
+        self._counter = threading.Thread(target=self._count_workers, name="count of workers", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._counter.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._ended.set()
+        self._counter.join()
 
     def show(self, progress: loader.Progress) -> None:
         """Show the progress of one dump."""
-        state = describe(progress)
-        if not self._console.is_terminal:
-            if time.monotonic() - self._line_at >= LINE_SECONDS:
-                self._line_at = time.monotonic()
-                self._console.print(f"{progress.path.name}: {describe_bytes(progress)}, {state}")
-            return
-        name = str(progress.path)
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(
-                progress.record_type.value, total=progress.reading.size_bytes, state=state
-            )
-        self._bars.update(self._tasks[name], completed=progress.reading.consumed_bytes, state=state)
-
-    def wait(self, reason: str) -> None:
-        """Print the reason of a wait outside the load of a dump, once."""
-        if reason != self._waiting_for:
-            self._waiting_for = reason
-            self._console.print(describe_wait(reason))
+        tally = progress.tally
+        more = [f"{counted(progress.batches_in_flight, 'batch')} in flight"]
+        more += [] if self._workers is None else [counted(self._workers, "worker")]
+        more += [f"{tally.quarantined:,} quarantined"] if tally.quarantined else []
+        self.advance(
+            progress.path,
+            progress.record_type,
+            progress.reading.done(tally),
+            tally.read,
+            *more,
+            waiting_for=progress.waiting_for,
+        )
 
     def ended(self, report: loader.Report) -> None:
         """Show the result of one dump."""
-        if str(report.path) in self._tasks:
-            rate = report.tally.read / max(report.seconds, 1e-3)
-            state = (
-                f"{counted(report.read, 'record')}, {rate:,.0f}/s, {report.tally.quarantined:,} quarantined"
-            )
-            task = self._tasks[str(report.path)]
-            total = self._bars.tasks[self._bars.task_ids.index(task)].total
-            self._bars.update(task, completed=total if report.complete else None, state=state)
+        parts = [
+            f"{counted(report.read, report.record_type.element)} in {duration(report.seconds)}",
+            f"{report.tally.read / max(report.seconds, 1e-3):,.0f}/s",
+            *([f"{report.tally.quarantined:,} quarantined"] if report.tally.quarantined else []),
+            *([] if report.complete else ["incomplete"]),
+        ]
+        self.end(report.path, ", ".join(parts))
 
-
-def describe(progress: loader.Progress) -> str:
-    """Describe the records done, the rate, the batches in flight and the quarantined records."""
-    tally = progress.tally
-    read_whole = progress.reading.consumed_bytes >= progress.reading.size_bytes
-    done = counted(progress.reading.records if read_whole else tally.read, "record")
-    parts = [
-        f"{tally.read:,} of {done}" if read_whole else done,
-        f"{tally.read / max(_seconds(progress), 1e-3):,.0f}/s",
-        f"{counted(progress.batches_in_flight, 'batch')} in flight",
-        f"{tally.quarantined:,} quarantined",
-    ]
-    if progress.waiting_for:
-        parts.append(describe_wait(progress.waiting_for))
-    return ", ".join(parts)
-
-
-def describe_wait(reason: str) -> str:
-    """Describe a wait, with the command that helps."""
-    hint = ", `graphinator up` starts some" if reason == NO_WORKER else ""
-    return f"waiting for {reason}{hint}"
-
-
-def describe_bytes(progress: loader.Progress) -> str:
-    """Describe the part of the file that is read, and the time left."""
-    consumed = progress.reading.consumed_bytes
-    percent = f"{100 * consumed // max(1, progress.reading.size_bytes)} %"
-    if not 0 < consumed < progress.reading.size_bytes:
-        return percent
-    left = _seconds(progress) * (progress.reading.size_bytes - consumed) / consumed
-    return f"{percent}, {datetime.timedelta(seconds=round(left))} left"
-
-
-def _seconds(progress: loader.Progress) -> float:
-    return time.time() - progress.reading.started
+    def _count_workers(self) -> None:
+        """Ask for the workers again and again; a busy one answers late."""
+        with self._context.app() as app:
+            while not self._ended.wait(COUNT_SECONDS):
+                self._workers = len(active_workers(app))

@@ -10,7 +10,7 @@ import click
 
 from ops.commands.console import counted, one_line, plain_console, utc
 from ops.commands.context import Context
-from ops.commands.progress import LoadProgress
+from ops.commands.progress import DumpProgress
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
 from workers.upstream.replay import SkipReason
@@ -85,7 +85,7 @@ def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     several versions of one record, name the one to replay.
     """
     _check(context, _open(context), entries)
-    with context.app() as app, LoadProgress(plain_console(stderr=True)) as progress:
+    with context.app() as app, DumpProgress(context, plain_console(stderr=True)) as progress:
         report = replay_entries(app, entries, progress.wait, overwrite=overwrite)
     for entry, reason in report.refused:
         click.echo(f"{entry}  refused: {one_line(reason)}", err=True)

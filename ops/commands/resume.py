@@ -8,7 +8,7 @@ import click
 from ops.commands.console import plain_console
 from ops.commands.context import Context
 from ops.commands.load import end_with_problems, print_reports, run_load
-from ops.commands.progress import LoadProgress
+from ops.commands.progress import DumpProgress
 from workers.app import connect_redis
 from workers.loader import Contents, Report
 from workers.sender import open_sender
@@ -50,7 +50,7 @@ def run_finish(context: Context, *, full: bool = False) -> None:
     """Have a worker run `finish`, and wait for its end."""
     with (
         context.app() as app,
-        LoadProgress(plain_console(stderr=True)) as progress,
+        DumpProgress(context, plain_console(stderr=True)) as progress,
         open_sender(app, progress.wait) as sender,
     ):
         sender.finish(full=full)

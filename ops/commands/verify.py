@@ -1,6 +1,7 @@
 """`graphinator verify`."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,18 +9,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops.commands.console import counted, plain_console, print_table
+from ops.commands.console import counted, duration, plain_console, print_table
 from ops.commands.context import Context, DumpPath
+from ops.commands.progress import DumpProgress
 from ops.exit_codes import ExitCode
 from pipeline.chunk import Chunk
-from pipeline.graph.driver import Driver
 from pipeline.graph.verify import Differences, Verification
 from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, find_dumps, open_dump
 from workers.settings import Settings
 from workers.worker import open_driver
-
-LINE_RECORDS = 50_000
 
 
 @click.command(short_help="Compare dumps with the graph.")
@@ -48,12 +47,19 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
             dumps[dump.record_type].append(path)
     notes = plain_console(stderr=True)
     found: dict[RecordType, Differences] = {}
-    with asyncio.Runner() as runner:
+    with (
+        asyncio.Runner() as runner,
+        DumpProgress(context, notes, "comparing", sum(map(len, dumps.values()))) as progress,
+    ):
         driver = open_driver(context.connected())
         try:
             for record_type, files in dumps.items():
-                chunks = _chunks_of_all(files, context.settings, notes)
-                found[record_type] = _verify(runner, driver, record_type, chunks, partial)
+                verification = Verification(record_type)
+                for chunk in _chunks_of_all(files, context.settings, progress):
+                    runner.run(verification.check(driver, chunk))
+                if not partial:
+                    progress.wait(f"the search for {record_type} that the dump lacks")
+                found[record_type] = runner.run(verification.differences(driver, partial=partial))
         finally:
             runner.run(driver.close())
     print_differences(plain_console(), found)
@@ -61,31 +67,23 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
         ctx.exit(ExitCode.FAILED)
 
 
-def _verify(
-    runner: asyncio.Runner, driver: Driver, record_type: RecordType, chunks: Iterable[Chunk], partial: bool
-) -> Differences:
-    verification = Verification(record_type)
-    for chunk in chunks:
-        runner.run(verification.check(driver, chunk))
-    return runner.run(verification.differences(driver, partial=partial))
-
-
-def _chunks_of_all(paths: Iterable[Path], settings: Settings, notes: Console) -> Iterator[Chunk]:
+def _chunks_of_all(paths: Iterable[Path], settings: Settings, progress: DumpProgress) -> Iterator[Chunk]:
     for path in paths:
         with open_dump(path, **settings.dump_limits()) as dump:
-            yield from chunks_of(dump, settings, notes)
+            yield from chunks_of(dump, settings, progress)
 
 
-def chunks_of(dump: Dump, settings: Settings, notes: Console) -> Iterator[Chunk]:
-    """Yield the chunks of a dump as a load does, and print progress lines."""
-    read = printed = 0
+def chunks_of(dump: Dump, settings: Settings, progress: DumpProgress) -> Iterator[Chunk]:
+    """Yield the chunks of a dump as a load does, and show how many of its records are done."""
+    started, records = time.monotonic(), 0
+    progress.advance(dump.path, dump.record_type, 0.0, records)
     for chunk in dump.chunks(settings.chunk_records, settings.chunk_bytes):
+        share = dump.consumed / max(1, dump.size)
         yield chunk
-        read += len(chunk.ids)
-        if read - printed >= LINE_RECORDS:
-            printed = read
-            percent = 100 * dump.consumed // max(1, dump.size)
-            notes.print(f"{dump.path.name}: {percent} %, {counted(read, 'record')}")
+        records += len(chunk.ids) + len(chunk.rejected)
+        progress.advance(dump.path, dump.record_type, min(share, 0.99), records)
+    seconds = duration(time.monotonic() - started)
+    progress.end(dump.path, f"{counted(records, dump.record_type.element)} compared in {seconds}")
 
 
 def print_differences(console: Console, found: dict[RecordType, Differences]) -> None:

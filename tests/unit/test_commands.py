@@ -16,6 +16,7 @@ import pytest
 import redis.exceptions
 from click.testing import CliRunner
 from kombu.exceptions import OperationalError
+from rich.cells import cell_len
 from rich.console import Console
 
 import ops
@@ -23,7 +24,7 @@ from ops.cli import _Commands, main
 from ops.commands.console import one_line, plain_console, print_table
 from ops.commands.context import Context
 from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
-from ops.commands.progress import LoadProgress, describe, describe_bytes
+from ops.commands.progress import LoadProgress
 from ops.commands.quarantine import _lines
 from ops.commands.status import print_status
 from ops.commands.up import describe_stopped
@@ -65,13 +66,14 @@ def printed(width: int | None = None) -> Console:
     console.file = io.StringIO()
     if width is not None:
         console._force_terminal, console._width = True, width
+        console.is_interactive = True
     return console
 
 
 def text_of(console: Console) -> str:
     """Return the output of a console without terminal codes."""
     assert isinstance(console.file, io.StringIO)
-    return re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", console.file.getvalue())
 
 
 def report(*problems: GraphinatorError, quarantined: int = 0) -> Report:
@@ -366,41 +368,60 @@ def test_an_exported_entry_is_one_line_of_json() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("consumed", "text"), [(0, "0 %"), (250, "25 %, 0:01:00 left"), (1000, "100 %")])
-def test_the_time_left_follows_from_the_bytes_read(consumed: int, text: str) -> None:
-    reading = Reading(time.time() - 20, 10, consumed, 1000)
-    assert describe_bytes(replace(HALF_WAY, reading=reading)) == text
+def show(context: Context, console: Console, *progress: Progress, wait: str = "") -> None:
+    """Show the progress of a load of two dumps up to the end of the first one."""
+    with LoadProgress(context, console, files=2) as display:
+        for each in progress:
+            display.show(each)
+        display._bar.refresh()
+        if wait:
+            display.wait(wait)
+            display.wait(wait)
+        display.ended(report())
 
 
-def test_a_wait_for_a_worker_names_the_command_that_helps() -> None:
-    whole = Reading(0.0, 10, 1000, 1000)
-    read = replace(HALF_WAY, reading=whole, tally=Tally(quarantined=4), waiting_for=NO_WORKER)
-    assert describe(read).startswith(
-        "4 of 10 records, 0/s, 1 batch in flight, 4 quarantined, waiting for a worker"
-    )
-    assert "`graphinator up`" in describe(read)
+def test_off_a_terminal_a_dump_begins_and_ends_with_a_line(context: Context) -> None:
+    console = printed()
+    show(context, console, HALF_WAY, HALF_WAY, wait="[a]")
+    assert text_of(console).splitlines() == [
+        "x[red].xml: loading labels, file 1 of 2",
+        "waiting for [a]",
+        "a[red]b.xml: 3 labels in 0:00, 6/s",
+    ]
 
 
-def test_off_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = plain_console(stderr=True)
-    console.file = io.StringIO()
+def test_off_a_terminal_lines_show_what_is_done_and_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
     monkeypatch.setattr("ops.commands.progress.LINE_SECONDS", 0.0)
-    with LoadProgress(console) as progress:
-        progress.show(HALF_WAY)
-        progress.wait("[a]")
-        progress.wait("[a]")
-        progress.ended(Report(RecordType.LABELS, HALF_WAY.path, 10, Tally(created=10), 0, 1.0, []))
-    first, second = console.file.getvalue().splitlines()
-    assert first.startswith("x[red].xml: 25 %, 0:01:0")
-    assert second == "waiting for [a]"
+    console = printed()
+    show(context, console, HALF_WAY, replace(HALF_WAY, waiting_for=NO_WORKER))
+    _, first, second, _ = text_of(console).splitlines()
+    assert first.startswith("x[red].xml: 2 %, --:-- left, 1 record done, ")
+    assert first.endswith("/s, 1 batch in flight")
+    assert second.endswith(f", waiting for a worker: none answers; `{context.command('up')}` starts one")
 
 
-def test_a_bar_and_its_numbers_fit_80_columns() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+def test_the_progress_of_a_dump_fits_80_columns_and_60(context: Context) -> None:
     full = Tally(created=18_488_888, quarantined=1_000)
-    with LoadProgress(console) as progress:
-        progress.show(replace(HALF_WAY, tally=full))
-    shown = text_of(console)
-    assert "18,489,888 records, " in shown
-    assert "1 batch in flight, 1,000 quarantined" in shown
-    assert "\u2026" not in shown
+    for width in (80, 60):
+        console = printed(width)
+        console.soft_wrap = False  # as on standard error
+        show(context, console, replace(HALF_WAY, tally=full, waiting_for=NO_WORKER))
+        frame = re.split("\r|\n", text_of(console))
+        assert max(map(cell_len, frame)) <= width
+        assert any(re.fullmatch(r"labels [━╸╺]{10,} 99 % --:-- left, file 1 of 2 *", line) for line in frame)
+        assert any(line.startswith("  18,489,888 records done, ") for line in frame)
+        assert any(line.startswith("  waiting for a worker: none answers; `graphinator") for line in frame)
+        assert "1,000 quarantined" in " ".join(line.strip() for line in frame)
+        assert "\u2026" not in text_of(console)
+
+
+def test_servers_of_ones_own_get_their_workers_from_celery(
+    monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    monkeypatch.setattr("ops.commands.progress.LINE_SECONDS", 0.0)
+    own = Context(context.settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"}))
+    console = printed()
+    show(own, console, replace(HALF_WAY, waiting_for=NO_WORKER))
+    assert "`celery -A workers.app worker …` starts one" in text_of(console)

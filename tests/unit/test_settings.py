@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.commands.console import plain_console
+from ops.commands.context import Context
+from ops.commands.progress import DumpProgress
 from ops.commands.verify import chunks_of
 from pipeline.errors import SettingError
 from pipeline.reader.dump import open_dump
@@ -119,8 +121,9 @@ def test_a_dump_is_compared_in_the_chunks_in_which_it_is_loaded(
     path = tmp_path / "dump.xml"
     small, long = "<master id='1'/>", f"<master id='1'>{'x' * 5000}</master>"
     path.write_text(f"<masters>{small * 4}{long}{small}</masters>")
+    progress = DumpProgress(Context(load_settings()), plain_console())
     with open_dump(path) as dump:
-        chunks = [*chunks_of(dump, load_settings(), plain_console())]
+        chunks = [*chunks_of(dump, load_settings(), progress)]
     assert [len(chunk.ids) for chunk in chunks] == [3, 1, 1, 1]
 
 
