@@ -101,7 +101,7 @@ def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
 
 
 def print_reports(console: Console, reports: Sequence[Report], context: Context) -> None:
-    """Print a table of the loaded dumps with their total, and a hint to quarantined records."""
+    """Print a table of the loaded dumps, and a hint to quarantined records."""
     headings = (
         "records",
         "read",

@@ -83,7 +83,7 @@ class DumpProgress:
         *more: str,
         waiting_for: str = "",
     ) -> None:
-        """Show the share of a dump that is done, the number of its records, and more numbers."""
+        """Show the share of a dump that is done, and numbers."""
         task = self._task(path, record_type)
         # Rounded down: 100 % is the end.
         self._bar.update(task.id, completed=share, percent=int(100 * share))

@@ -74,7 +74,7 @@ def _chunks_of_all(paths: Iterable[Path], settings: Settings, progress: DumpProg
 
 
 def chunks_of(dump: Dump, settings: Settings, progress: DumpProgress) -> Iterator[Chunk]:
-    """Yield the chunks of a dump as a load does, and show how many of its records are done."""
+    """Yield the chunks of a dump as a load does, and show progress."""
     started, records = time.monotonic(), 0
     progress.advance(dump.path, dump.record_type, 0.0, records)
     for chunk in dump.chunks(settings.chunk_records, settings.chunk_bytes):

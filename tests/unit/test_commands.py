@@ -369,7 +369,7 @@ def test_an_exported_entry_is_one_line_of_json() -> None:
 
 
 def show(context: Context, console: Console, *progress: Progress, wait: str = "") -> None:
-    """Show the progress of a load of two dumps up to the end of the first one."""
+    """Show the progress of a load up to the end of its first dump."""
     with LoadProgress(context, console, files=2) as display:
         for each in progress:
             display.show(each)
