@@ -20,7 +20,7 @@ from pipeline.errors import (
     StackError,
     UnreadableError,
 )
-from workers.loader import QuarantineFull, WouldVanish
+from workers.loader import NotResumed, QuarantineFull, WouldVanish
 from workers.sender import LoadBroken
 from workers.settings import ServerNotSet
 from workers.state.keys import LEASE_SECONDS
@@ -91,6 +91,9 @@ FAILURES: dict[type[BaseException], Failure] = {
     GraphError: Failure(ExitCode.NEO4J),
     LoadBroken: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     LeaseLost: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
+    NotResumed: Failure(
+        ExitCode.INCOMPLETE, "put the file back, or give its load up with `graphinator resume --forget {}`"
+    ),
     QuarantineFull: Failure(
         ExitCode.INCOMPLETE,
         "free it with `graphinator quarantine export` and `graphinator quarantine purge`, "
@@ -113,7 +116,9 @@ FAILURES: dict[type[BaseException], Failure] = {
         "Redis is full ({})",
     ),
     KeyboardInterrupt: Failure(
-        ExitCode.INTERRUPTED, "the same command goes on where this one ended", "interrupted"
+        ExitCode.INTERRUPTED,
+        "`graphinator resume` continues a load, any other command may be repeated",
+        "interrupted",
     ),
 }
 FAILURES |= dict.fromkeys(
@@ -143,9 +148,18 @@ def describe(error: BaseException, program: str = "graphinator") -> str:
     """
     failure = failure_of(error) or FAILURES[GraphinatorError]
     fact = failure.message.format(_fact(error))
-    variable = error.variable if isinstance(error, ServerNotSet) else ""
-    hint = failure.hint.replace("{}", variable).replace("`graphinator ", f"`{program} ")
+    hint = failure.hint.replace("{}", _subject(error)).replace("`graphinator ", f"`{program} ")
     return f"{fact}; {hint}" if hint else fact
+
+
+def _subject(error: BaseException) -> str:
+    """Return the setting or run that the hint names."""
+    match error:
+        case ServerNotSet():
+            return error.variable
+        case NotResumed():
+            return error.run
+    return ""
 
 
 def _fact(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 """Raw records on their way from a dump to the graph."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from pyroaring import BitMap64
 
 from pipeline.model import RecordType
 
@@ -34,3 +36,13 @@ class Chunk:
     rejected: list[Rejected] = field(default_factory=list)
     #: True for records that upstream tasks handed over.
     upstream: bool = False
+
+    def without(self, ids: BitMap64) -> "Chunk":
+        """Return the chunk without the records of these ids."""
+        kept = [index for index, id_ in enumerate(self.ids) if id_ not in ids]
+        return replace(
+            self,
+            positions=[self.positions[index] for index in kept],
+            ids=[self.ids[index] for index in kept],
+            records=[self.records[index] for index in kept],
+        )

@@ -76,11 +76,7 @@ def connect_redis(settings: Settings) -> Redis:
 
 def connect_inbox(settings: Settings, redis: Redis) -> Inbox:
     """Return the inbox in this Redis, limited by the settings."""
-    return Inbox(
-        redis,
-        limit_bytes=settings.ingest_megabytes * 1024 * 1024,
-        memory_seconds=4 * settings.visibility_timeout_seconds,
-    )
+    return Inbox(redis, limit_bytes=settings.ingest_megabytes * 1024 * 1024)
 
 
 def connect_quarantine(settings: Settings, redis: Redis) -> Quarantine:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from pyroaring import BitMap64
 
 from pipeline.chunk import Chunk
@@ -90,6 +91,14 @@ class Report:
         return not self.problems
 
 
+class NotResumed(GraphinatorError):
+    """The dump of an interrupted load cannot be opened."""
+
+    def __init__(self, run: str, error: DumpError) -> None:
+        super().__init__(str(error))
+        self.run = run
+
+
 def load(
     app: GraphinatorApp,
     paths: Sequence[Path],
@@ -108,14 +117,39 @@ def load(
         # Records from upstream tasks are older than the dumps that are read from now on.
         dispatch(sender, app.settings, everything=True)
         runs = Runs(sender.redis)
-        for run, path in _plan(runs, sender.holder, paths, contents):
-            with open_dump(path, **app.settings.dump_limits()) as dump:
-                yield Load(app, sender, runs, dump, contents, on_progress, run).run()
-            sender.on_wait = on_wait
-        sender.finish()
+        planned = _plan(runs, sender.holder, paths, contents)
+        yield from _load_all(app, sender, runs, planned, on_progress)
 
 
-def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) -> list[tuple[str, Path]]:
+def resume(
+    app: GraphinatorApp, on_progress: Callable[[Progress], None], on_wait: Callable[[str], None]
+) -> Iterator[Report]:
+    """Load the dumps of stalled runs again, as if their loads had gone on.
+
+    Records that were accepted after a load began stay as they are. A run whose dump cannot be opened stays stalled: its
+    report says NotResumed. Raises BusyError and LeaseLost.
+    """
+    with open_sender(app, on_wait) as sender:
+        dispatch(sender, app.settings, everything=True)
+        runs = Runs(sender.redis)
+        planned = []
+        for run in runs.stalled():
+            plan = run.plan
+            path = Path(plan.path)
+            try:
+                with open_dump(path) as dump:
+                    if dump.record_type is not plan.record_type:
+                        raise DumpError(path, 0, f"it holds {dump.record_type} now, not {plan.record_type}")
+            except DumpError as error:
+                yield Report(plan.record_type, path, 0, Tally(), 0, 0.0, [NotResumed(run.name, error)])
+                continue
+            again = msgspec.structs.replace(plan, holder=sender.holder, attempt=plan.attempt + 1)
+            runs.plan(run.name, again)
+            planned.append((run.name, again))
+        yield from _load_all(app, sender, runs, planned, on_progress)
+
+
+def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) -> list[tuple[str, RunPlan]]:
     """List a run for each dump, so that an interrupted load shows what it left."""
     record_types: list[RecordType] = []
     # If one file is no dump, no run is listed: it would look stalled.
@@ -126,16 +160,26 @@ def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) ->
     for record_type, path in zip(record_types, paths, strict=True):
         run = f"{record_type}-{secrets.token_hex(4)}"
         plan = RunPlan(
-            record_type,
-            str(path.absolute()),
-            contents.partial,
-            contents.allow_vanish,
-            time.time(),
-            holder,
+            record_type, str(path.absolute()), contents.partial, contents.allow_vanish, runs.now(), holder
         )
         runs.plan(run, plan)
-        planned.append((run, path))
+        planned.append((run, plan))
     return planned
+
+
+def _load_all(
+    app: GraphinatorApp,
+    sender: Sender,
+    runs: Runs,
+    planned: Sequence[tuple[str, RunPlan]],
+    on_progress: Callable[[Progress], None],
+) -> Iterator[Report]:
+    on_wait = sender.on_wait
+    for run, plan in planned:
+        with open_dump(plan.path, **app.settings.dump_limits()) as dump:
+            yield Load(app, sender, runs, dump, on_progress, run, plan).run()
+        sender.on_wait = on_wait
+    sender.finish()
 
 
 class Load:
@@ -147,23 +191,25 @@ class Load:
         sender: Sender,
         runs: Runs,
         dump: Dump,
-        contents: Contents,
         on_progress: Callable[[Progress], None],
         run: str,
+        plan: RunPlan,
     ) -> None:
         self._settings = app.settings
         self._sender = sender
         self._runs = runs
         self._dump = dump
-        self._contents = contents
         self._on_progress = on_progress
         self._run = run
         self._started_on, self._started_at = time.time(), time.monotonic()
+        self._plan = plan
+        #: The ids of records that were accepted after this load began, when it is resumed.
+        self._newer = runs.newer(run)
         self._shown_at = 0.0
         self._read = 0
         self._is_read_whole = False
         #: The ids of all records, quarantined ones too: a few MB for a whole dump, whose ids lie close together.
-        self._all_ids = BitMap64()
+        self._all_ids = BitMap64(self._newer)
         self._batches_sent = 0
         #: The batch that is being filled, and the ids of its records.
         self._chunks: list[bytes] = []
@@ -178,7 +224,7 @@ class Load:
         self._runs.set_read(self._run, self._reading())
         self._read_dump()
         self._drain()
-        vanished = 0 if self._problems or self._contents.partial else self._remove_vanished()
+        vanished = 0 if self._problems or self._plan.partial else self._remove_vanished()
         return self._report(vanished)
 
     def _read_dump(self) -> None:
@@ -200,19 +246,26 @@ class Load:
 
     def _add(self, chunk: Chunk) -> None:
         self._read += len(chunk.records) + len(chunk.rejected)
+        self._all_ids.update(ids_in(chunk))
+        if not self._newer.isdisjoint(BitMap64(chunk.ids)):
+            records = len(chunk.ids)
+            chunk = chunk.without(self._newer)
+            self._runs.add_tally(self._run, Tally(unchanged=records - len(chunk.ids)))
+            if not chunk.ids and not chunk.rejected:
+                return
         # A record that comes again waits for the next batch, and so counts as the newer one.
         if len(self._chunks) == self._settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
             self._send()
         self._chunks.append(pack(chunk))
         self._ids.update(chunk.ids)
-        self._all_ids.update(ids_in(chunk))
         self._show()
 
     def _send(self) -> None:
         if self._chunks:
             self._batches_sent += 1
             meta = BatchMeta(self._dump.record_type, self._run, str(self._dump.path), len(self._chunks))
-            self._sender.send(f"{self._run}-{self._batches_sent}", meta, self._chunks, self._ids)
+            batch = f"{self._run}-{self._plan.attempt}-{self._batches_sent}"
+            self._sender.send(batch, meta, self._chunks, self._ids)
             self._chunks, self._ids = [], set()
 
     def _drain(self) -> None:
@@ -235,7 +288,7 @@ class Load:
                 REMOVE_VANISHED,
                 self._run,
                 record_type.value,
-                self._contents.allow_vanish,
+                self._plan.allow_vanish,
                 reason="the removal of records that the dump lacks",
             )
         except TaskFailed as error:

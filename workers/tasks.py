@@ -10,6 +10,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec
 
@@ -35,7 +36,7 @@ from workers.state.in_flight import BatchMeta
 from workers.state.lease import LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
 from workers.state.statistics import StatisticsState
-from workers.upstream.inbox import InboxFull
+from workers.upstream.inbox import InboxFull, name_call
 from workers.upstream.quarantine import BatchQuarantine
 from workers.worker import Worker, this_worker
 
@@ -158,22 +159,24 @@ def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
 
     Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is
     given by name: in a chain, the result of the task before comes first. When this ends the records are stored, and
-    will be written together with those of other calls. Gives how many were `accepted`. Raises RecordsRefused if some
-    are no records of this type, with their errors; the others are accepted.
+    will be written together with those of other calls. Gives how many were `accepted`, and how many were not since they
+    were `superseded`: calls that were seen later have brought newer versions. Raises RecordsRefused if some are no
+    records of this type, with their errors; the others are accepted.
     """
     worker = this_worker()
     type_, records = arguments(given, named)
+    task = self.request.id or secrets.token_hex(8)
+    call = name_call(task, type_, records)
+    number = worker.inbox.see(call)
     outcomes = [accept(type_, record, worker.settings.record_bytes) for record in records]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-    redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
-    call = self.request.id or secrets.token_hex(8)
-    worker.inbox.add(call, type_, accepted, redelivered=redelivered)
+    acceptance = worker.inbox.add(call, number, type_, accepted)
     refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
     if refused:
         meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, 0)
-        _quarantine_of(worker, f"{UPSTREAM}-{call}", meta).add(refused)
+        _quarantine_of(worker, f"{UPSTREAM}-{task}", meta).add(refused)
         raise RecordsRefused(refusal(outcomes))
-    return {"record_type": type_.value, "accepted": len(accepted)}
+    return {"record_type": type_.value, **asdict(acceptance)}
 
 
 @app.task(name=BATCH_FAILED.name, ignore_result=True)

@@ -1,7 +1,7 @@
 """`graphinator load`, and the report at the end of a load."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -15,10 +15,11 @@ from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
 from pipeline.reader.dump import find_dumps
-from workers.app import connect_redis
-from workers.loader import FULL, Contents, Report
+from workers.app import GraphinatorApp, connect_redis
+from workers.loader import FULL, Contents, NotResumed, Progress, Report
 from workers.loader import load as load_dumps
 from workers.redis_check import risks
+from workers.sender import OnWait
 from workers.state.runs import Tally
 
 
@@ -38,8 +39,8 @@ def load(
     """Load dumps: .xml or .xml.gz files, or folders of them.
 
     The content of a file determines its record type. Files of a folder are loaded in the order of their names, so that
-    the newest month comes last; hidden files are left out. Unchanged records are skipped. To continue an interrupted
-    load, run the same command or `graphinator resume`.
+    the newest month comes last; hidden files are left out. Unchanged records are skipped. `graphinator resume` continues
+    an interrupted load; the same command again is a new one.
 
     A dump is complete by default: records of its type that it lacks are removed from the graph, except those that
     upstream tasks handed over. Use --partial for a file with only some records.
@@ -65,10 +66,21 @@ def load(
 
 def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
     """Load dumps with a progress display. Yield the report of each dump."""
+    return with_progress(
+        context, len(dumps), lambda app, show, wait: load_dumps(app, dumps, show, wait, contents)
+    )
+
+
+def with_progress(
+    context: Context,
+    dumps: int,
+    load: Callable[[GraphinatorApp, Callable[[Progress], None], OnWait], Iterator[Report]],
+) -> Iterator[Report]:
+    """Run `load`, or `resume`, of so many dumps with a progress display. Yield its reports."""
     console = plain_console(stderr=True)
     print_warnings(console, risks(connect_redis(context.connected())))
-    with context.app() as app, LoadProgress(context, console, len(dumps)) as progress:
-        for report in load_dumps(app, dumps, progress.show, progress.wait, contents):
+    with context.app() as app, LoadProgress(context, console, dumps) as progress:
+        for report in load(app, progress.show, progress.wait):
             progress.ended(report)
             yield report
 
@@ -133,8 +145,7 @@ def end_with_problems(reports: Sequence[Report], context: Context) -> None:
     """Print the problems of loads and exit with the first one's code."""
     found = [(report.path.name, problem) for report in reports for problem in report.problems]
     for name, problem in found:
-        # A DumpError names its file already.
-        place = "" if isinstance(problem, DumpError) else f"{name}: "
+        place = "" if isinstance(problem, DumpError | NotResumed) else f"{name}: "  # they name it already
         click.echo(f"Error: {place}{describe(problem, context.program())}", err=True)
     if found:
         failure = failure_of(found[0][1]) or FAILURES[GraphinatorError]

@@ -1,36 +1,43 @@
 """`graphinator resume` and `graphinator finish`."""
 
-from collections import defaultdict
-from pathlib import Path
-
 import click
 
 from ops.commands.console import plain_console
 from ops.commands.context import Context
-from ops.commands.load import end_with_problems, print_reports, run_load
+from ops.commands.load import end_with_problems, print_reports, with_progress
 from ops.commands.progress import DumpProgress
+from workers import loader
 from workers.app import connect_redis
-from workers.loader import Contents, Report
 from workers.sender import open_sender
-from workers.state.runs import Run, Runs, RunState
+from workers.state.runs import Runs, RunState
 
 
 @click.command(short_help="Continue interrupted loads.")
+@click.option(
+    "--forget", metavar="RUN", help="Give up an interrupted load; `graphinator status --json` has its name."
+)
 @click.pass_obj
-def resume(context: Context) -> None:
+def resume(context: Context, forget: str | None) -> None:
     """Load the files of interrupted loads again, with the same options.
 
-    Files are read from their beginning; records that are in the graph are skipped. `graphinator status` shows
-    interrupted loads as stalled. Without such loads this is `graphinator finish`.
+    Files are read from their beginning; records that are in the graph are skipped, and those that upstream tasks have
+    handed over since stay as they are. A load that a later one of the same record type has overtaken is not resumed.
+    `graphinator status` shows interrupted loads. Without one this is `graphinator finish`.
     """
-    stalled = [run for run in Runs(connect_redis(context.connected())) if run.state is RunState.STALLED]
+    runs = Runs(connect_redis(context.connected()))
+    if forget is not None:
+        _forget(runs, forget)
+        return
+    for run in runs:
+        if run.state is RunState.OVERTAKEN:
+            click.echo(f"not resumed: {run.plan.path}: a later load of {run.record_type} has begun")
+            runs.forget(run.name)
+    stalled = runs.stalled()
     if not stalled:
         run_finish(context)
-        click.echo("no load was interrupted")
+        click.echo("no load is to be resumed")
         return
-    reports: list[Report] = []
-    for contents, paths in _by_contents(stalled).items():
-        reports += run_load(context, paths, contents)
+    reports = list(with_progress(context, len(stalled), loader.resume))
     print_reports(plain_console(), reports, context)
     end_with_problems(reports, context)
 
@@ -56,10 +63,9 @@ def run_finish(context: Context, *, full: bool = False) -> None:
         sender.finish(full=full)
 
 
-def _by_contents(runs: list[Run]) -> dict[Contents, list[Path]]:
-    """Return the files of runs by load options, in their order, each file once."""
-    paths: dict[Contents, dict[Path, None]] = defaultdict(dict)
-    for run in runs:
-        contents = Contents(partial=run.plan.partial, allow_vanish=run.plan.allow_vanish)
-        paths[contents][Path(run.plan.path)] = None
-    return {contents: list(each) for contents, each in paths.items()}
+def _forget(runs: Runs, name: str) -> None:
+    states = {run.name: run.state for run in runs}
+    if states.get(name) not in (RunState.STALLED, RunState.OVERTAKEN):
+        raise click.UsageError(f"no interrupted load is called {name}")
+    runs.forget(name)
+    click.echo(f"{name} is forgotten; what it has written stays")

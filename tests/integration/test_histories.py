@@ -30,16 +30,21 @@ from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, w
 from workers import sender as sender_module
 from workers import tasks
 from workers.app import FINISH, REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
-from workers.loader import Contents, load
+from workers.loader import Contents, load, resume
 from workers.sender import open_sender
 from workers.settings import Settings
 from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, PREFIX
+from workers.state.runs import UPSTREAM
 from workers.worker import Worker
 
 #: `make test` lives through the same few histories each time; `HISTORIES=300` goes looking for new ones.
 MANY = int(os.environ.get("HISTORIES", "0"))
 
 EXCLUSIVE_TASKS: dict[TaskName, Any] = {FINISH: tasks.finish, REMOVE_VANISHED: tasks.remove_vanished}
+
+
+class Killed(Exception):
+    """The load was killed."""
 
 
 class Deliveries:
@@ -51,9 +56,18 @@ class Deliveries:
         self._pool = ThreadPoolExecutor(4)
         self._running: list[Future[None]] = []
         self._late: list[Callable[[], None]] = []
+        self._left: int | None = None
+
+    def kill_after(self, batches: int | None) -> None:
+        """Kill the next load when it has sent so many batches."""
+        self._left = batches
 
     def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
         self._running.append(self._pool.submit(self._chord, batch, chunks))
+        if self._left is not None and not batch.startswith(UPSTREAM):
+            self._left -= 1
+            if not self._left:
+                raise Killed
 
     def send_exclusive(self, _: Celery, task: TaskName, *args: object) -> None:
         self._running.append(self._pool.submit(lambda: self._task(EXCLUSIVE_TASKS[task], *args)))
@@ -105,6 +119,8 @@ class Loading:
     chunk_records: int
     chunks_per_batch: int
     meanwhile: "list[Calling]"
+    #: The load is killed when it has sent so many batches, and resumed after these calls.
+    killed_after: int | None
 
 
 @dataclass(frozen=True)
@@ -132,6 +148,7 @@ _LOADS = st.builds(
     st.integers(1, 4),
     st.integers(1, 3),
     st.lists(_CALLS, max_size=2),
+    st.sampled_from([None, 1, 2]),
 )
 _HISTORIES = st.lists(st.one_of(_LOADS, _LOADS, _CALLS, st.builds(Forgetting)), min_size=1, max_size=6)
 
@@ -172,7 +189,14 @@ class History:
         )
         path = write_dump(self._folder, step.record_type, records)
         contents = Contents(partial=step.partial, allow_vanish=True)
-        (report,) = load(self._app, [path], call, lambda _: None, contents)
+        self._deliveries.kill_after(step.killed_after)
+        try:
+            (report,) = load(self._app, [path], call, lambda _: None, contents)
+        except Killed:
+            call(None)
+            self.wait()
+            (report,) = resume(self._app, lambda _: None, lambda _: None)
+        self._deliveries.kill_after(None)
         assert report.problems == []
         assert report.tally.read == len(records)
 

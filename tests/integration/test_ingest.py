@@ -23,7 +23,7 @@ from workers.state.in_flight import BatchMeta
 from workers.state.keys import IN_FLIGHT, INBOX, batch_key, inbox_key
 from workers.state.runs import Tally
 from workers.upstream.dispatch import dispatch
-from workers.upstream.inbox import Inbox, InboxFull
+from workers.upstream.inbox import Acceptance, Inbox, InboxFull
 from workers.upstream.quarantine import Quarantine
 
 
@@ -43,8 +43,9 @@ def test_a_call_keeps_its_records_and_names_the_refused_ones(
     assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
         "record_type": "labels",
         "accepted": 2,
+        "superseded": 0,
     }
-    assert ingest("masters") == {"record_type": "masters", "accepted": 0}
+    assert ingest("masters") == {"record_type": "masters", "accepted": 0, "superseded": 0}
     with pytest.raises(RecordsRefused) as raised:
         ingest("labels", {"id": 3}, {"id": "4"}, *["<label>"] * 6)
     text = str(raised.value)
@@ -83,24 +84,49 @@ def test_a_record_that_is_longer_than_the_setting_is_refused(worker: process.Wor
     assert waiting(worker) == {"labels": 1}
 
 
-def test_a_call_is_accepted_once_and_a_redelivered_one_leaves_out_newer_records(
-    worker: process.Worker,
-) -> None:
+def call(task: str, *records: object) -> dict[str, Any]:
+    """Deliver the message of a call with this task id."""
+    summary: dict[str, Any] = tasks.ingest.apply(("labels", list(records)), task_id=task).get()
+    return {name: summary[name] for name in ("accepted", "superseded")}
+
+
+def test_of_two_versions_that_of_the_call_that_was_seen_later_counts(worker: process.Worker) -> None:
     worker.recovery.stop()
-    one, two, three = (Accepted(id_, b"{}") for id_ in (1, 2, 3))
-    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=False)
-    worker.inbox.add("a", RecordType.LABELS, [one], redelivered=True)
-    assert waiting(worker) == {"labels": 1}
-    worker.inbox.add("b", RecordType.LABELS, [one, two], redelivered=True)
+    inbox, one, two = worker.inbox, Accepted(1, b"{}"), Accepted(2, b"{}")
+    # A worker that saw the first call was killed; its message is redelivered after the second call.
+    first, second = inbox.see("first"), inbox.see("second")
+    assert inbox.add("second", second, RecordType.LABELS, [one]) == Acceptance(1, 0)
+    assert inbox.see("first") == first
+    assert inbox.add("first", first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
+    assert inbox.add("first", first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
+    assert inbox.head(RecordType.LABELS, 9, 1 << 20).ids == [1, 2]
+    # A later one counts, however it is delivered.
+    assert inbox.add("third", inbox.see("third"), RecordType.LABELS, [one, two]) == Acceptance(2, 0)
+    assert waiting(worker) == {"labels": 4}
+
+
+def test_a_later_call_has_a_higher_number_though_the_clock_of_redis_is_set_back(
+    worker: process.Worker, redis: Redis
+) -> None:
+    redis.hset(INBOX, "number", 2 * worker.inbox.see("first"))
+    second = worker.inbox.see("second")
+    assert worker.inbox.see("first") < second < worker.inbox.see("third")
+
+
+def test_a_call_is_accepted_once_and_another_one_with_its_task_id_too(worker: process.Worker) -> None:
+    worker.recovery.stop()
+    for _ in range(2):
+        assert call("a", {"id": 1}, {"id": 2}) == {"accepted": 2, "superseded": 0}
     assert waiting(worker) == {"labels": 2}
-    worker.inbox.add("c", RecordType.LABELS, [one, two, three], redelivered=False)
-    assert waiting(worker) == {"labels": 5}
+    assert call("a", {"id": 1, "name": "another"}) == {"accepted": 1, "superseded": 0}
+    assert waiting(worker) == {"labels": 3}
 
 
 def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: process.Worker) -> None:
     worker.recovery.stop()
-    for call, ids in (("a", [1]), ("b", [1, 2]), ("c", [1, 2, 3])):
-        worker.inbox.add(call, RecordType.LABELS, [Accepted(id_, b"x" * 1000) for id_ in ids])
+    for number, ids in enumerate(([1], [1, 2], [1, 2, 3])):
+        records = [Accepted(id_, b"x" * 1000) for id_ in ids]
+        worker.inbox.add(f"call {number}", number, RecordType.LABELS, records)
 
     def taken(records: int, size: int) -> list[int]:
         return worker.inbox.head(RecordType.LABELS, records, size).ids
@@ -144,10 +170,10 @@ def test_a_message_stays_unacknowledged_while_redis_is_too_full_for_its_retry(
 
 
 def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
-    inbox = Inbox(redis, limit_bytes=1, memory_seconds=60)
-    inbox.add("a", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+    inbox = Inbox(redis, limit_bytes=1)
+    inbox.add("a", 1, RecordType.LABELS, [Accepted(1, b"{}")])
     with pytest.raises(InboxFull) as raised:
-        inbox.add("b", RecordType.LABELS, [Accepted(1, b"{}")], redelivered=False)
+        inbox.add("b", 2, RecordType.LABELS, [Accepted(1, b"{}")])
     assert raised.value.is_retryable()
     assert isinstance(raised.value, tasks.PASSING)
 
@@ -270,5 +296,5 @@ def test_status_reports_upstream_records_that_a_full_quarantine_lost(
     worker.quarantine = Quarantine(redis, limit_bytes=1)
     with pytest.raises(RecordsRefused):
         ingest("labels", "<label>", "<label><id>1</id>")
-    (told,) = [status.described(run, set()) for run in worker.runs]
-    assert told["problems"] == ["the quarantine was full: 2 records of upstream tasks are lost"]
+    (told,) = status.upstream(worker.runs, worker.inbox, set())
+    assert told["lost"] == 2

@@ -95,7 +95,7 @@ def test_a_call_that_is_accepted_during_a_replay_wins(
 
     def accept_and_ask(record_type: RecordType, entries: dict[int, str]) -> list[str]:
         missing = ask(record_type, entries)
-        worker.inbox.add("call", RecordType.LABELS, [NEWER])
+        worker.inbox.add("call", 1, RecordType.LABELS, [NEWER])
         return missing
 
     monkeypatch.setattr(replay, "_missing", accept_and_ask)
@@ -112,7 +112,7 @@ def test_records_that_were_accepted_before_a_replay_are_written_first(
     worker: process.Worker, replay: _Replay, *, overwrite: bool
 ) -> None:
     first, _ = entries(worker)
-    worker.inbox.add("call", RecordType.LABELS, [NEWER])
+    worker.inbox.add("call", 1, RecordType.LABELS, [NEWER])
     replay._sender.on_wait = lambda _: write(worker)
     replay._overwrite = overwrite
     report = replay.run([first])

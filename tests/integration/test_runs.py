@@ -56,18 +56,24 @@ def test_a_run_whose_load_is_gone_has_stalled(runs: Runs, redis: Redis, lock: st
 @pytest.mark.parametrize(
     ("later", "expected"),
     [
-        ({"path": LABELS.path, "partial": True}, RunState.REPLACED),
-        ({"path": "/dumps/next.xml"}, RunState.REPLACED),
-        ({"path": "/dumps/some.xml", "partial": True}, RunState.STALLED),
+        ({"path": "/dumps/some.xml", "partial": True}, RunState.OVERTAKEN),
         ({"path": "/dumps/artists.xml", "record_type": RecordType.ARTISTS}, RunState.STALLED),
     ],
 )
-def test_a_stalled_run_is_replaced_by_a_load_of_the_same_dump(
+def test_a_stalled_run_is_overtaken_once_a_later_load_of_its_type_has_begun(
     runs: Runs, later: dict[str, object], expected: RunState
 ) -> None:
-    runs.plan("labels-a", plan())
-    runs.plan("labels-b", plan(holder="load:2", **later))
+    runs.plan("labels-a", plan(at=runs.now()))
+    runs.plan("labels-b", plan(at=runs.now(), holder="load:2", **later))
+    assert states(runs)["labels-a"] is RunState.STALLED
+    runs.set_read("labels-b", Reading(0.0))
     assert states(runs)["labels-a"] is expected
+
+
+def test_a_later_load_has_a_later_time_though_the_clock_of_redis_is_set_back(runs: Runs) -> None:
+    runs.plan("labels-a", plan(at=time.time() + 86_400))
+    runs.plan("labels-b", plan(at=runs.now()))
+    assert [run.name for run in runs] == ["labels-a", "labels-b"]
 
 
 def test_records_of_upstream_tasks_are_counted_by_type_and_are_no_load(runs: Runs, redis: Redis) -> None:

@@ -283,9 +283,8 @@ def test_a_bug_is_not_hidden() -> None:
 def test_hints_name_commands_options_and_settings_that_exist(failure: Failure) -> None:
     settings = {variable(name) for name in Settings.model_fields}
     assert set(re.findall(r"GRAPHINATOR_\w+", failure.hint)) <= settings
-    load = main.get_command(click.Context(main), "load")
-    assert load is not None
-    options = {option for each in load.params for option in each.opts}
+    commands = [main.get_command(click.Context(main), name) for name in ("load", "resume")]
+    options = {option for each in commands if each for parameter in each.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", failure.hint)) <= options
     for command in re.findall(r"`graphinator ([a-z ]+)`", failure.hint):
         assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0

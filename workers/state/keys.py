@@ -9,13 +9,14 @@
 | `graphinator:runs` | sorted set | run → when it was planned, Unix s | never | `Runs` |
 | `graphinator:run:<run>` | hash | `plan`, `read`, `end` as JSON; the tally; `failed:<batch>`; `not_kept` | 30 days | `Runs`, `InFlight` |
 | `graphinator:run:<run>:ids` | string | ids in the dump, a roaring bitmap | 30 days | `Runs` |
+| `graphinator:run:<run>:newer` | set | ids of records that upstream tasks handed over after it began, written before it ended | 30 days | `Runs` |
 | `graphinator:exclusive` | hash | `token` of the task that is asked for; its `attempts`, its `result` | 7 days | `ExclusiveTasks` |
 | `graphinator:exclusive:lease` | string | lease of the worker that runs it | 30 s | `ExclusiveTasks` |
 | `graphinator:statistics` | hash | `counted`, `stale`, `failed`: Redis's Unix s | never | `StatisticsState` |
-| `graphinator:inbox` | hash | `bytes`; `<type>:records`, `<type>:since` | never | `Inbox` |
+| `graphinator:inbox` | hash | `bytes`; `number`, the last one given; `<type>:records`, `<type>:since` | never | `Inbox` |
 | `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
-| `graphinator:inbox:<type>:recent` | sorted set | record id → when it was accepted, Redis's Unix s | 4 visibility timeouts | `Inbox` |
-| `graphinator:inbox:call:<task id>` | string | `1`: the call was accepted | 4 visibility timeouts | `Inbox` |
+| `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it | 1 day | `Inbox` |
+| `graphinator:inbox:call:<task id>:<hash>` | hash | `number`; `accepted` and `superseded` records once it is accepted | 1 day | `Inbox` |
 | `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Unix s | never | `Quarantine` |
 | `graphinator:quarantine:total_bytes` | string | sum of `bytes` of all entries | never | `Quarantine` |
 | `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size | never | `Quarantine` |
@@ -43,6 +44,7 @@ LEASE_SECONDS = 30
 BATCH_SECONDS = 7 * 24 * 3600
 RUN_SECONDS = 30 * 24 * 3600
 EXCLUSIVE_SECONDS = 7 * 24 * 3600
+CALL_SECONDS = 24 * 3600
 
 
 def batch_key(batch: str) -> str:
@@ -65,18 +67,23 @@ def run_ids_key(run: str) -> str:
     return f"{run_key(run)}:ids"
 
 
+def run_newer_key(run: str) -> str:
+    """Return the ids of records written before a run's end, accepted after its beginning."""
+    return f"{run_key(run)}:newer"
+
+
 def inbox_key(record_type: str) -> str:
     """Return the waiting records of a type."""
     return f"{INBOX}:{record_type}"
 
 
-def inbox_recent_key(record_type: str) -> str:
-    """Return the ids of a type that were accepted lately."""
-    return f"{inbox_key(record_type)}:recent"
+def inbox_numbers_key(record_type: str) -> str:
+    """Return the numbers of the newest calls that brought the records of a type."""
+    return f"{inbox_key(record_type)}:numbers"
 
 
 def inbox_call_key(call: str) -> str:
-    """Return the mark of an accepted call."""
+    """Return the hash of a call."""
     return f"{INBOX}:call:{call}"
 
 

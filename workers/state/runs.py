@@ -4,8 +4,7 @@ Records of upstream tasks belong to no load: those of one type share a tally. `I
 it settles a batch.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -13,10 +12,11 @@ from typing import Any, Self
 import msgspec
 from pyroaring import BitMap64
 from redis import Redis
+from redis.client import Pipeline
 
 from pipeline.model import RecordType
-from workers.state.encoding import bytes_of, optional_bytes, text_of_all
-from workers.state.keys import LOAD_LOCK, RUN_SECONDS, RUNS, run_ids_key, run_key
+from workers.state.encoding import bytes_of, optional_bytes, redis_now, text_of_all
+from workers.state.keys import LOAD_LOCK, RUN_SECONDS, RUNS, run_ids_key, run_key, run_newer_key
 
 #: The source of records from upstream tasks, and the prefix of their runs.
 UPSTREAM = "ingest"
@@ -63,10 +63,12 @@ class RunPlan(msgspec.Struct, frozen=True):
     path: str
     partial: bool
     allow_vanish: bool
-    #: Unix seconds of its planning.
+    #: The time of its acceptance: Redis's Unix seconds, later than those of every run before.
     at: float
     #: The token of the load lock that the run belongs to.
     holder: str
+    #: The number of times that the load was begun: 2 when `resume` has begun it again.
+    attempt: int = 1
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -97,8 +99,6 @@ class RunEnd(msgspec.Struct, frozen=True):
     vanished: int = 0
     #: Reasons why something is missing; empty for a complete run.
     problems: list[str] = []
-    #: True for a run that a later load took over.
-    replaced: bool = False
 
 
 class RunState(StrEnum):
@@ -111,8 +111,8 @@ class RunState(StrEnum):
     FAILED = "failed"
     #: Its load is gone before the run ended.
     STALLED = "stalled"
-    #: It stalled, and a later load took it over.
-    REPLACED = "replaced"
+    #: It stalled, and a later load of its type has begun: `resume` would put older records over newer ones.
+    OVERTAKEN = "overtaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +149,46 @@ class Runs:
 
     # The load
 
+    def now(self) -> float:
+        """Return the time for the plan of a load that is accepted now."""
+        last: Any = self._redis.zrange(RUNS, -1, -1, withscores=True)
+        times: list[float] = [redis_now(self._redis), *(at + 0.001 for _, at in last)]
+        return max(times)
+
     def plan(self, run: str, plan: RunPlan) -> None:
-        """List a run before it begins; it replaces stalled runs of the same dump."""
-        for other in self:
-            if other.state is RunState.STALLED and _replaces(plan, other.plan):
-                self.end(other.name, RunEnd(time.time(), replaced=True))
+        """List a run before it begins, or before it begins again."""
         with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(run_key(run), run_ids_key(run))
             pipe.hset(run_key(run), "plan", msgspec.json.encode(plan))
             pipe.expire(run_key(run), RUN_SECONDS)
             pipe.zadd(RUNS, {run: plan.at})
+            pipe.execute()
+
+    def forget(self, run: str) -> None:
+        """Delete a run: it is not resumed."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(run_key(run), run_ids_key(run), run_newer_key(run))
+            pipe.zrem(RUNS, run)
+            pipe.execute()
+
+    def stalled(self) -> list[Run]:
+        """Return the stalled runs, the oldest first."""
+        return [run for run in self if run.state is RunState.STALLED]
+
+    def add_newer(self, pipe: Pipeline, run: str, ids: Collection[int]) -> None:
+        """Note, in a transaction, ids of records that were accepted after a stalled run."""
+        pipe.sadd(run_newer_key(run), *ids)
+        pipe.expire(run_newer_key(run), RUN_SECONDS)
+
+    def newer(self, run: str) -> BitMap64:
+        """Return the ids of records in the graph that were accepted after the run."""
+        return BitMap64(map(int, self._redis.sscan_iter(run_newer_key(run), count=10_000)))
+
+    def add_tally(self, run: str, tally: Tally) -> None:
+        """Add records that go into no batch."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            for name, number in tally.as_dict().items():
+                pipe.hincrby(run_key(run), name, number)
             pipe.execute()
 
     def set_read(self, run: str, reading: Reading) -> None:
@@ -199,12 +230,18 @@ class Runs:
 
     def __iter__(self) -> Iterator[Run]:
         """Every run that has not expired, the oldest first."""
-        self._redis.zremrangebyscore(RUNS, 0, time.time() - RUN_SECONDS)
+        self._redis.zremrangebyscore(RUNS, 0, redis_now(self._redis) - RUN_SECONDS)
         holder = optional_bytes(self._redis.get(LOAD_LOCK))
-        for run in text_of_all(self._redis.zrange(RUNS, 0, -1)):
-            stored = self._fields(run)
+        found = {run: self._fields(run) for run in text_of_all(self._redis.zrange(RUNS, 0, -1))}
+        runs: list[Run] = []
+        begun: set[RecordType] = set()
+        for name, stored in reversed(found.items()):
             if "plan" in stored:
-                yield _run(run, stored, holder)
+                run = _run(name, stored, holder, begun)
+                runs.append(run)
+                if "read" in stored:
+                    begun.add(run.record_type)
+        yield from reversed(runs)
 
     def upstream(self) -> Iterator[Upstream]:
         """Yield the types of records from upstream tasks, also those without any."""
@@ -218,21 +255,16 @@ class Runs:
         return dict(zip(text_of_all(fields), map(bytes_of, fields.values()), strict=True))
 
 
-def _replaces(new: RunPlan, old: RunPlan) -> bool:
-    return new.record_type is old.record_type and (new.path == old.path or not new.partial)
-
-
-def _run(name: str, stored: dict[str, bytes], holder: bytes | None) -> Run:
+def _run(name: str, stored: dict[str, bytes], holder: bytes | None, begun: Collection[RecordType]) -> Run:
+    """Return a run; later loads of the types `begun` have begun."""
     plan = msgspec.json.decode(stored["plan"], type=RunPlan)
     end = msgspec.json.decode(stored["end"], type=RunEnd) if "end" in stored else None
-    if end is not None and end.replaced:
-        state = RunState.REPLACED
-    elif end is not None:
+    if end is not None:
         state = RunState.FAILED if end.problems else RunState.FINISHED
     elif holder == plan.holder.encode():
         state = RunState.RUNNING if "read" in stored else RunState.WAITING
     else:
-        state = RunState.STALLED
+        state = RunState.OVERTAKEN if plan.record_type in begun else RunState.STALLED
     reading = msgspec.json.decode(stored["read"], type=Reading) if "read" in stored else None
     return Run(name, plan.record_type, state, _tally(stored), plan, reading, end)
 

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from redis.client import Pipeline
 
@@ -13,8 +12,8 @@ from workers.sender import Sender
 from workers.settings import Settings
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
-from workers.state.runs import UPSTREAM, upstream_run
-from workers.upstream.inbox import HeadMoved, Inbox, Waiting
+from workers.state.runs import UPSTREAM, Runs, upstream_run
+from workers.upstream.inbox import Head, HeadMoved, Inbox, Waiting
 
 
 def is_due(inbox: Inbox, settings: Settings) -> bool:
@@ -26,9 +25,10 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
     """Send the waiting records of all types, or of those that are due.
 
     They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the
-    inbox.
+    inbox. Stalled loads keep the ids: they were accepted before these records.
     """
-    inbox = connect_inbox(settings, sender.redis)
+    inbox, runs = connect_inbox(settings, sender.redis), Runs(sender.redis)
+    stalled = runs.stalled()
     for record_type, waiting in inbox.waiting().items():
         if not everything and not _is_due(waiting, settings):
             continue
@@ -37,10 +37,15 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
             head = inbox.head(record_type, settings.ingest_records, settings.chunk_bytes)
             if not head.parts:
                 break
+
+            def take(pipe: Pipeline, head: Head = head) -> None:
+                inbox.remove(pipe, head)
+                for run in stalled:
+                    if run.record_type is head.record_type:
+                        runs.add_newer(pipe, run.name, head.ids)
+
             try:
-                send_records(
-                    sender, record_type, head.ids, head.records, also=partial(inbox.remove, head=head)
-                )
+                send_records(sender, record_type, head.ids, head.records, also=take)
             except HeadMoved:
                 # Records that were sent are back.
                 left = waiting.records

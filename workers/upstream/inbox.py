@@ -1,29 +1,32 @@
 """The inbox: records of upstream calls that wait to be sent as batches.
 
-A call is accepted once, in one atomic step, however often its message is delivered. Records leave the inbox in the
-transaction that stores them as a batch in flight.
+A call has its number in the order of acceptance from the moment when a worker first sees it. It is accepted once, in one
+atomic step, however often its message is delivered, and without the records that calls with a higher number have
+brought. Records leave the inbox in the transaction that stores them as a batch in flight.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from redis import Redis
 from redis.client import Pipeline
+from xxhash import xxh3_64_hexdigest
 
 from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers.state.encoding import bytes_of, pack, redis_now, text_of_all, unpack
-from workers.state.keys import INBOX, inbox_call_key, inbox_key, inbox_recent_key
+from workers.state.keys import CALL_SECONDS, INBOX, inbox_call_key, inbox_key, inbox_numbers_key
 from workers.state.lua import script
 
 #: Records in one call part, at most: a part is never split again.
 PART_RECORDS = 500
 #: Call parts read from Redis at a time.
 PAGE_PARTS = 50
-#: Recent ids of a record type that are remembered, at most.
-RECENT_RECORDS = 200_000
+#: Record ids of a type whose newest call is remembered, at most: 100 bytes each.
+NUMBERED_RECORDS = 1_000_000
 
 
 class InboxFull(GraphinatorError):
@@ -43,6 +46,14 @@ class CallPart(msgspec.Struct, frozen=True):
 
     ids: list[int]
     records: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Numbers of accepted records, and of those that newer calls have brought."""
+
+    accepted: int
+    superseded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +88,36 @@ class Head:
 class Inbox:
     """The inbox in one Redis, of at most `limit_bytes`."""
 
-    def __init__(self, redis: Redis, *, limit_bytes: int, memory_seconds: int) -> None:
-        """`memory_seconds`: the longest time until a message is redelivered."""
+    def __init__(self, redis: Redis, *, limit_bytes: int) -> None:
         self._redis = redis
         self._limit_bytes = limit_bytes
-        self._memory_seconds = memory_seconds
+        self._see = script(redis, "inbox_see")
         self._add = script(redis, "inbox_add")
 
-    def add(
-        self,
-        call: str,
-        record_type: RecordType,
-        records: Sequence[Accepted],
-        *,
-        redelivered: bool = False,
-    ) -> None:
-        """Accept the records of a call, unless it was accepted before.
+    def see(self, call: str) -> int:
+        """Return the number of a call, which it gets when it is first seen."""
+        return int(self._see(keys=[inbox_call_key(call), INBOX], args=[CALL_SECONDS]))
 
-        A redelivered message leaves out records that any other call has brought lately: these may be newer.
-        Raises InboxFull.
+    def add(self, call: str, number: int, record_type: RecordType, records: Sequence[Accepted]) -> Acceptance:
+        """Accept the records of a call that no call with a higher number has brought.
+
+        Does nothing if the call was accepted before, and returns what was accepted then. Raises InboxFull.
         """
-        keys = [inbox_call_key(call), INBOX, inbox_key(record_type), inbox_recent_key(record_type)]
-        limits = self._limit_bytes, self._memory_seconds, RECENT_RECORDS
+        keys = [inbox_call_key(call), INBOX, inbox_key(record_type), inbox_numbers_key(record_type)]
+        left = records
         while True:
-            ids = [each.id for each in records]
-            parts = [pack(part) for part in _split(records)]
-            args = [record_type.value, len(ids), *limits, int(redelivered), len(parts), *parts, *ids]
-            answer = self._add(keys=keys, args=args)
-            if answer == -1:
-                raise InboxFull("too many records wait to be written: start more workers, or wait")
-            if not isinstance(answer, list):
-                return
-            brought = set(map(int, answer))
-            records = [each for each in records if each.id not in brought]
+            ids = [each.id for each in left]
+            parts = [pack(part) for part in _split(left)]
+            limits = self._limit_bytes, CALL_SECONDS, NUMBERED_RECORDS
+            counts = number, len(records) - len(left), len(parts)
+            answer = self._add(keys=keys, args=[record_type.value, len(ids), *limits, *counts, *parts, *ids])
+            match answer[0]:
+                case b"accepted":
+                    return Acceptance(int(answer[1]), int(answer[2]))
+                case b"full":
+                    raise InboxFull("too many records wait to be written: start more workers, or wait")
+            superseded = set(map(int, answer[1:]))
+            left = [each for each in left if each.id not in superseded]
 
     def waiting(self) -> dict[RecordType, Waiting]:
         """Return the types that have waiting records, with their number and age."""
@@ -161,6 +169,15 @@ class Inbox:
         while page := self._redis.lrange(inbox_key(record_type), start, start + PAGE_PARTS - 1):
             yield from map(bytes_of, page)
             start += len(page)
+
+
+def name_call(task: str, record_type: RecordType, records: Sequence[object]) -> str:
+    """Name a call by its task id and a hash of its records.
+
+    A caller may use an id again.
+    """
+    text = json.dumps([record_type, records], default=str)
+    return f"{task}:{xxh3_64_hexdigest(text.encode())}"
 
 
 def _fields(record_type: RecordType) -> tuple[str, str]:

@@ -66,5 +66,5 @@ def test_where_only_the_statistics_are_missing_resume_counts_them(product: Produ
     product.redis.delete(STATISTICS)
     assert product.graph_differences([releases])
     result = product.run("resume", **HURRIED)
-    assert result.stdout == "no load was interrupted\n", result.stderr
+    assert result.stdout == "no load is to be resumed\n", result.stderr
     is_exact(product, releases)

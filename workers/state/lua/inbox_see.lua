@@ -1,0 +1,18 @@
+-- Give a call its number in the order of acceptance, when it is first seen.
+--
+-- KEYS[1]  hash of the call
+-- KEYS[2]  hash of the inbox
+-- ARGV[1]  seconds that calls are remembered
+--
+-- Returns the number: the time in microseconds, or one more than the last number if that is later.
+local number = redis.call('HGET', KEYS[1], 'number')
+if number then
+  return tonumber(number)
+end
+local time = redis.call('TIME')
+number = math.max(time[1] * 1000000 + time[2], (redis.call('HGET', KEYS[2], 'number') or 0) + 1)
+local text = string.format('%.0f', number)
+redis.call('HSET', KEYS[2], 'number', text)
+redis.call('HSET', KEYS[1], 'number', text)
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return number
