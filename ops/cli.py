@@ -1,7 +1,11 @@
 """The command `graphinator`."""
 
 import importlib
+import io
+import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,8 +13,10 @@ from typing import Any
 import click
 
 from ops import __version__
+from ops.commands.console import print_line
 from ops.commands.context import Context
 from ops.exit_codes import ExitCode, describe, failure_of
+from pipeline.errors import printable
 from workers.settings import default_of, load_settings
 
 #: Modules by command. A command is imported when it is called, so that `load` does not carry what only `up` needs.
@@ -31,8 +37,26 @@ _CODES = ", ".join(f"{code.value}~{code.name.lower()}" for code in ExitCode)
 EPILOG = "\b\n" + textwrap.fill(f"Exit codes (docs/reference/commands.md): {_CODES}", 78).replace("~", " ")
 
 
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Make click's own errors printable; click prints them."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc]  # a file's name may be in it
+        raise
+
+
 class _Commands(click.Group):
     """Prints errors as one line and exits with their code."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Parse the command line; the output can be printed in every locale."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        with _printable_errors():
+            return super().make_context(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """List the commands in the order of their use."""
@@ -60,7 +84,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with _printable_errors():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of our output has seen enough; click ends quietly
         except (Exception, KeyboardInterrupt) as error:
@@ -68,7 +93,7 @@ class _Commands(click.Group):
             if failure is None:
                 raise
             program = ctx.obj.program() if isinstance(ctx.obj, Context) else "graphinator"
-            click.echo(f"Error: {describe(error, program)}", err=True)
+            print_line(f"Error: {describe(error, program)}", stderr=True)
             ctx.exit(failure.code)
 
 

@@ -15,15 +15,28 @@ GraphinatorError            one line that a user can read
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped
 """
 
+import unicodedata
+
 _SHOWN_CHARACTERS = 50
 
 
-def shown(text: str) -> str:
-    """Return text from a file for a message: one short line without control characters."""
-    line = " ".join(text.split())[:_SHOWN_CHARACTERS]
+def printable(text: str) -> str:
+    r"""Escape characters that are not printable, such as `\n`, `\x1b` and surrogates.
+
+    The result is one line, and no terminal obeys it.
+    """
+    if text.isprintable():
+        return text
+    # Python takes spaces other than the ASCII one for not printable.
     return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else ascii(each)[1:-1]
+        for each in text
     )
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a text from a file for a message."""
+    return printable(text.strip()[:_SHOWN_CHARACTERS])
 
 
 class GraphinatorError(Exception):

@@ -2,12 +2,28 @@
 
 import datetime
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import click
 from rich.cells import cell_len
 from rich.console import Console
-from rich.text import Text
+
+from pipeline.errors import printable
 
 _GAP = "  "
+
+
+def print_line(text: str, *, stderr: bool = False) -> None:
+    """Print a line, whatever names from files, servers or the graph are in it."""
+    click.echo(printable(text), err=stderr)
+
+
+class PlainConsole(Console):
+    """A console of rich whose texts are printable, as those of `print_line`."""
+
+    def print(self, *texts: Any, **options: Any) -> None:
+        """Print texts in one line."""
+        super().print(*(printable(each) if isinstance(each, str) else each for each in texts), **options)
 
 
 def plain_console(*, stderr: bool = False) -> Console:
@@ -15,7 +31,7 @@ def plain_console(*, stderr: bool = False) -> Console:
 
     Lines are not wrapped, except on a terminal's standard error: progress bars must fit its width.
     """
-    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    console = PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
     console.soft_wrap = not (stderr and console.is_terminal)
     return console
 
@@ -28,15 +44,15 @@ def print_table(
     A table that is wider than the terminal becomes one block per row.
     """
     names = len(rows[0][0]) if rows else 1
-    lines = [[*row_names, *map(_cell, numbers)] for row_names, numbers in rows]
+    lines = [[*map(printable, row_names), *map(_cell, numbers)] for row_names, numbers in rows]
     table = _aligned([headings, *lines], names)
     if not console.is_terminal or cell_len(table[0]) <= console.width:
-        console.print(Text(table[0], style="bold"))
+        console.print(table[0], style="bold")
         for line in table[1:]:
             console.print(line.rstrip())
         return
     for cells in lines:
-        console.print(Text(_GAP.join(cells[:names]), style="bold"))
+        console.print(_GAP.join(cells[:names]), style="bold")
         for line in _filled(map(" ".join, zip(headings[names:], cells[names:], strict=True)), console.width):
             console.print(line)
 
@@ -77,11 +93,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def one_line(text: str) -> str:
-    """Replace each run of white space and control characters by one space."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def utc(at: float) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.text import Text
 
-from ops.commands.console import counted, duration, plain_console, print_table
+from ops.commands.console import counted, duration, plain_console, print_line, print_table
 from ops.commands.context import Context, DumpPath
 from ops.commands.progress import LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
@@ -88,7 +87,7 @@ def with_progress(
 def print_warnings(console: Console, warnings: Sequence[str]) -> None:
     """Print warnings, one per line."""
     for warning in warnings:
-        console.print(Text.assemble(("Warning:", "bold yellow"), f" {warning}"))
+        console.print(f"Warning: {warning}", style="yellow")
 
 
 def as_json(reports: Iterable[Report], *, complete: bool = True) -> str:
@@ -146,7 +145,7 @@ def end_with_problems(reports: Sequence[Report], context: Context) -> None:
     found = [(report.path.name, problem) for report in reports for problem in report.problems]
     for name, problem in found:
         place = "" if isinstance(problem, DumpError | NotResumed) else f"{name}: "  # they name it already
-        click.echo(f"Error: {place}{describe(problem, context.program())}", err=True)
+        print_line(f"Error: {place}{describe(problem, context.program())}", stderr=True)
     if found:
         failure = failure_of(found[0][1]) or FAILURES[GraphinatorError]
         click.get_current_context().exit(failure.code)

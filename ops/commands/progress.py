@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingCo
 from rich.table import Column
 from rich.text import Text
 
-from ops.commands.console import counted, duration, one_line
+from ops.commands.console import counted, duration
 from ops.commands.context import Context
 from ops.stack.worker_process import active_workers
+from pipeline.errors import printable
 from pipeline.model import RecordType
 from workers import loader
 from workers.sender import NO_WORKER
@@ -34,7 +35,7 @@ class _Bar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Yield the bar of the current dump, then the lines."""
         yield from super().get_renderables()
-        yield from (Padding(Text(line), (0, 0, 0, 2)) for line in self.lines)
+        yield from (Padding(Text(printable(line)), (0, 0, 0, 2)) for line in self.lines)
 
 
 class DumpProgress:
@@ -94,7 +95,7 @@ class DumpProgress:
         if not self._console.is_interactive and time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()
             left = f"{task.fields['percent']} %, {self._left.render(task)} left"
-            self._console.print(f"{one_line(path.name)}: {', '.join([left, numbers, *waits])}")
+            self._console.print(f"{path.name}: {', '.join([left, numbers, *waits])}")
 
     def wait(self, reason: str) -> None:
         """Show the reason of a wait before the first dump or after the last one."""
@@ -110,7 +111,7 @@ class DumpProgress:
             self._bar.remove_task(task)
         self._bar.lines = ()
         self._bar.refresh()
-        self._console.print(f"{one_line(path.name)}: {result}")
+        self._console.print(f"{path.name}: {result}")
 
     def _task(self, path: Path, record_type: RecordType) -> Task:
         """Return the bar of the current dump."""
@@ -120,7 +121,7 @@ class DumpProgress:
             self._bar.add_task(record_type.value, total=1.0, percent=0, file=file)
             self._line_at = time.monotonic()
             if not self._console.is_interactive:
-                self._console.print(f"{one_line(path.name)}: {self._doing} {record_type}, file {file}")
+                self._console.print(f"{path.name}: {self._doing} {record_type}, file {file}")
         return self._bar.tasks[0]
 
     def _describe_wait(self, reason: str) -> str:

@@ -8,7 +8,7 @@ from typing import IO
 
 import click
 
-from ops.commands.console import counted, one_line, plain_console, utc
+from ops.commands.console import counted, plain_console, print_line, utc
 from ops.commands.context import Context
 from ops.commands.progress import DumpProgress
 from workers.app import connect_quarantine, connect_redis
@@ -42,24 +42,31 @@ def list_entries(context: Context) -> None:
     # Without the raw texts, which may not fit in memory.
     lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(context))
     for _, _, line in lines:
-        click.echo(line)
+        print_line(line)
     if not lines:
-        click.echo("nothing is quarantined")
+        print_line("nothing is quarantined")
 
 
 @quarantine.command(short_help="Show one record and its raw text.")
 @click.argument("entry")
 @click.pass_obj
 def show(context: Context, entry: str) -> None:
-    """Show one record: origin and reason, then its raw text on standard output."""
+    """Show one record: origin and reason, then its raw text on standard output.
+
+    On a terminal, characters that are not printable are escaped.
+    """
     found = _get(context, _open(context), entry)
     place = f", byte {found.position:,}" if found.position >= 0 else ""
     number = "without a readable id" if found.record_id is None else f"{found.record_id}"
     times = f"quarantined {counted(found.attempts, 'time')}, first at {utc(found.at)}, last by {found.run}"
-    click.echo(f"{found.record_type.element} {number}, from {one_line(found.source)}{place}", err=True)
-    click.echo(times, err=True)
-    click.echo(one_line(found.reason), err=True)
-    sys.stdout.buffer.write(found.raw + b"\n")
+    print_line(f"{found.record_type.element} {number}, from {found.source}{place}", stderr=True)
+    print_line(times, stderr=True)
+    print_line(found.reason, stderr=True)
+    if sys.stdout.isatty():
+        for line in found.raw.decode("utf-8", "backslashreplace").split("\n"):
+            print_line(line)
+    else:
+        sys.stdout.buffer.write(found.raw + b"\n")
 
 
 @quarantine.command(short_help="Write all records as JSON lines.")
@@ -88,10 +95,10 @@ def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     with context.app() as app, DumpProgress(context, plain_console(stderr=True)) as progress:
         report = replay_entries(app, entries, progress.wait, overwrite=overwrite)
     for entry, reason in report.refused:
-        click.echo(f"{entry}  refused: {one_line(reason)}", err=True)
+        print_line(f"{entry}  refused: {reason}", stderr=True)
     for entry, skipped in report.skipped:
-        click.echo(f"{entry}  skipped: {skipped}; {_HINTS[skipped]}", err=True)
-    click.echo(
+        print_line(f"{entry}  skipped: {skipped}; {_HINTS[skipped]}", stderr=True)
+    print_line(
         f"{counted(report.replayed, 'record')} replayed, {len(report.refused):,} refused, {len(report.skipped):,} skipped"
     )
 
@@ -108,7 +115,7 @@ def purge(context: Context, entries: tuple[str, ...], yes: bool) -> None:
         what = counted(len(set(entries)), "quarantined record") if entries else "all quarantined records"
         click.confirm(f"Delete {what}?", abort=True)
     purged = opened.purge(set(entries) if entries else None)
-    click.echo(f"{counted(purged, 'record')} purged")
+    print_line(f"{counted(purged, 'record')} purged")
 
 
 def _open(context: Context) -> Quarantine:
@@ -132,11 +139,9 @@ def _check(context: Context, opened: Quarantine, entries: Sequence[str]) -> None
 
 def _line(entry: Entry) -> str:
     number = "-" if entry.record_id is None else str(entry.record_id)
-    place = one_line(Path(entry.source).name) + (f":{entry.position}" if entry.position >= 0 else "")
+    place = Path(entry.source).name + (f":{entry.position}" if entry.position >= 0 else "")
     times = f"{entry.attempts}x"
-    return (
-        f"{entry.entry_id}  {entry.record_type:8}  {number:>9}  {times:>3}  {place}  {one_line(entry.reason)}"
-    )
+    return f"{entry.entry_id}  {entry.record_type:8}  {number:>9}  {times:>3}  {place}  {entry.reason}"
 
 
 def _lines(entries: Iterable[Entry]) -> Iterator[str]:

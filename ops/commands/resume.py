@@ -2,7 +2,7 @@
 
 import click
 
-from ops.commands.console import plain_console
+from ops.commands.console import plain_console, print_line
 from ops.commands.context import Context
 from ops.commands.load import end_with_problems, print_reports, with_progress
 from ops.commands.progress import DumpProgress
@@ -30,12 +30,12 @@ def resume(context: Context, forget: str | None) -> None:
         return
     for run in runs:
         if run.state is RunState.OVERTAKEN:
-            click.echo(f"not resumed: {run.plan.path}: a later load of {run.record_type} has begun")
+            print_line(f"not resumed: {run.plan.path}: a later load of {run.record_type} has begun")
             runs.forget(run.name)
     stalled = runs.stalled()
     if not stalled:
         run_finish(context)
-        click.echo("no load is to be resumed")
+        print_line("no load is to be resumed")
         return
     reports = list(with_progress(context, len(stalled), loader.resume))
     print_reports(plain_console(), reports, context)
@@ -68,4 +68,4 @@ def _forget(runs: Runs, name: str) -> None:
     if states.get(name) not in (RunState.STALLED, RunState.OVERTAKEN):
         raise click.UsageError(f"no interrupted load is called {name}")
     runs.forget(name)
-    click.echo(f"{name} is forgotten; what it has written stays")
+    print_line(f"{name} is forgotten; what it has written stays")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ops.commands.console import counted, one_line, plain_console, print_table, utc
+from ops.commands.console import counted, plain_console, print_table, utc
 from ops.commands.context import Context
 from ops.stack.stack import Stack
 from ops.stack.state import read_endpoints
@@ -167,11 +167,11 @@ def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -
             run["batches_in_flight"],
         )  # fmt: skip
         name = Path(run["path"]).name
-        rows.append(((one_line(f"{run['record_type']}: {name}"), run["state"]), numbers))
+        rows.append(((f"{run['record_type']}: {name}", run["state"]), numbers))
     print_table(console, headings, rows)
     for run in runs[-SHOWN_RUNS:]:
         for problem in run["problems"]:
-            console.print(one_line(f"{run['run']}: {problem}"), markup=False)
+            console.print(f"{run['run']}: {problem}")
     if any(run["state"] == RunState.STALLED for run in runs):
         console.print(f"`{context.command('resume')}` continues stalled loads")
 

@@ -5,7 +5,7 @@ import json
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from ops.commands.console import counted, plain_console
+from ops.commands.console import counted, plain_console, print_line
 from ops.commands.context import Context
 from ops.stack.stack import Stack
 from ops.stack.state import Endpoints, StackState
@@ -46,7 +46,7 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
 @click.pass_obj
 def down(context: Context) -> None:
     """Stop the embedded stack. The data stays."""
-    click.echo(describe_stopped(Stack(context.settings).down()))
+    print_line(describe_stopped(Stack(context.settings).down()))
 
 
 def describe_stopped(stack: StackState) -> str:

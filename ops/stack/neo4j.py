@@ -56,6 +56,8 @@ def environment(data: Path, class_path: Sequence[Path]) -> dict[str, str]:
         "CLASSPATH": os.pathsep.join(map(str, class_path)),
         "NEO4J_HOME": str(data),
         "NEO4J_CONF": str(data / "conf"),
+        # In the locale `C`, Java cannot open a path with an umlaut.
+        "LC_ALL": "C.UTF-8",
     }
     return {**os.environ, **own}
 

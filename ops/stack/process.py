@@ -104,7 +104,8 @@ def last_line(log: Path) -> str:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return "the log is empty"
-    lines = [line for line in lines if line] or ["the log is empty"]
+    # A frame of a Java stack is no message.
+    lines = [line for line in lines if line and not line.startswith("at ")] or ["the log is empty"]
     errors = [
         line for line in lines if any(word in line for word in ("ERROR", "Error", "FATAL", "Caused by"))
     ]

@@ -1,6 +1,5 @@
 """A dump file as chunks of records; the dumps in files and folders."""
 
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -167,8 +166,7 @@ def _check_path(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        shown = os.fsencode(path).decode(errors="replace")
-        raise DumpError(shown, 0, "the path is not UTF-8") from error
+        raise DumpError(path, 0, "the path is not UTF-8") from error
 
 
 def _files(path: Path) -> list[Path]:

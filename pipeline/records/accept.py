@@ -8,7 +8,7 @@ import msgspec
 
 from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.elements import MAX_INTEGER
-from pipeline.errors import GraphinatorError
+from pipeline.errors import GraphinatorError, printable
 from pipeline.model import RecordType
 from pipeline.records.dictionaries import encode, is_dictionary
 from pipeline.records.identity import IdentityError, identity
@@ -63,7 +63,9 @@ def refusal(outcomes: Sequence[Accepted | Refused]) -> str:
     ]
     rest = f"; and {len(told) - MOST_TOLD:,} more" if len(told) > MOST_TOLD else ""
     named = "; ".join(told[:MOST_TOLD])
-    return f"{len(told):,} of {len(outcomes):,} records refused, the others accepted: {named}{rest}"
+    return printable(
+        f"{len(told):,} of {len(outcomes):,} records refused, the others accepted: {named}{rest}"
+    )
 
 
 def accept(

@@ -153,10 +153,12 @@ def test_valkey_is_durable_and_never_evicts(servers: Endpoints) -> None:
 
 
 def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
-    servers: Endpoints, tmp_path: Path
+    servers: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose_ports(tmp_path / "second home")
-    with own_stack(tmp_path / "second home") as second:
+    monkeypatch.setenv("LC_ALL", "C")
+    home = tmp_path / "zweites Häuschen"
+    choose_ports(home)
+    with own_stack(home) as second:
         endpoints = up_twice_at_once(second)
         assert {endpoints.neo4j_uri, endpoints.redis_url, endpoints.browser}.isdisjoint(
             {servers.neo4j_uri, servers.redis_url, servers.browser}

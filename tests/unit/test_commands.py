@@ -21,7 +21,7 @@ from rich.console import Console
 
 import ops
 from ops.cli import _Commands, main
-from ops.commands.console import one_line, plain_console, print_table
+from ops.commands.console import plain_console, print_table
 from ops.commands.context import Context
 from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
 from ops.commands.progress import LoadProgress
@@ -32,7 +32,7 @@ from ops.exit_codes import FAILURES, ExitCode, Failure
 from ops.exit_codes import describe as describe_error
 from ops.stack.process import ProcessId
 from ops.stack.state import StackState
-from pipeline.errors import DumpError, GraphinatorError
+from pipeline.errors import DumpError, GraphinatorError, printable
 from pipeline.model import RecordType
 from pipeline.reader.dump import find_dumps
 from workers.loader import Progress, Report, WouldVanish
@@ -154,8 +154,27 @@ def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> No
     assert (ended.stdout, ended.exit_code) == ("", ExitCode.VANISHED)
 
 
-def test_white_space_and_control_characters_become_one_space() -> None:
-    assert one_line(" a\n\tb\x1b[2Jc\u2028d\x00 ") == "a b [2Jc d"
+def test_what_is_not_printable_is_escaped() -> None:
+    assert printable("a\n\tb\x1b[2Jc\u2028d\x00\x9b\udcff") == r"a\n\tb\x1b[2Jc\u2028d\x00\x9b\udcff"
+    for text in ("Café del Mar\xa0№ 1", "幾何学\u3000模様", r"C:\new"):
+        assert printable(text) == text
+
+
+@pytest.mark.parametrize("command", ["load", "verify"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_file_name_is_printable_in_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, encoding: str
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    path = tmp_path / "ä\x1b[2J\r\n.xml"
+    path.write_text("<a>")
+    runner = CliRunner(charset=encoding)
+    for name in (path, f"{path}x", f"--{path.name}"):
+        ended = runner.invoke(main, ["--home", str(tmp_path), command, str(name)])
+        assert ended.exit_code in (2, 3)
+        (*_, line) = ended.stderr.splitlines()
+        assert r"\x1b[2J\r\n.xml" in line
+        assert line.isprintable()
 
 
 def test_a_folder_without_dumps_is_named(tmp_path: Path) -> None:
@@ -225,7 +244,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(typed: str, meant: 
 def test_a_path_that_is_not_utf8_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(DumpError) as raised:
         find_dumps([tmp_path / "caf\udce9.xml"])
-    assert str(raised.value) == f"{tmp_path}/caf\ufffd.xml: the path is not UTF-8"
+    assert printable(str(raised.value)) == f"{tmp_path}/caf\\udce9.xml: the path is not UTF-8"
 
 
 def _ending_with(error: BaseException) -> click.Group:

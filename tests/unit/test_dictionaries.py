@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.chunk import MAX_RECORD_BYTES
 from pipeline.model import RecordType, Row
-from pipeline.records.accept import Accepted, Refused, accept, accept_raw
+from pipeline.records.accept import Accepted, Refused, accept, accept_raw, refusal
 from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import parse
 from tests.integration.history import draw_record, to_xml
@@ -161,6 +161,11 @@ def test_a_refusal_names_the_fault() -> None:
         assert isinstance(refused, Refused)
         assert reason in refused.reason
         assert refused.raw
+
+
+def test_what_callers_are_told_is_printable() -> None:
+    outcome = accept(RecordType.LABELS, {"id": 1, "\x1b[2J\n": 1})
+    assert r"unknown field `\x1b[2J\n`" in refusal([outcome])
 
 
 #: Records that half of a surrogate pair spoils, with a part of the reason and the raw text.
