@@ -35,7 +35,7 @@ from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta
 from workers.state.lease import LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
-from workers.state.statistics import StatisticsState
+from workers.state.statistics import Freshness, StatisticsState
 from workers.upstream.inbox import InboxFull, name_call
 from workers.upstream.quarantine import BatchQuarantine
 from workers.worker import Worker, this_worker
@@ -214,7 +214,10 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Summ
 
 @app.task(name=FINISH.name, ignore_result=True)
 def finish(token: str, full: bool) -> Summary:
-    """Exclusive: count the statistics unless they are fresh; with `full`, rebuild everything derived before."""
+    """Exclusive: count the statistics unless they are fresh; with `full`, rebuild everything derived before.
+
+    A rebuild that broke off is done again by the next one.
+    """
     return _run_exclusive(token, _finish, this_worker().statistics, full)
 
 
@@ -261,11 +264,13 @@ async def _remove_vanished(
 
 async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) -> TaskResult:
     if full:
-        # The rebuild commits in parts: it may end before the count.
-        await sync_to_async(statistics.mark_stale, thread_sensitive=False)()
-        await rebuild(writer.driver)
-    elif await sync_to_async(statistics.is_fresh, thread_sensitive=False)():
+        # The rebuild commits in parts: it may break off anywhere.
+        await sync_to_async(statistics.mark_stale, thread_sensitive=False)(rebuild=True)
+    found = await sync_to_async(statistics.get, thread_sensitive=False)()
+    if found.state is Freshness.FRESH:
         return TaskResult()
+    if found.rebuild:
+        await rebuild(writer.driver)
     await count(writer.driver)
     return TaskResult(counted=True)
 

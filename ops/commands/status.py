@@ -20,7 +20,7 @@ from workers.app import connect_inbox, connect_quarantine, connect_redis
 from workers.state.in_flight import InFlight
 from workers.state.keys import REJECTED_MESSAGES
 from workers.state.runs import Run, Runs, RunState
-from workers.state.statistics import Freshness, StatisticsState
+from workers.state.statistics import Freshness, Statistics, StatisticsState
 from workers.upstream.inbox import Inbox, Waiting
 from workers.worker import open_driver
 
@@ -54,8 +54,9 @@ def read_status(context: Context) -> dict[str, Any]:
 
     `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers
     that take no work. `workers` lists the names of active workers; it is present only if the settings name other
-    servers. `statistics` has `state`, `fresh` or `stale`, and `at`: the time of the last count if fresh, else since
-    when they are stale if known. Without any servers only `stack` is present.
+    servers. `statistics` has `state`, `fresh` or `stale`, `at`: the time of the last count if fresh, else since when
+    they are stale if known, and `rebuild`: true if derived relationships are stale too. Without any servers only
+    `stack` is present.
     """
     endpoints = read_endpoints(context.settings.home)
     settings = context.connected()
@@ -152,7 +153,7 @@ def print_status(console: Console, status: dict[str, Any], context: Context) -> 
             f"see the Redis list {REJECTED_MESSAGES}"
         )
     if "statistics" in status:
-        print_statistics(console, status["statistics"], context)
+        print_statistics(console, Statistics(**status["statistics"]), context)
     if "nodes" in status:
         print_counts(console, status["nodes"], status["relationships"])
 
@@ -176,14 +177,15 @@ def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -
         console.print(f"`{context.command('resume')}` continues stalled loads")
 
 
-def print_statistics(console: Console, statistics: dict[str, Any], context: Context) -> None:
+def print_statistics(console: Console, statistics: Statistics, context: Context) -> None:
     """Print the age of the statistics in the graph."""
-    at = statistics["at"]
-    if statistics["state"] == Freshness.FRESH:
-        console.print(f"statistics as of {utc(at)}")
+    at = "" if statistics.at is None else utc(statistics.at)
+    if statistics.state is Freshness.FRESH:
+        console.print(f"statistics as of {at}")
     else:
-        since = "" if at is None else f" since {utc(at)}"
-        console.print(f"statistics stale{since}: `{context.command('finish')}` updates them")
+        since = at and f" since {at}"
+        what = "derived relationships and statistics" if statistics.rebuild else "statistics"
+        console.print(f"{what} stale{since}: `{context.command('finish')}` updates them")
 
 
 def print_counts(console: Console, nodes: dict[str, int], relationships: dict[str, int]) -> None:

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from ops.commands.console import counted, duration, plain_console, print_table
 from ops.commands.context import Context, DumpPath
 from ops.commands.progress import DumpProgress
+from ops.commands.status import print_statistics
 from ops.exit_codes import ExitCode
 from pipeline.chunk import Chunk
 from pipeline.graph.verify import Differences, Verification
 from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, find_dumps, open_dump
-from workers.settings import Settings
+from workers.app import connect_redis
+from workers.settings import ServerNotSet, Settings
+from workers.state.statistics import StatisticsState
 from workers.worker import open_driver
 
 
@@ -31,7 +35,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
     """Compare every record and relationship of dumps with the graph.
 
     With several dumps of one type, only the last one is compared; with --partial, all are. SAME_AS, PART_OF and the
-    statistics are not compared: `graphinator finish --full` rebuilds them.
+    statistics are not compared: the last line says if they are stale, and `graphinator finish --full` rebuilds them.
 
     Records of upstream tasks that a dump lacks are not extra; newer versions of its records count as changed.
 
@@ -63,6 +67,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
         finally:
             runner.run(driver.close())
     print_differences(plain_console(), found)
+    print_derived(plain_console(), context)
     if any(differences.any for differences in found.values()):
         ctx.exit(ExitCode.FAILED)
 
@@ -84,6 +89,16 @@ def chunks_of(dump: Dump, settings: Settings, progress: DumpProgress) -> Iterato
         progress.advance(dump.path, dump.record_type, min(share, 0.99), records)
     seconds = duration(time.monotonic() - started)
     progress.end(dump.path, f"{counted(records, dump.record_type.element)} compared in {seconds}")
+
+
+def print_derived(console: Console, context: Context) -> None:
+    """Print the age of the statistics, which Redis knows."""
+    try:
+        found = StatisticsState(connect_redis(context.connected())).get()
+    except (RedisError, ServerNotSet):
+        console.print("statistics: not known whether they are stale, since Redis does not answer")
+    else:
+        print_statistics(console, found, context)
 
 
 def print_differences(console: Console, found: dict[RecordType, Differences]) -> None:

@@ -12,7 +12,7 @@
 | `graphinator:run:<run>:newer` | set | ids of records that upstream tasks handed over after it began, written before it ended | 30 days | `Runs` |
 | `graphinator:exclusive` | hash | `token` of the task that is asked for; its `attempts`, its `result` | 7 days | `ExclusiveTasks` |
 | `graphinator:exclusive:lease` | string | lease of the worker that runs it | 30 s | `ExclusiveTasks` |
-| `graphinator:statistics` | hash | `counted`, `stale`, `failed`: Redis's Unix s | never | `StatisticsState` |
+| `graphinator:statistics` | hash | `counted`, `stale`, `rebuild`, `failed`: Redis's Unix s | never | `StatisticsState` |
 | `graphinator:inbox` | hash | `bytes`; `number`, the last one given; `<type>:records`, `<type>:since` | never | `Inbox` |
 | `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
 | `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it | 1 day | `Inbox` |

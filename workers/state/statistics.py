@@ -28,6 +28,8 @@ class Statistics:
     state: Freshness
     #: Unix seconds of the last count if fresh, of the first write since then if stale; None if unknown.
     at: float | None
+    #: A rebuild of everything derived has begun and not ended: `finish` begins it again.
+    rebuild: bool = False
 
 
 class StatisticsState:
@@ -43,26 +45,31 @@ class StatisticsState:
         """Return the current state."""
         times = self._times()
         state = Freshness.FRESH if set(times) == {"counted"} else Freshness.STALE
-        return Statistics(state, times.get("counted" if state is Freshness.FRESH else "stale"))
+        at = times.get("counted" if state is Freshness.FRESH else "stale")
+        return Statistics(state, at, "rebuild" in times)
 
     def is_fresh(self) -> bool:
         """Return True while the statistics are those of the graph."""
         return self.get().state is Freshness.FRESH
 
-    def mark_stale(self) -> None:
+    def mark_stale(self, *, rebuild: bool = False) -> None:
         """Note that the graph is about to change. Call it before the write.
 
-        A new mark is awaited on disk: Redis must not come back fresh after a crash of its machine.
+        `rebuild` notes that everything derived is about to be rebuilt. A new mark is awaited on disk: Redis must not come back fresh after a crash of its machine.
         """
-        if redis_now(self._redis) - self._times().get("stale", float("inf")) > FSYNC_SECONDS:
+        now, times = redis_now(self._redis), self._times()
+        marks = ("stale", "rebuild") if rebuild else ("stale",)
+        if all(now - times.get(mark, float("inf")) > FSYNC_SECONDS for mark in marks):
             return
         # WAITAOF waits for the writes of its own connection.
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hsetnx(STATISTICS, "stale", str(redis_now(self._redis)))
+            for mark in marks:
+                pipe.hsetnx(STATISTICS, mark, str(now))
             pipe.waitaof(1, 0, FSYNC_SECONDS * 1000)
-            noted, on_disk = pipe.execute(raise_on_error=False)
-        if isinstance(noted, RedisError):
-            raise noted
+            *noted, on_disk = pipe.execute(raise_on_error=False)
+        for answer in noted:
+            if isinstance(answer, RedisError):
+                raise answer
         # Without an append-only file WAITAOF is refused; a worker warns of such a Redis when it starts.
         if isinstance(on_disk, RedisError) and not isinstance(on_disk, ResponseError):
             raise on_disk

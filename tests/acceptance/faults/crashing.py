@@ -13,6 +13,7 @@ from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from redis import Redis
 
+from pipeline.graph import derived
 from workers.app import app, connect_redis
 from workers.batch_writer import BatchWriter
 from workers.state.in_flight import InFlight
@@ -57,6 +58,22 @@ def _before_the_commit(redis: Redis) -> None:
     setattr(BatchWriter, original.__name__, before_commit)
 
 
+def _before_statement(name: str) -> Callable[[Redis], None]:
+    """Crash in `finish`, before this statement; those before it are committed."""
+
+    def install(redis: Redis) -> None:
+        original = vars(derived)["statement"]
+
+        def crashing(wanted: str, **identifiers: str) -> Any:
+            if wanted == name:
+                crash(redis)
+            return original(wanted, **identifiers)
+
+        vars(derived)["statement"] = crashing
+
+    return install
+
+
 MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the message is taken and not noted as taken": _around(kombu.transport.redis.QoS, "append", before=True),
     "the rows are not stored": _around(InFlight, "store_rows", before=True),
@@ -67,6 +84,8 @@ MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the batch is not committed": _before_the_commit,
     "the batch is committed and not counted": _around(InFlight, "complete", before=True),
     "the batch is counted and not acknowledged": _around(InFlight, "complete", before=False),
+    "the statistics are counted in part": _before_statement("set_end_counts"),
+    "the derived relationships are rebuilt in part": _before_statement("settle_part_of"),
 }
 
 if "CRASH_AT" in os.environ:

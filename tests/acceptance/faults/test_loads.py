@@ -1,11 +1,15 @@
 """A load that is killed, interrupted, suspended, or started twice."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.harness import (
     HURRIED,
     SMALL,
+    crashing_worker,
     ended,
     ends_well,
     ends_well_when_resumed,
@@ -15,7 +19,8 @@ from tests.acceptance.faults.harness import (
     start,
     wait_until,
 )
-from workers.state.keys import STATISTICS
+from workers.state.keys import EXCLUSIVE_LEASE, LOAD_LOCK, STATISTICS
+from workers.state.statistics import StatisticsState
 
 
 def test_a_load_may_be_killed_while_it_sends(product: Product, releases: Path) -> None:
@@ -68,3 +73,45 @@ def test_where_only_the_statistics_are_missing_resume_counts_them(product: Produ
     result = product.run("resume", **HURRIED)
     assert result.stdout == "no load is to be resumed\n", result.stderr
     is_exact(product, releases)
+
+
+@pytest.mark.parametrize(
+    ("moment", "command", "said"),
+    [
+        ("the statistics are counted in part", "load", "statistics stale since"),
+        (
+            "the derived relationships are rebuilt in part",
+            "finish --full",
+            "derived relationships and statistics stale since",
+        ),
+    ],
+)
+def test_derived_data_is_stale_until_finish_has_ended(
+    product: Product, releases: Path, moment: str, command: str, said: str
+) -> None:
+    arguments: tuple[object, ...] = ("load", releases)
+    if command != "load":
+        product.load(releases)
+        arguments = ("finish", "--full")
+        with product.driver() as driver, driver.session() as session:
+            session.run(
+                "MATCH (style:Style)<-[:IS]-(:Release)-[:IS]->(genre:Genre) MERGE (style)-[:PART_OF]->(genre)"
+            ).consume()
+    product.workers(0)
+    with crashing_worker(product, moment) as crashing:
+        killed = product.start(*arguments, **HURRIED)
+        wait_until(lambda: crashing.poll() is not None, "the worker has crashed")
+        killed.kill()
+    killed.communicate()
+    assert product.graph_differences([releases])
+    assert json.loads(product.run("status", "--json").stdout)["statistics"]["state"] == "stale"
+    assert said in product.run("status").stdout
+    verified = product.run("verify", releases, **SMALL)
+    assert verified.returncode == 0
+    assert verified.stdout.splitlines()[-1].startswith(said)
+    for key in (LOAD_LOCK, EXCLUSIVE_LEASE):
+        product.redis.expire(key, 1)  # they would go by themselves in 30 s
+    product.workers(2)
+    wait_until(StatisticsState(product.redis).is_fresh, "a worker has repaired it")
+    is_exact(product, releases)
+    assert product.run("verify", releases, **SMALL).stdout.splitlines()[-1].startswith("statistics as of")
