@@ -44,8 +44,8 @@ def print_table(
     A table that is wider than the terminal becomes one block per row.
     """
     names = len(rows[0][0]) if rows else 1
-    lines = [[*map(printable, row_names), *map(_cell, numbers)] for row_names, numbers in rows]
-    table = _aligned([headings, *lines], names)
+    lines = [[*row_names, *map(_cell, numbers)] for row_names, numbers in rows]
+    table = aligned([headings, *lines], names)
     if not console.is_terminal or cell_len(table[0]) <= console.width:
         console.print(table[0], style="bold")
         for line in table[1:]:
@@ -61,13 +61,14 @@ def _cell(content: int | str) -> str:
     return content if isinstance(content, str) else f"{content:,}"
 
 
-def _aligned(lines: Sequence[Sequence[str]], names: int) -> list[str]:
+def aligned(lines: Sequence[Sequence[str]], names: int) -> list[str]:
     """Pad the cells of each column to one width; numbers align right."""
     columns = []
     for place, column in enumerate(zip(*lines, strict=True)):
-        width = max(map(cell_len, column))
-        spaces = [" " * (width - cell_len(cell)) for cell in column]
-        pairs = zip(column, spaces, strict=True)
+        cells = [printable(cell) for cell in column]
+        width = max(map(cell_len, cells))
+        spaces = [" " * (width - cell_len(cell)) for cell in cells]
+        pairs = zip(cells, spaces, strict=True)
         columns.append([cell + space if place < names else space + cell for cell, space in pairs])
     return [_GAP.join(cells) for cells in zip(*columns, strict=True)]
 

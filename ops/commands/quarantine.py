@@ -4,13 +4,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import click
 
-from ops.commands.console import counted, plain_console, print_line, utc
+from ops.commands.console import aligned, counted, plain_console, print_line, utc
 from ops.commands.context import Context
 from ops.commands.progress import DumpProgress
+from ops.stack.files import write_private
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
 from workers.upstream.replay import SkipReason
@@ -37,14 +37,17 @@ def quarantine() -> None:
 def list_entries(context: Context) -> None:
     """List the records, one per line.
 
-    The columns are: entry, record type, record id, number of times quarantined, file and byte position, reason.
+    The columns are: entry, record type, record id, number of times quarantined, time of the first, file and byte
+    position, reason.
     """
     # Without the raw texts, which may not fit in memory.
-    lines = sorted((entry.source, entry.position, _line(entry)) for entry in _open(context))
-    for _, _, line in lines:
-        print_line(line)
-    if not lines:
+    found = sorted((entry.source, entry.position, _cells(entry)) for entry in _open(context))
+    if not found:
         print_line("nothing is quarantined")
+        return
+    headings = ("entry", "type", "id", "times", "since", "place", "reason")
+    for line in aligned([headings, *(cells for _, _, cells in found)], names=len(headings)):
+        print_line(line.rstrip())
 
 
 @quarantine.command(short_help="Show one record and its raw text.")
@@ -70,12 +73,35 @@ def show(context: Context, entry: str) -> None:
 
 
 @quarantine.command(short_help="Write all records as JSON lines.")
-@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-")
 @click.pass_obj
-def export(context: Context, file: IO[str]) -> None:
-    """Write all records to FILE, one JSON object per line, unordered. Default: standard output."""
-    for line in _lines(_open(context)):
-        click.echo(line, file=file)
+def export(context: Context, file: Path) -> None:
+    """Write all records to FILE, one JSON object per line, unordered. Default: standard output.
+
+    Only its owner can read the file.
+    """
+    exported = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal exported
+        for line in _lines(_open(context)):
+            exported += 1
+            yield f"{line}\n"
+
+    if str(file) == "-":
+        sys.stdout.writelines(lines())
+        return
+    try:
+        # A link stays; a device or FIFO is no file to replace.
+        path = file.resolve()
+        if path.is_file() or not path.exists():
+            write_private(path, lines())
+        else:
+            with path.open("w", encoding="utf-8") as opened:
+                opened.writelines(lines())
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror) from error
+    print_line(f"{counted(exported, 'record')} exported to {file}")
 
 
 @quarantine.command(short_help="Submit records again: the given ones or all.")
@@ -137,11 +163,11 @@ def _check(context: Context, opened: Quarantine, entries: Sequence[str]) -> None
         _get(context, opened, entry)
 
 
-def _line(entry: Entry) -> str:
+def _cells(entry: Entry) -> Sequence[str]:
     number = "-" if entry.record_id is None else str(entry.record_id)
     place = Path(entry.source).name + (f":{entry.position}" if entry.position >= 0 else "")
-    times = f"{entry.attempts}x"
-    return f"{entry.entry_id}  {entry.record_type:8}  {number:>9}  {times:>3}  {place}  {entry.reason}"
+    since = utc(entry.at).removesuffix("+00:00") + "Z"
+    return entry.entry_id, entry.record_type, number, f"{entry.attempts}", since, place, entry.reason
 
 
 def _lines(entries: Iterable[Entry]) -> Iterator[str]:
@@ -159,6 +185,5 @@ def _lines(entries: Iterable[Entry]) -> Iterator[str]:
                 "at": utc(entry.at),
                 # JSON holds text only, so bytes that are not UTF-8 are escaped.
                 "raw": entry.raw.decode("utf-8", "backslashreplace"),
-            },
-            ensure_ascii=False,
+            }
         )

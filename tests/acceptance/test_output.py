@@ -26,7 +26,7 @@ def test_names_of_files_and_records_are_escaped(product: Product, tmp_path: Path
     listed = printed(product.run("quarantine", "list"))
     assert ESCAPED in listed
     assert r"2\x9b" in listed
-    assert ESCAPED in product.run("quarantine", "show", listed.split()[0]).stderr
+    assert ESCAPED in product.run("quarantine", "show", listed.splitlines()[1].split()[0]).stderr
     printed(product.run("quarantine", "replay"))
     printed(product.run("verify", dump))
     dump.write_text("<labels>")

@@ -1,5 +1,6 @@
 """`graphinator quarantine` lists, shows, exports, replays and purges records."""
 
+import datetime
 import json
 import time
 from pathlib import Path
@@ -48,19 +49,28 @@ def test_records_are_listed_shown_exported_and_purged(product: Product, tmp_path
     other = "<label><id>2</id><name>No end</label>"
     path = dump(tmp_path, RecordType.LABELS, BAD, other, "<label><name>Nobody</name></label>")
     product.load(path)
-    listed = product.run("quarantine", "list").stdout.splitlines()
-    assert [line.split()[1:5] for line in listed] == [
-        ["labels", "1", "1x", "labels.xml:8"],
-        ["labels", "2", "1x", f"labels.xml:{8 + len(BAD)}"],
-        ["labels", "-", "1x", f"labels.xml:{8 + len(BAD) + len(other)}"],
+    headings, *listed = product.run("quarantine", "list").stdout.splitlines()
+    assert headings.split() == ["entry", "type", "id", "times", "since", "place", "reason"]
+    assert [[*line.split()[1:4], line.split()[5]] for line in listed] == [
+        ["labels", "1", "1", "labels.xml:8"],
+        ["labels", "2", "1", f"labels.xml:{8 + len(BAD)}"],
+        ["labels", "-", "1", f"labels.xml:{8 + len(BAD) + len(other)}"],
     ]
+    assert time.time() - datetime.datetime.fromisoformat(listed[0].split()[4]).timestamp() < 600
     first, second, third = (line.split()[0] for line in listed)
     shown = product.run("quarantine", "show", first)
     assert shown.stdout == BAD + "\n"
     assert f"label 1, from {path}, byte 8\nquarantined 1 time, first at 20" in shown.stderr
     assert product.run("quarantine", "show", "0").returncode == 2
     file = tmp_path / "exported.jsonl"
-    assert product.run("quarantine", "export", file).returncode == 0
+    file.touch(0o644)
+    assert product.run("quarantine", "export", file).stdout == f"3 records exported to {file}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(product.run("quarantine", "export").stdout) == sorted(file.read_text())
+    assert product.run("quarantine", "export", "/dev/null").returncode == 0
+    assert Path("/dev/null").is_char_device()
+    nowhere = product.run("quarantine", "export", tmp_path / "no" / "file")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (4, 1)
     entries = {entry["entry"]: entry for entry in map(json.loads, file.read_text().splitlines())}
     assert set(entries) == {first, second, third}
     assert (entries[first]["raw"], entries[first]["record_id"], entries[first]["source"]) == (
