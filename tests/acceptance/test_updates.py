@@ -283,7 +283,7 @@ def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: st
             own_worker.terminate()
     assert (ended.returncode, ended.stdout.splitlines()) == (
         0,
-        ["{'record_type': 'labels', 'accepted': 2}", "reported: 1 accepted"],
+        ["{'record_type': 'labels', 'accepted': 2, 'superseded': 0}", "reported: 1 accepted"],
     ), ended.stderr
     await_ingested(product)
     expected = tmp_path / "labels.xml"

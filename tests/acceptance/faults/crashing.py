@@ -17,8 +17,9 @@ from pipeline.graph import derived
 from workers.app import app, connect_redis
 from workers.batch_writer import BatchWriter
 from workers.state.in_flight import InFlight
+from workers.upstream.inbox import Inbox
 
-__all__ = ["CRASHES", "MOMENTS", "app"]
+__all__ = ["CALL_MOMENTS", "CRASHES", "MOMENTS", "app"]
 
 #: Key of the number of crashes.
 CRASHES = "tests:crashes"
@@ -88,5 +89,11 @@ MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the derived relationships are rebuilt in part": _before_statement("settle_part_of"),
 }
 
+CALL_MOMENTS: dict[str, Callable[[Redis], None]] = {
+    "a call is not seen": _around(Inbox, "see", before=True),
+    "a call is seen": _around(Inbox, "see", before=False),
+    "a call is accepted": _around(Inbox, "add", before=False),
+}
+
 if "CRASH_AT" in os.environ:
-    MOMENTS[os.environ["CRASH_AT"]](connect_redis(app.settings))
+    (MOMENTS | CALL_MOMENTS)[os.environ["CRASH_AT"]](connect_redis(app.settings))

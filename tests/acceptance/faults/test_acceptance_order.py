@@ -1,0 +1,127 @@
+"""One order of acceptance: of two versions of a record the later accepted one counts."""
+
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+
+from pipeline.model import RecordType
+from tests.acceptance.conftest import Product
+from tests.acceptance.faults.crashing import CALL_MOMENTS
+from tests.acceptance.faults.harness import (
+    HURRIED,
+    SMALL,
+    crashing_worker,
+    runs,
+    standing_still,
+    start,
+    wait_until,
+)
+from tests.acceptance.test_updates import await_ingested
+from tests.integration.history import Plain, to_xml, write_dump
+from workers.state.keys import LOAD_LOCK
+from workers.state.runs import Runs, RunState
+
+
+def labels(version: str, ids: Iterable[int] = range(1, 101)) -> list[Plain]:
+    return [{"id": id_, "name": f"{version} {id_}"} for id_ in ids]
+
+
+@pytest.fixture
+def upstream(product: Product) -> Celery:
+    """Another Celery app on the same Redis."""
+    url = product.endpoints().broker_url()
+    return Celery("upstream", broker=url, backend=url, set_as_current=False)
+
+
+def send(app: Celery, record_type: RecordType, records: list[Plain]) -> "AsyncResult[dict[str, int]]":
+    """Hand records over."""
+    given = [to_xml(record_type, record) for record in records]
+    return app.send_task("graphinator.ingest", (record_type.value, given), queue="ingest")
+
+
+def accepted(app: Celery, record_type: RecordType, records: list[Plain]) -> int:
+    """Hand records over, wait, and return the number of accepted records."""
+    return send(app, record_type, records).get(timeout=60)["accepted"]
+
+
+@pytest.mark.parametrize("moment", CALL_MOMENTS)
+def test_of_two_versions_the_later_accepted_one_counts_though_its_worker_is_killed_when(
+    product: Product, upstream: Celery, tmp_path: Path, moment: str
+) -> None:
+    assert accepted(upstream, RecordType.LABELS, labels("first")) == 100
+    await_ingested(product)
+    product.workers(0)
+    with crashing_worker(product, moment) as crashing:
+        second = send(upstream, RecordType.LABELS, labels("second"))
+        wait_until(lambda: crashing.poll() is not None, moment)
+        assert crashing.returncode == -signal.SIGKILL
+    product.workers(1)
+    # Accepted before the message of the second call is redelivered, after the visibility timeout.
+    assert accepted(upstream, RecordType.LABELS, labels("third", range(1, 51))) == 50
+    # A call that nobody saw before is the latest one when it is redelivered.
+    was_seen = moment != "a call is not seen"
+    expected = {"a call is not seen": (100, 0), "a call is seen": (50, 50), "a call is accepted": (100, 0)}
+    summary = second.get(timeout=60)
+    assert (summary["accepted"], summary["superseded"]) == expected[moment]
+    await_ingested(product)
+    newest = labels("third", range(1, 51)) if was_seen else labels("second", range(1, 51))
+    dump = write_dump(tmp_path, RecordType.LABELS, newest + labels("second", range(51, 101)))
+    assert product.graph_differences([], upstream=[dump]) == []
+    wait_until(lambda: not product.redis.exists("unacked"), "every message is done with")
+
+
+def test_a_resumed_load_is_the_load_that_was_begun(
+    product: Product, upstream: Celery, releases: Path, tmp_path: Path
+) -> None:
+    product.load(releases, **SMALL)
+    next_month = tmp_path / "releases.xml"
+    next_month.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>New: "))
+    # Of the first records in the dump, and one that it lacks.
+    records = [{"id": id_, "title": f"Handed over {id_}"} for id_ in (1, 2, 3, 999_999_999)]
+    load = start(product, next_month)
+    with standing_still(product, load):
+        assert accepted(upstream, RecordType.RELEASES, records) == 4
+        load.kill()
+    load.communicate()
+    product.redis.expire(LOAD_LOCK, 1)  # it would go by itself in 30 s
+    await_ingested(product)
+    resumed = product.run("resume", **HURRIED)
+    assert resumed.returncode == 0, resumed.stderr
+    handed_over = write_dump(tmp_path, RecordType.RELEASES, records, "upstream")
+    assert product.graph_differences([next_month], upstream=[handed_over]) == []
+    assert [run.state for run in runs(product)] == [RunState.FINISHED, RunState.FINISHED]
+
+
+def test_a_load_that_a_later_one_has_overtaken_is_not_resumed_and_a_missing_dump_stops_no_other(
+    product: Product, releases: Path, sample: list[Path], tmp_path: Path
+) -> None:
+    masters, elsewhere = tmp_path / "masters.xml.gz", tmp_path / "elsewhere"
+    masters.write_bytes(sample[2].read_bytes())
+    february = tmp_path / "february.xml"
+    february.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>February: "))
+    for dump in (february, masters):
+        load = product.start("load", dump, "--partial", "--json", **HURRIED, **SMALL)
+        with standing_still(product, load):
+            load.kill()
+        load.communicate()
+        product.redis.delete(LOAD_LOCK)  # it would go by itself in 30 s
+    product.load(releases, "--partial", **HURRIED)
+    masters.rename(elsewhere)
+    refused = product.run("resume", **HURRIED)
+    assert refused.returncode == 7
+    assert f"not resumed: {february}: a later load of releases has begun" in refused.stdout
+    (stalled,) = [run for run in runs(product) if run.state is RunState.STALLED]
+    assert f"{masters}: the file cannot be opened" in refused.stderr
+    assert f"graphinator resume --forget {stalled.name}" in refused.stderr
+    Runs(product.redis).plan("labels-gone", msgspec.structs.replace(stalled.plan, path="/gone.xml"))
+    elsewhere.rename(masters)
+    assert product.run("resume", "--forget", "labels-gone").returncode == 0
+    assert product.run("resume", "--forget", "labels-gone").returncode == 2
+    assert product.run("resume", **HURRIED).returncode == 0
+    assert product.graph_differences([masters, releases]) == []
+    assert product.run("resume", **HURRIED).stdout == "no load is to be resumed\n"
