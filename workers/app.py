@@ -44,6 +44,7 @@ class TaskName:
 NORMALISE = TaskName("graphinator.normalise", NORMALISE_QUEUE)
 WRITE_BATCH = TaskName("graphinator.write_batch", WRITE_QUEUE)
 INGEST = TaskName("graphinator.ingest", INGEST_QUEUE)
+WRITTEN = TaskName("graphinator.written", INGEST_QUEUE)
 BATCH_FAILED = TaskName("graphinator.batch_failed", WRITE_QUEUE)
 FINISH = TaskName("graphinator.finish", WRITE_QUEUE)
 REMOVE_VANISHED = TaskName("graphinator.remove_vanished", WRITE_QUEUE)

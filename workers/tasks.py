@@ -27,17 +27,17 @@ from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
 from pipeline.records.normalise import normalise as normalise_chunk
-from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, app
+from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, WRITTEN, app
 from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
 from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
-from workers.state.in_flight import BatchMeta
+from workers.state.in_flight import BatchMeta, CallOutcome
 from workers.state.lease import LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
 from workers.state.statistics import Freshness, StatisticsState
-from workers.upstream.inbox import InboxFull, name_call
-from workers.upstream.quarantine import BatchQuarantine
+from workers.upstream.inbox import Call, CallUnknown, InboxFull
+from workers.upstream.quarantine import BatchQuarantine, entry_id
 from workers.worker import Worker, this_worker
 
 logger = logging.getLogger(__name__)
@@ -148,35 +148,53 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 tally += Tally(created=changed - len(refused), changed=-changed, quarantined=len(refused))
             if meta.source == UPSTREAM:
                 quarantine.remove_written(lease)
-            worker.in_flight.complete(batch, meta.run, tally)
+            worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
             return tally.as_dict()
 
 
 # A caller's mistake is no error of the worker: Celery logs what a task declares without a traceback.
 @app.task(name=INGEST.name, base=CallTask, bind=True, throws=(RecordsRefused,))
-def ingest(self: CallTask, *given: Any, **named: Any) -> Summary:
+def ingest(self: CallTask, /, *given: Any, strict: bool = True, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 
     Each is a string of raw XML or a dictionary (`pipeline.records.dictionaries`). The type comes first, unless it is
     given by name: in a chain, the result of the task before comes first. When this ends the records are stored, and
-    will be written together with those of other calls. Gives how many were `accepted`, and how many were not since they
-    were `superseded`: calls that were seen later have brought newer versions. Raises RecordsRefused if some are no
-    records of this type, with their errors; the others are accepted.
+    will be written together with those of other calls. Gives the `task_id` of the call, how many records were
+    `accepted`, how many were not since they were `superseded`: calls that were seen later have brought newer versions,
+    and those that were `refused`: no records of this type, with reasons and quarantine entries. Raises RecordsRefused
+    if some are, unless `strict` is False; the others are accepted in any case.
     """
     worker = this_worker()
     type_, records = arguments(given, named)
     task = self.request.id or secrets.token_hex(8)
-    call = name_call(task, type_, records)
+    call = Call.of(task, type_, records)
     number = worker.inbox.see(call)
     outcomes = [accept(type_, record, worker.settings.record_bytes) for record in records]
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-    acceptance = worker.inbox.add(call, number, type_, accepted)
-    refused = [Rejected(-1, each.reason, each.raw) for each in outcomes if isinstance(each, Refused)]
+    refused = {place: each for place, each in enumerate(outcomes) if isinstance(each, Refused)}
+    acceptance = worker.inbox.add(call, number, type_, accepted, refused=len(refused))
     if refused:
         meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, 0)
-        _quarantine_of(worker, f"{UPSTREAM}-{task}", meta).add(refused)
-        raise RecordsRefused(refusal(outcomes))
-    return {"record_type": type_.value, **asdict(acceptance)}
+        rejected = [Rejected(-1, each.reason, each.raw) for each in refused.values()]
+        _quarantine_of(worker, f"{UPSTREAM}-{task}", meta).add(rejected)
+        if strict:
+            raise RecordsRefused(refusal(outcomes))
+    told = [
+        {"index": place, "reason": each.reason, "entry": entry_id(type_, each.raw)}
+        for place, each in refused.items()
+    ]
+    return {"task_id": task, "record_type": type_.value, **asdict(acceptance), "refused": told}
+
+
+@app.task(name=WRITTEN.name, base=CallTask, throws=(CallUnknown,))
+def written(call: str | Summary) -> Summary:
+    """Tell how many records of a call are `waiting`, `written`, `superseded` and `refused`.
+
+    `call` is the task id of an accepted call of `ingest`, or a result of `ingest` or of this task, as in a chain.
+    Raises CallUnknown.
+    """
+    task = call if isinstance(call, str) else str(call["task_id"])
+    return {"task_id": task, **this_worker().inbox.state(task)._asdict()}
 
 
 @app.task(name=BATCH_FAILED.name, ignore_result=True)
@@ -200,7 +218,8 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
             _quarantine_of(worker, batch, meta).add_all(reason)
         except MemoryError:
             logger.exception("the records of %s cannot be kept", batch)
-    worker.in_flight.fail(batch, meta.run, reason)
+    refused = [CallOutcome(task, 0, 0, records) for task, records in meta.calls]
+    worker.in_flight.fail(batch, meta.run, reason, refused)
 
 
 @app.task(name=REMOVE_VANISHED.name, ignore_result=True)

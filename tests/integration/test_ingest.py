@@ -20,10 +20,10 @@ from workers.app import INGEST_QUEUE
 from workers.sender import open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
-from workers.state.keys import IN_FLIGHT, INBOX, batch_key, inbox_key
+from workers.state.keys import IN_FLIGHT, INBOX, batch_key, inbox_call_key, inbox_key
 from workers.state.runs import Tally
 from workers.upstream.dispatch import dispatch
-from workers.upstream.inbox import Acceptance, Inbox, InboxFull
+from workers.upstream.inbox import Acceptance, Call, CallUnknown, Inbox, InboxFull
 from workers.upstream.quarantine import Quarantine
 
 
@@ -40,12 +40,10 @@ def test_a_call_keeps_its_records_and_names_the_refused_ones(
     worker: process.Worker,
 ) -> None:
     worker.recovery.stop()
-    assert ingest("labels", {"id": 1}, "<label><id>2</id></label>") == {
-        "record_type": "labels",
-        "accepted": 2,
-        "superseded": 0,
-    }
-    assert ingest("masters") == {"record_type": "masters", "accepted": 0, "superseded": 0}
+    summary = ingest("labels", {"id": 1}, "<label><id>2</id></label>")
+    assert summary.pop("task_id")
+    assert summary == {"record_type": "labels", "accepted": 2, "superseded": 0, "refused": []}
+    assert ingest("masters")["accepted"] == 0
     with pytest.raises(RecordsRefused) as raised:
         ingest("labels", {"id": 3}, {"id": "4"}, *["<label>"] * 6)
     text = str(raised.value)
@@ -61,6 +59,20 @@ def test_a_call_keeps_its_records_and_names_the_refused_ones(
     for call in wrong:
         with pytest.raises(RecordsRefused):
             tasks.ingest(*call)
+
+
+def test_a_call_that_is_not_strict_names_the_refused_records_and_their_entries(
+    worker: process.Worker,
+) -> None:
+    worker.recovery.stop()
+    summary = tasks.ingest([{"id": 3}, {"id": "4"}, 7], record_type="labels", strict=False)
+    refused = summary["refused"]
+    assert (summary["accepted"], waiting(worker)) == (1, {"labels": 1})
+    assert [(each["index"], each["reason"]) for each in refused] == [
+        (1, "Expected `int`, got `str` - at `$.id`"),
+        (2, "a record is a string of XML or a dictionary, not int"),
+    ]
+    assert {each["entry"] for each in refused} == {entry.entry_id for entry in worker.quarantine}
 
 
 def test_a_callers_mistake_is_no_error_in_the_log_of_the_worker(
@@ -84,6 +96,11 @@ def test_a_record_that_is_longer_than_the_setting_is_refused(worker: process.Wor
     assert waiting(worker) == {"labels": 1}
 
 
+def named(task: str) -> Call:
+    """The name of a call; its content does not matter."""
+    return Call(task, "content")
+
+
 def call(task: str, *records: object) -> dict[str, Any]:
     """Deliver the message of a call with this task id."""
     summary: dict[str, Any] = tasks.ingest.apply(("labels", list(records)), task_id=task).get()
@@ -94,23 +111,25 @@ def test_of_two_versions_that_of_the_call_that_was_seen_later_counts(worker: pro
     worker.recovery.stop()
     inbox, one, two = worker.inbox, Accepted(1, b"{}"), Accepted(2, b"{}")
     # A worker that saw the first call was killed; its message is redelivered after the second call.
-    first, second = inbox.see("first"), inbox.see("second")
-    assert inbox.add("second", second, RecordType.LABELS, [one]) == Acceptance(1, 0)
-    assert inbox.see("first") == first
-    assert inbox.add("first", first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
-    assert inbox.add("first", first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
+    first, second = inbox.see(named("first")), inbox.see(named("second"))
+    assert inbox.add(named("second"), second, RecordType.LABELS, [one]) == Acceptance(1, 0)
+    assert inbox.see(named("first")) == first
+    assert inbox.add(named("first"), first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
+    assert inbox.add(named("first"), first, RecordType.LABELS, [one, two]) == Acceptance(1, 1)
     assert inbox.head(RecordType.LABELS, 9, 1 << 20).ids == [1, 2]
     # A later one counts, however it is delivered.
-    assert inbox.add("third", inbox.see("third"), RecordType.LABELS, [one, two]) == Acceptance(2, 0)
+    assert inbox.add(named("third"), inbox.see(named("third")), RecordType.LABELS, [one, two]) == Acceptance(
+        2, 0
+    )
     assert waiting(worker) == {"labels": 4}
 
 
 def test_a_later_call_has_a_higher_number_though_the_clock_of_redis_is_set_back(
     worker: process.Worker, redis: Redis
 ) -> None:
-    redis.hset(INBOX, "number", 2 * worker.inbox.see("first"))
-    second = worker.inbox.see("second")
-    assert worker.inbox.see("first") < second < worker.inbox.see("third")
+    redis.hset(INBOX, "number", 2 * worker.inbox.see(named("first")))
+    second = worker.inbox.see(named("second"))
+    assert worker.inbox.see(named("first")) < second < worker.inbox.see(named("third"))
 
 
 def test_a_call_is_accepted_once_and_another_one_with_its_task_id_too(worker: process.Worker) -> None:
@@ -126,7 +145,7 @@ def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: proc
     worker.recovery.stop()
     for number, ids in enumerate(([1], [1, 2], [1, 2, 3])):
         records = [Accepted(id_, b"x" * 1000) for id_ in ids]
-        worker.inbox.add(f"call {number}", number, RecordType.LABELS, records)
+        worker.inbox.add(named(f"call {number}"), number, RecordType.LABELS, records)
 
     def taken(records: int, size: int) -> list[int]:
         return worker.inbox.head(RecordType.LABELS, records, size).ids
@@ -134,6 +153,87 @@ def test_a_batch_takes_whole_call_parts_up_to_its_records_and_bytes(worker: proc
     assert taken(100, 1 << 20) == [1, 1, 2, 1, 2, 3]
     assert taken(3, 1 << 20) == taken(100, 3000) == [1, 1, 2]
     assert taken(2, 1 << 20) == taken(100, 2999) == taken(0, 0) == [1]
+
+
+def write_all(worker: process.Worker) -> None:
+    """Send what waits as batches, and write them; each task is delivered twice."""
+    app = worker.recovery._app
+    with open_sender(app, lambda _: None) as sender:
+        dispatch(sender, app.settings, everything=True)
+        for batch in sender.in_flight.batches():
+            summaries = [tasks.normalise(batch, 0) for _ in range(2)]
+            for _ in range(2):
+                tasks.write_batch(summaries[:1], batch)
+
+
+def state(task: str) -> dict[str, int]:
+    """Ask what has become of the records of a call."""
+    told = tasks.written(task)
+    assert told.pop("task_id") == task
+    return {outcome: number for outcome, number in told.items() if number}
+
+
+def test_each_record_of_a_call_waits_or_is_written_or_superseded_or_refused(
+    worker: process.Worker, redis: Redis
+) -> None:
+    worker.recovery.stop()
+    # The texts of refused records have no space in the quarantine, and count all the same.
+    worker.quarantine = Quarantine(redis, limit_bytes=1)
+    good, endless = (text.decode() for text in releases(b"Ann", b"B" * 40_000))
+    hand_over = partial(tasks.ingest.apply, kwargs={"record_type": "releases", "strict": False})
+    for task, records in (
+        ("a", ["<release>", {"id": 9}, good, endless]),
+        ("b", [{"id": 9, "title": "newer"}]),
+        ("c", []),
+        ("d", ["<release>"]),
+    ):
+        hand_over(([*records],), task_id=task).get()
+    assert state("a") == {"waiting": 3, "refused": 1}
+    assert state("b") == {"waiting": 1}
+    assert (state("c"), state("d")) == ({}, {"refused": 1})
+    write_all(worker)
+    assert state("a") == {"written": 1, "superseded": 1, "refused": 2}
+    assert state("b") == {"written": 1}
+    # A task id that is used again, and a message that is delivered again.
+    for _ in range(2):
+        hand_over(([{"id": 10}],), task_id="b").get()
+    assert state("b") == {"waiting": 1, "written": 1}
+    assert tasks.written(tasks.written("b")) == tasks.written("b")
+    with pytest.raises(CallUnknown, match="'e'"):
+        state("e")
+
+
+def test_the_records_of_a_failed_batch_are_refused(worker: process.Worker) -> None:
+    worker.recovery.stop()
+    assert call("a", {"id": 1}, {"id": 2}) == {"accepted": 2, "superseded": 0}
+    app = worker.recovery._app
+    with open_sender(app, lambda _: None) as sender:
+        dispatch(sender, app.settings, everything=True)
+        (batch,) = sender.in_flight.batches()
+        for _ in range(2):
+            tasks.batch_failed(None, ValueError("no help"), None, batch)
+    assert state("a") == {"refused": 2}
+
+
+def test_a_call_is_remembered_while_records_wait_and_a_day_longer(
+    worker: process.Worker, redis: Redis
+) -> None:
+    worker.recovery.stop()
+
+    def remembered(task: str) -> int:
+        return round(int(redis.ttl(inbox_call_key(task))) / 3600 / 24)
+
+    call("a", {"id": 1})
+    call("nothing")
+    assert (remembered("a"), remembered("nothing")) == (30, 1)
+    write_all(worker)
+    assert remembered("a") == 1
+    call("a", {"id": 2})
+    assert remembered("a") == 30
+    # A call that is forgotten is not half remembered.
+    redis.delete(inbox_call_key("a"))
+    write_all(worker)
+    assert not redis.exists(inbox_call_key("a"))
 
 
 def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
@@ -171,9 +271,9 @@ def test_a_message_stays_unacknowledged_while_redis_is_too_full_for_its_retry(
 
 def test_a_full_inbox_lets_the_caller_wait(redis: Redis) -> None:
     inbox = Inbox(redis, limit_bytes=1)
-    inbox.add("a", 1, RecordType.LABELS, [Accepted(1, b"{}")])
+    inbox.add(named("a"), 1, RecordType.LABELS, [Accepted(1, b"{}")])
     with pytest.raises(InboxFull) as raised:
-        inbox.add("b", 2, RecordType.LABELS, [Accepted(1, b"{}")])
+        inbox.add(named("b"), 2, RecordType.LABELS, [Accepted(1, b"{}")])
     assert raised.value.is_retryable()
     assert isinstance(raised.value, tasks.PASSING)
 

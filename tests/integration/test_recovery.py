@@ -17,6 +17,7 @@ from workers.state.encoding import optional_bytes, pack
 from workers.state.in_flight import BatchMeta
 from workers.state.keys import EXCLUSIVE, LOAD_LOCK, STATISTICS
 from workers.upstream import recovery
+from workers.upstream.inbox import Call
 from workers.upstream.recovery import Recovery, Stopping
 from workers.worker import Worker
 
@@ -55,7 +56,7 @@ def test_waiting_records_are_written_and_leave_the_statistics_stale(
         worker.statistics.mark_fresh(pipe)
         pipe.execute()
     assert not recovering.is_needed()
-    worker.inbox.add("call", 1, RecordType.LABELS, [LABEL])
+    worker.inbox.add(Call("call", ""), 1, RecordType.LABELS, [LABEL])
     assert recovering.is_needed()
     recovering.run()
     assert (worker.inbox.waiting(), len(worker.in_flight)) == ({}, 0)
@@ -78,7 +79,7 @@ def test_statistics_are_counted_when_they_have_been_stale_for_the_interval(
 
 def test_nothing_is_recovered_while_a_load_runs(worker: Worker, recovering: Recovery, redis: Redis) -> None:
     make_stale(redis, LONG_AGO)
-    worker.inbox.add("call", 1, RecordType.LABELS, [LABEL])
+    worker.inbox.add(Call("call", ""), 1, RecordType.LABELS, [LABEL])
     redis.set(LOAD_LOCK, "load:another")
     assert not recovering.is_needed()
     # The load may have started since that look.

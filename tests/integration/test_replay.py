@@ -14,6 +14,7 @@ from workers import worker as process
 from workers.sender import open_sender
 from workers.state.runs import UPSTREAM
 from workers.upstream.dispatch import dispatch
+from workers.upstream.inbox import Call
 from workers.upstream.replay import ReplayReport, SkipReason, _Replay
 from workers.worker import open_driver
 
@@ -95,7 +96,7 @@ def test_a_call_that_is_accepted_during_a_replay_wins(
 
     def accept_and_ask(record_type: RecordType, entries: dict[int, str]) -> list[str]:
         missing = ask(record_type, entries)
-        worker.inbox.add("call", 1, RecordType.LABELS, [NEWER])
+        worker.inbox.add(Call("call", ""), 1, RecordType.LABELS, [NEWER])
         return missing
 
     monkeypatch.setattr(replay, "_missing", accept_and_ask)
@@ -112,7 +113,7 @@ def test_records_that_were_accepted_before_a_replay_are_written_first(
     worker: process.Worker, replay: _Replay, *, overwrite: bool
 ) -> None:
     first, _ = entries(worker)
-    worker.inbox.add("call", 1, RecordType.LABELS, [NEWER])
+    worker.inbox.add(Call("call", ""), 1, RecordType.LABELS, [NEWER])
     replay._sender.on_wait = lambda _: write(worker)
     replay._overwrite = overwrite
     report = replay.run([first])

@@ -6,9 +6,9 @@ message finds nothing left to do; and the number of batches in flight is the len
 redelivered message can change.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from redis import Redis
@@ -20,17 +20,21 @@ from pipeline.model import RecordType, Row
 from workers.state.encoding import optional_bytes, pack, text_of_all, unpack
 from workers.state.keys import (
     BATCH_SECONDS,
+    CALL_SECONDS,
     IN_FLIGHT,
     LEASE_SECONDS,
     RUN_SECONDS,
     batch_key,
     batch_lease_key,
+    inbox_call_key,
     run_key,
 )
 from workers.state.lease import Lease, held
 from workers.state.lua import script
 from workers.state.runs import Tally
 
+#: Fields of a batch that name quarantine entries.
+_REFUSED = "refused:"
 #: A part of a batch that has crashed so many workers is not attempted again.
 MAX_CRASHES = 4
 
@@ -53,6 +57,18 @@ class BatchMeta(msgspec.Struct, frozen=True):
     #: The file or the caller that the records came from.
     source: str
     chunks: int
+    #: For records of upstream calls: task ids and numbers of records, in the order of the records.
+    calls: list[tuple[str, int]] = []
+
+
+class CallOutcome(NamedTuple):
+    """Numbers of records that a batch holds of one call, by outcome."""
+
+    task: str
+    written: int
+    #: A newer version of the record was in the same batch.
+    superseded: int
+    refused: int
 
 
 class InFlight:
@@ -136,6 +152,16 @@ class InFlight:
         """Store the rows of one chunk, unless the batch is done."""
         self._store_rows(keys=[batch_key(batch)], args=[f"rows:{index}", pack(rows)])
 
+    def note_refused(self, batch: str, entries: Iterable[str]) -> None:
+        """Note the quarantine entries of records of the batch, unless it is done."""
+        for entry in entries:
+            self._store_rows(keys=[batch_key(batch)], args=[f"{_REFUSED}{entry}", ""])
+
+    def refused(self, batch: str) -> set[str]:
+        """Return the quarantine entries that were noted."""
+        fields = text_of_all(self._redis.hkeys(batch_key(batch)))
+        return {field.removeprefix(_REFUSED) for field in fields if field.startswith(_REFUSED)}
+
     def rows(self, batch: str, chunks: int) -> list[Row] | None:
         """All rows of a batch; None until those of every chunk are stored."""
         blobs = self._redis.hmget(batch_key(batch), [f"rows:{index}" for index in range(chunks)])
@@ -173,14 +199,19 @@ class InFlight:
         lease = Lease(self._redis, batch_lease_key(batch), f"batch {batch}", seconds=self._lease_seconds)
         return held(lease)
 
-    def complete(self, batch: str, run: str, tally: Tally) -> None:
-        """Settle a batch that is written: add its tally to the run."""
-        self._settle_once(batch, run, "", [part for item in tally.as_dict().items() for part in item])
+    def complete(self, batch: str, run: str, tally: Tally, calls: Sequence[CallOutcome] = ()) -> None:
+        """Settle a written batch: add to the tally of its run and to its calls."""
+        self._settle_once(batch, run, "", calls, tally.as_dict())
 
-    def fail(self, batch: str, run: str, reason: str) -> None:
+    def fail(self, batch: str, run: str, reason: str, calls: Sequence[CallOutcome] = ()) -> None:
         """Settle a batch that cannot be written: its run ends incomplete, for this reason."""
-        self._settle_once(batch, run, reason, [])
+        self._settle_once(batch, run, reason, calls, {})
 
-    def _settle_once(self, batch: str, run: str, failure: str, counts: list[Any]) -> None:
+    def _settle_once(
+        self, batch: str, run: str, failure: str, calls: Sequence[CallOutcome], tally: dict[str, int]
+    ) -> None:
         keys = [IN_FLIGHT, batch_key(batch), batch_lease_key(batch), run_key(run)]
-        self._settle(keys=keys, args=[batch, RUN_SECONDS, failure, *counts])
+        keys += [inbox_call_key(call.task) for call in calls]
+        numbers = [number for call in calls for number in (call.written, call.superseded, call.refused)]
+        counts = [part for item in tally.items() for part in item]
+        self._settle(keys=keys, args=[batch, RUN_SECONDS, failure, CALL_SECONDS, *numbers, *counts])

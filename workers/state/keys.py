@@ -16,7 +16,7 @@
 | `graphinator:inbox` | hash | `bytes`; `number`, the last one given; `<type>:records`, `<type>:since` | never | `Inbox` |
 | `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
 | `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it | 1 day | `Inbox` |
-| `graphinator:inbox:call:<task id>:<hash>` | hash | `number`; `accepted` and `superseded` records once it is accepted | 1 day | `Inbox` |
+| `graphinator:inbox:call:<task id>` | hash | for each content hash `number:…`, and `accepted:…`, `superseded:…` once it is accepted; the numbers of `CallState` | 30 days, and 1 day once no record waits | `Inbox`, `InFlight` |
 | `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Unix s | never | `Quarantine` |
 | `graphinator:quarantine:total_bytes` | string | sum of `bytes` of all entries | never | `Quarantine` |
 | `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size | never | `Quarantine` |
@@ -45,6 +45,8 @@ BATCH_SECONDS = 7 * 24 * 3600
 RUN_SECONDS = 30 * 24 * 3600
 EXCLUSIVE_SECONDS = 7 * 24 * 3600
 CALL_SECONDS = 24 * 3600
+#: While records of the call wait, which a long load may hold up.
+WAITING_CALL_SECONDS = 30 * 24 * 3600
 
 
 def batch_key(batch: str) -> str:
@@ -82,9 +84,9 @@ def inbox_numbers_key(record_type: str) -> str:
     return f"{inbox_key(record_type)}:numbers"
 
 
-def inbox_call_key(call: str) -> str:
-    """Return the hash of a call."""
-    return f"{INBOX}:call:{call}"
+def inbox_call_key(task: str) -> str:
+    """Return the hash of the calls with this task id."""
+    return f"{INBOX}:call:{task}"
 
 
 def quarantine_entry_key(entry: str) -> str:

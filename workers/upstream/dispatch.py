@@ -45,7 +45,7 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
                         runs.add_newer(pipe, run.name, head.ids)
 
             try:
-                send_records(sender, record_type, head.ids, head.records, also=take)
+                send_records(sender, record_type, head.ids, head.records, calls=head.calls, also=take)
             except HeadMoved:
                 # Records that were sent are back.
                 left = waiting.records
@@ -60,16 +60,18 @@ def send_records(
     records: Sequence[bytes],
     *,
     upstream: bool = True,
+    calls: Sequence[tuple[str, int]] = (),
     also: Callable[[Pipeline], None] | None = None,
 ) -> None:
     """Send raw records as one batch of the run of upstream tasks.
 
-    `upstream` is False for those that a dump had brought. Of several versions of a record the last one counts. `also` adds commands to the transaction that stores the batch.
+    `upstream` is False for those that a dump had brought. Of several versions of a record the last one counts. `calls`
+    are those of `BatchMeta`. `also` adds commands to the transaction that stores the batch.
     """
     run = upstream_run(record_type)
     chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records], upstream=upstream)
     batch = f"{run}-{secrets.token_hex(8)}"
-    sender.send(batch, BatchMeta(record_type, run, UPSTREAM, 1), [pack(chunk)], set(ids), also=also)
+    sender.send(batch, BatchMeta(record_type, run, UPSTREAM, 1, [*calls]), [pack(chunk)], set(ids), also=also)
 
 
 def _is_due(waiting: Waiting, settings: Settings) -> bool:

@@ -2,12 +2,14 @@
 
 A call has its number in the order of acceptance from the moment when a worker first sees it. It is accepted once, in one
 atomic step, however often its message is delivered, and without the records that calls with a higher number have
-brought. Records leave the inbox in the transaction that stores them as a batch in flight.
+brought. Records leave the inbox in the transaction that stores them as a batch in flight. The script that settles the
+batch adds their outcomes to their calls.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import msgspec
 from redis import Redis
@@ -18,7 +20,14 @@ from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers.state.encoding import bytes_of, pack, redis_now, text_of_all, unpack
-from workers.state.keys import CALL_SECONDS, INBOX, inbox_call_key, inbox_key, inbox_numbers_key
+from workers.state.keys import (
+    CALL_SECONDS,
+    INBOX,
+    WAITING_CALL_SECONDS,
+    inbox_call_key,
+    inbox_key,
+    inbox_numbers_key,
+)
 from workers.state.lua import script
 
 #: Records in one call part, at most: a part is never split again.
@@ -41,11 +50,31 @@ class HeadMoved(Exception):
     """Other call parts are the oldest now: Redis came back without its last second."""
 
 
+class CallUnknown(GraphinatorError):
+    """No call with this task id is accepted, or it is forgotten."""
+
+
+class Call(NamedTuple):
+    """The name of a call: a caller may use a task id again."""
+
+    task: str
+    #: Hash of its record type and records.
+    content: str
+
+    @classmethod
+    def of(cls, task: str, record_type: RecordType, records: Sequence[object]) -> Self:
+        """Return the name of a call with these records."""
+        text = json.dumps([record_type, records], default=str)
+        return cls(task, xxh3_64_hexdigest(text.encode()))
+
+
 class CallPart(msgspec.Struct, frozen=True):
     """Some records of one call."""
 
     ids: list[int]
     records: list[bytes]
+    #: The task id of the call.
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +83,21 @@ class Acceptance:
 
     accepted: int
     superseded: int
+
+
+class CallState(NamedTuple):
+    """Numbers of records of the calls with one task id.
+
+    Each record is in exactly one of them.
+    """
+
+    #: Accepted, and not written yet.
+    waiting: int
+    written: int
+    #: A newer version of the record was accepted before this one was written.
+    superseded: int
+    #: In the quarantine.
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +128,11 @@ class Head:
         """The raw records, in the order of acceptance."""
         return [record for part in self.parts for record in part.records]
 
+    @property
+    def calls(self) -> list[tuple[str, int]]:
+        """The task ids of the calls with numbers of records, in the order of acceptance."""
+        return [(part.task, len(part.ids)) for part in self.parts]
+
 
 class Inbox:
     """The inbox in one Redis, of at most `limit_bytes`."""
@@ -94,23 +143,34 @@ class Inbox:
         self._see = script(redis, "inbox_see")
         self._add = script(redis, "inbox_add")
 
-    def see(self, call: str) -> int:
+    def see(self, call: Call) -> int:
         """Return the number of a call, which it gets when it is first seen."""
-        return int(self._see(keys=[inbox_call_key(call), INBOX], args=[CALL_SECONDS]))
+        keys = [inbox_call_key(call.task), INBOX]
+        return int(self._see(keys=keys, args=[call.content, WAITING_CALL_SECONDS]))
 
-    def add(self, call: str, number: int, record_type: RecordType, records: Sequence[Accepted]) -> Acceptance:
+    def add(
+        self,
+        call: Call,
+        number: int,
+        record_type: RecordType,
+        records: Sequence[Accepted],
+        *,
+        refused: int = 0,
+    ) -> Acceptance:
         """Accept the records of a call that no call with a higher number has brought.
 
-        Does nothing if the call was accepted before, and returns what was accepted then. Raises InboxFull.
+        `refused` is the number of its other records. Does nothing if the call was accepted before, and returns what
+        was accepted then. Raises InboxFull.
         """
-        keys = [inbox_call_key(call), INBOX, inbox_key(record_type), inbox_numbers_key(record_type)]
+        keys = [inbox_call_key(call.task), INBOX, inbox_key(record_type), inbox_numbers_key(record_type)]
+        limits = self._limit_bytes, CALL_SECONDS, WAITING_CALL_SECONDS, NUMBERED_RECORDS
         left = records
         while True:
             ids = [each.id for each in left]
-            parts = [pack(part) for part in _split(left)]
-            limits = self._limit_bytes, CALL_SECONDS, NUMBERED_RECORDS
-            counts = number, len(records) - len(left), len(parts)
-            answer = self._add(keys=keys, args=[record_type.value, len(ids), *limits, *counts, *parts, *ids])
+            parts = [pack(part) for part in _split(call.task, left)]
+            counts = number, len(records) - len(left), refused, len(parts)
+            args = [record_type.value, len(ids), *limits, call.content, *counts, *parts, *ids]
+            answer = self._add(keys=keys, args=args)
             match answer[0]:
                 case b"accepted":
                     return Acceptance(int(answer[1]), int(answer[2]))
@@ -118,6 +178,13 @@ class Inbox:
                     raise InboxFull("too many records wait to be written: start more workers, or wait")
             superseded = set(map(int, answer[1:]))
             left = [each for each in left if each.id not in superseded]
+
+    def state(self, task: str) -> CallState:
+        """Return the state of the calls with this task id. Raises CallUnknown."""
+        numbers = self._redis.hmget(inbox_call_key(task), CallState._fields)
+        if numbers[0] is None:
+            raise CallUnknown(f"no call with the task id {task!r} is accepted, or it is forgotten")
+        return CallState(*(int(number or 0) for number in numbers))
 
     def waiting(self) -> dict[RecordType, Waiting]:
         """Return the types that have waiting records, with their number and age."""
@@ -171,20 +238,11 @@ class Inbox:
             start += len(page)
 
 
-def name_call(task: str, record_type: RecordType, records: Sequence[object]) -> str:
-    """Name a call by its task id and a hash of its records.
-
-    A caller may use an id again.
-    """
-    text = json.dumps([record_type, records], default=str)
-    return f"{task}:{xxh3_64_hexdigest(text.encode())}"
-
-
 def _fields(record_type: RecordType) -> tuple[str, str]:
     return f"{record_type}:records", f"{record_type}:since"
 
 
-def _split(records: Sequence[Accepted]) -> Iterator[CallPart]:
+def _split(task: str, records: Sequence[Accepted]) -> Iterator[CallPart]:
     for start in range(0, len(records), PART_RECORDS):
         some = records[start : start + PART_RECORDS]
-        yield CallPart([each.id for each in some], [each.raw for each in some])
+        yield CallPart([each.id for each in some], [each.raw for each in some], task)

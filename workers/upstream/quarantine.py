@@ -6,7 +6,9 @@ that is loaded or delivered again is the same entry.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,7 +20,7 @@ from pipeline.chunk import Chunk, Rejected
 from pipeline.model import RecordType, Row
 from pipeline.records.accept import legible_id
 from workers.state.encoding import bytes_of, pack, text_of_all, unpack
-from workers.state.in_flight import BatchMeta, InFlight
+from workers.state.in_flight import BatchMeta, CallOutcome, InFlight
 from workers.state.keys import QUARANTINE, QUARANTINE_BYTES, quarantine_entry_key, quarantine_runs_key
 from workers.state.lease import Lease
 from workers.state.lua import script
@@ -171,6 +173,9 @@ class BatchQuarantine:
     def add(self, rejected: Sequence[Rejected]) -> None:
         """Quarantine records; count those without space for the run."""
         dropped = self._quarantine.add(self._meta.record_type, self._meta.source, rejected, self._run)
+        if self._meta.calls:
+            entries = (entry_id(self._meta.record_type, record.raw) for record in rejected)
+            self._in_flight.note_refused(self._batch, entries)
         if dropped:
             logger.warning("the quarantine is full: %d records of %s are lost", dropped, self._meta.source)
             self._runs.add_not_kept(self._meta.run, dropped)
@@ -199,6 +204,27 @@ class BatchQuarantine:
             for chunk in self._chunks():
                 ids = [entry_id(chunk.record_type, raw) for raw in chunk.records]
                 self._quarantine.remove_written(lease, self._run, ids)
+
+    def outcomes(self) -> list[CallOutcome]:
+        """Return the outcome of each call in the batch, which is written."""
+        if not self._meta.calls:
+            return []
+        refused = self._in_flight.refused(self._batch)
+        records = [
+            (id_, entry_id(chunk.record_type, raw) in refused)
+            for chunk in self._chunks()
+            for id_, raw in zip(chunk.ids, chunk.records, strict=True)
+        ]
+        newest = {id_: place for place, (id_, _) in enumerate(records)}
+        outcomes = iter(
+            "refused" if is_refused else "written" if newest[id_] == place else "superseded"
+            for place, (id_, is_refused) in enumerate(records)
+        )
+        found = []
+        for task, number in self._meta.calls:
+            counts = Counter(islice(outcomes, number))
+            found.append(CallOutcome(task, counts["written"], counts["superseded"], counts["refused"]))
+        return found
 
     def _chunks(self) -> Iterator[Chunk]:
         for index in range(self._meta.chunks):

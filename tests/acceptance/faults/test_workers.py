@@ -14,6 +14,7 @@ from celery import Celery
 
 from ops.stack import worker_process
 from ops.stack.stack import Stack
+from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.crashing import CRASHES, MOMENTS
 from tests.acceptance.faults.harness import (
@@ -33,7 +34,9 @@ from tests.acceptance.faults.harness import (
     wait_until,
     workers,
 )
-from workers.app import INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE
+from tests.acceptance.test_updates import await_ingested
+from tests.integration.history import write_dump
+from workers.app import INGEST, INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE, WRITTEN
 from workers.settings import Settings
 from workers.state.keys import REJECTED_MESSAGES
 
@@ -54,6 +57,25 @@ def test_a_worker_may_die_when(product: Product, releases: Path, moments: list[s
         assert load.poll() is None, "the load was done already"
     product.workers(2)
     ends_well(product, load, releases)
+
+
+def test_a_call_counts_its_records_once_though_workers_die(product: Product, tmp_path: Path) -> None:
+    product.workers(0)
+    records = [{"id": id_, "name": f"Label {id_}"} for id_ in range(1, 1201)]
+    url = product.endpoints().broker_url()
+    with Celery(broker=url, backend=url, set_as_current=False) as app:
+        call = app.send_task(INGEST.name, ("labels", records), queue=INGEST_QUEUE)
+        for moment in ("the batch is committed and not counted", "the batch is counted and not acknowledged"):
+            product.redis.delete(CRASHES)
+            with crashing_worker(product, moment) as crashing:
+                wait_until(lambda: crashing.poll() is not None, moment)
+        product.workers(2)
+
+        await_ingested(product)
+        told = app.send_task(WRITTEN.name, (call.id,), queue=INGEST_QUEUE).get(timeout=BOUND_SECONDS)
+    assert told == {"task_id": call.id, "waiting": 0, "written": 1200, "superseded": 0, "refused": 0}
+    handed = write_dump(tmp_path, RecordType.LABELS, records)
+    assert product.graph_differences([], upstream=[handed]) == []
 
 
 def test_messages_of_a_dead_worker_are_redelivered(product: Product, releases: Path) -> None:

@@ -1,11 +1,13 @@
 -- Give a call its number in the order of acceptance, when it is first seen.
 --
--- KEYS[1]  hash of the call
+-- KEYS[1]  hash of the calls with its task id
 -- KEYS[2]  hash of the inbox
--- ARGV[1]  seconds that calls are remembered
+-- ARGV[1]  hash of its content
+-- ARGV[2]  seconds that a call is remembered while it is not accepted
 --
 -- Returns the number: the time in microseconds, or one more than the last number if that is later.
-local number = redis.call('HGET', KEYS[1], 'number')
+local field = 'number:' .. ARGV[1]
+local number = redis.call('HGET', KEYS[1], field)
 if number then
   return tonumber(number)
 end
@@ -13,6 +15,6 @@ local time = redis.call('TIME')
 number = math.max(time[1] * 1000000 + time[2], (redis.call('HGET', KEYS[2], 'number') or 0) + 1)
 local text = string.format('%.0f', number)
 redis.call('HSET', KEYS[2], 'number', text)
-redis.call('HSET', KEYS[1], 'number', text)
-redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], field, text)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
 return number
