@@ -81,7 +81,7 @@ def test_a_resumed_load_is_the_load_that_was_begun(
     product.load(releases, **SMALL)
     next_month = tmp_path / "releases.xml"
     next_month.write_bytes(releases.read_bytes().replace(b"<title>", b"<title>New: "))
-    # Of the first records in the dump, and one that it lacks.
+    # Three records of the dump, and one that it lacks.
     records = [{"id": id_, "title": f"Handed over {id_}"} for id_ in (1, 2, 3, 999_999_999)]
     load = start(product, next_month)
     with standing_still(product, load):
