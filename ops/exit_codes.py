@@ -52,7 +52,10 @@ class ExitCode(IntEnum):
     STACK = 4, "a server of the embedded stack, or a file, cannot be used"
     BUSY = 5, "another load is under way"
     NEO4J = 6, "Neo4j refuses, or does not answer"
-    INCOMPLETE = 7, "a load ended incomplete: its message says what to do"
+    INCOMPLETE = (
+        7,
+        "a load ended incomplete: its message says what to do; or all records that `replay` tried were refused",
+    )
     REDIS = 8, "Redis does not answer, or refuses"
     VANISHED = 9, "too many records are missing from a dump; nothing was removed"
     INTERRUPTED = 130, "interrupted"

@@ -9,7 +9,7 @@ incomplete.
 import gc
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec
@@ -20,12 +20,14 @@ from asgiref.sync import sync_to_async
 from celery import Task
 from celery.exceptions import ChordError, Reject
 
-from pipeline.chunk import Rejected
+from pipeline.chunk import Chunk, Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.graph.derived import count, rebuild
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.model import RecordType
+from pipeline.reader.dump import ids_in
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
+from pipeline.records.normalise import Normalised
 from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, WRITTEN, app
 from workers.batch_writer import BatchWriter
@@ -112,7 +114,9 @@ def normalise(batch: str, index: int) -> Summary:
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
         normalised = normalise_chunk(chunk, known)
-        _quarantine_of(worker, batch, meta).add(normalised.rejected)
+        quarantine = _quarantine_of(worker, batch, meta)
+        quarantine.add(normalised.rejected)
+        quarantine.resolve(_unchanged(chunk, normalised))
         worker.in_flight.store_rows(batch, index, normalised.rows)
         return Tally(
             normalised.unchanged, normalised.created, normalised.changed, len(normalised.rejected)
@@ -148,6 +152,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 tally += Tally(created=changed - len(refused), changed=-changed, quarantined=len(refused))
             if meta.source == UPSTREAM:
                 quarantine.remove_written(lease)
+            quarantine.resolve({row["id"] for row in rows}.difference(row["id"] for row, _ in refused))
             worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
             return tally.as_dict()
 
@@ -294,8 +299,15 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
     return TaskResult(counted=True)
 
 
+def _unchanged(chunk: Chunk, normalised: Normalised) -> Iterator[int]:
+    """Iterate over the ids of a chunk's records that the graph has."""
+    others = {row["id"] for row in normalised.rows}
+    others.update(ids_in(Chunk(chunk.record_type, [], [], [], normalised.rejected)))
+    yield from (id_ for id_ in chunk.ids if id_ not in others)
+
+
 def _quarantine_of(worker: Worker, batch: str, meta: BatchMeta) -> BatchQuarantine:
-    return BatchQuarantine(worker.quarantine, worker.in_flight, worker.runs, batch, meta)
+    return BatchQuarantine(worker.quarantine, worker.in_flight, worker.inbox, worker.runs, batch, meta)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import click
 from ops.commands.console import aligned, counted, plain_console, print_line, utc
 from ops.commands.context import Context
 from ops.commands.progress import DumpProgress
+from ops.exit_codes import ExitCode
 from ops.stack.files import write_private
 from workers.app import connect_quarantine, connect_redis
 from workers.upstream.quarantine import Entry, Quarantine
@@ -28,7 +29,7 @@ def quarantine() -> None:
     """List, export or replay records that could not be loaded.
 
     An earlier version of such a record stays in the graph. Load a corrected dump, or use `replay` if the record itself
-    is correct, for example after an upgrade.
+    is correct, for example after an upgrade. An entry is removed when a newer version of its record is written.
     """
 
 
@@ -107,16 +108,17 @@ def export(context: Context, file: Path) -> None:
 @quarantine.command(short_help="Submit records again: the given ones or all.")
 @click.argument("entries", metavar="[ENTRY]...", nargs=-1)
 @click.option("--overwrite", is_flag=True, help="Also replace records that are in the graph.")
-@click.pass_obj
-def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
+@click.pass_context
+def replay(ctx: click.Context, entries: tuple[str, ...], overwrite: bool) -> None:
     """Submit records again, the given ones or all. Workers write them within seconds.
 
     Use it if the record was not at fault: a newer graphinator can read it, or Neo4j accepts it now. A written record
     leaves the quarantine; a refused one stays with the new reason.
 
     A quarantined record may be older than the graph. Records that are in the graph are skipped without --overwrite. Of
-    several versions of one record, name the one to replay.
+    several versions of one record, name the one to replay. If all the others are refused, the exit code is 7.
     """
+    context: Context = ctx.obj
     _check(context, _open(context), entries)
     with context.app() as app, DumpProgress(context, plain_console(stderr=True)) as progress:
         report = replay_entries(app, entries, progress.wait, overwrite=overwrite)
@@ -127,6 +129,8 @@ def replay(context: Context, entries: tuple[str, ...], overwrite: bool) -> None:
     print_line(
         f"{counted(report.replayed, 'record')} replayed, {len(report.refused):,} refused, {len(report.skipped):,} skipped"
     )
+    if report.refused and not report.replayed:
+        ctx.exit(ExitCode.INCOMPLETE)
 
 
 @quarantine.command(short_help="Delete records: the given ones or all.")

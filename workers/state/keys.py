@@ -17,9 +17,10 @@
 | `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
 | `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it | 1 day | `Inbox` |
 | `graphinator:inbox:call:<task id>` | hash | for each content hash `number:…`, and `accepted:…`, `superseded:…` once it is accepted; the numbers of `CallState` | 30 days, and 1 day once no record waits | `Inbox`, `InFlight` |
-| `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Unix s | never | `Quarantine` |
+| `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Redis's Unix s | never | `Quarantine` |
+| `graphinator:quarantine:records` | hash | `<type>:<record id>` → ids of its entries | never | `Quarantine` |
 | `graphinator:quarantine:total_bytes` | string | sum of `bytes` of all entries | never | `Quarantine` |
-| `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size | never | `Quarantine` |
+| `graphinator:quarantine:entry:<id>` | hash | the fields of `Entry`, `raw` packed; `bytes`, its size; `last` time of quarantine | never | `Quarantine` |
 | `graphinator:quarantine:entry:<id>:runs` | list | digests of the last runs that quarantined it | never | `Quarantine` |
 | `graphinator:rejected_messages` | list | items of queues that no worker can handle, as they were, the last 1,000 | never | `Channel` |
 
@@ -38,6 +39,7 @@ STATISTICS = PREFIX + "statistics"
 INBOX = PREFIX + "inbox"
 QUARANTINE = PREFIX + "quarantine:entries"
 QUARANTINE_BYTES = PREFIX + "quarantine:total_bytes"
+QUARANTINE_RECORDS = PREFIX + "quarantine:records"
 REJECTED_MESSAGES = PREFIX + "rejected_messages"
 
 LEASE_SECONDS = 30

@@ -164,6 +164,10 @@ class Runs:
             pipe.zadd(RUNS, {run: plan.at})
             pipe.execute()
 
+    def accepted_at(self, run: str) -> float:
+        """Return when the load of a dump was planned; 0 for any other run."""
+        return float(self._redis.zscore(RUNS, run) or 0)
+
     def forget(self, run: str) -> None:
         """Delete a run: it is not resumed."""
         with self._redis.pipeline(transaction=True) as pipe:

@@ -7,7 +7,7 @@ batch adds their outcomes to their calls.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -185,6 +185,17 @@ class Inbox:
         if numbers[0] is None:
             raise CallUnknown(f"no call with the task id {task!r} is accepted, or it is forgotten")
         return CallState(*(int(number or 0) for number in numbers))
+
+    def accepted_at(self, record_type: RecordType, ids: Iterable[int]) -> dict[int, float]:
+        """Return when the newest call that brought each record was first seen.
+
+        In Redis's Unix seconds. Records that no call has brought lately are left out.
+        """
+        wanted = [*ids]
+        numbers = self._redis.zmscore(inbox_numbers_key(record_type), [*map(str, wanted)])
+        return {
+            id_: number / 1_000_000 for id_, number in zip(wanted, numbers, strict=True) if number is not None
+        }
 
     def waiting(self) -> dict[RecordType, Waiting]:
         """Return the types that have waiting records, with their number and age."""

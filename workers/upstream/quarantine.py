@@ -1,11 +1,10 @@
 """The quarantine: records that could not be loaded, with reason and raw text.
 
-An entry stays until its record is written or it is purged. Its id is a hash of record type and raw text, so a record
-that is loaded or delivered again is the same entry.
+An entry stays until its record is written, in the same version or one that was accepted later, or it is purged. Its id
+is a hash of record type and raw text, so a record that is loaded or delivered again is the same entry.
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -19,12 +18,19 @@ from xxhash import xxh3_64, xxh3_64_hexdigest
 from pipeline.chunk import Chunk, Rejected
 from pipeline.model import RecordType, Row
 from pipeline.records.accept import legible_id
-from workers.state.encoding import bytes_of, pack, text_of_all, unpack
+from workers.state.encoding import bytes_of, optional_bytes, pack, text_of_all, unpack
 from workers.state.in_flight import BatchMeta, CallOutcome, InFlight
-from workers.state.keys import QUARANTINE, QUARANTINE_BYTES, quarantine_entry_key, quarantine_runs_key
+from workers.state.keys import (
+    QUARANTINE,
+    QUARANTINE_BYTES,
+    QUARANTINE_RECORDS,
+    quarantine_entry_key,
+    quarantine_runs_key,
+)
 from workers.state.lease import Lease
 from workers.state.lua import script
 from workers.state.runs import UPSTREAM, Runs
+from workers.upstream.inbox import Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +108,9 @@ class Quarantine:
                 "run": run,
             }
             values = [part for item in fields.items() for part in item]
-            limits = self._limit_bytes, time.time(), REMEMBERED_RUNS, ENTRY_BYTES
-            added = self._add(keys=_keys(id_), args=[id_, _digest(run), *limits, *place, *values])
+            limits = self._limit_bytes, REMEMBERED_RUNS, ENTRY_BYTES
+            named = "" if number is None else _record(record_type, number)
+            added = self._add(keys=_keys(id_), args=[id_, _digest(run), *limits, named, *place, *values])
             dropped += int(added) < 0
         return dropped
 
@@ -141,7 +148,30 @@ class Quarantine:
         wanted = [*ids]
         scores = self._redis.zmscore(QUARANTINE, wanted) if wanted else []
         there = [id_ for id_, at in zip(wanted, scores, strict=True) if at is not None]
-        self._remove_all(there, [lease.key], [lease.token, _digest(run)])
+        self._remove_all(there, [lease.key], ["", lease.token, _digest(run)])
+
+    def of_records(self, record_type: RecordType, ids: Iterable[int]) -> dict[int, list[str]]:
+        """Return the entries of those of the records that have any, by record id."""
+        if not self._redis.hlen(QUARANTINE_RECORDS):
+            return {}
+        wanted = [*ids]
+        found = (
+            self._redis.hmget(QUARANTINE_RECORDS, [_record(record_type, id_) for id_ in wanted])
+            if wanted
+            else []
+        )
+        return {
+            id_: entries.decode().split()
+            for id_, entries in zip(wanted, map(optional_bytes, found), strict=True)
+            if entries is not None
+        }
+
+    def remove_older(self, ids: Iterable[str], than: float) -> int:
+        """Remove those of the entries that were last quarantined before a time.
+
+        In Redis's Unix seconds.
+        """
+        return self._remove_all([*ids], args=[than])
 
     def _ids(self) -> list[str]:
         return text_of_all(self._redis.zrange(QUARANTINE, 0, -1))
@@ -151,7 +181,7 @@ class Quarantine:
         for page in _pages(ids):
             with self._redis.pipeline(transaction=False) as pipe:
                 for id_ in page:
-                    self._remove(keys=[*_keys(id_), *keys], args=[id_, *args], client=pipe)
+                    self._remove(keys=[*_keys(id_), *keys], args=[id_, *(args or [""])], client=pipe)
                 removed += sum(pipe.execute())
         return removed
 
@@ -160,10 +190,17 @@ class BatchQuarantine:
     """The quarantine as the tasks of one batch use it."""
 
     def __init__(
-        self, quarantine: Quarantine, in_flight: InFlight, runs: Runs, batch: str, meta: BatchMeta
+        self,
+        quarantine: Quarantine,
+        in_flight: InFlight,
+        inbox: Inbox,
+        runs: Runs,
+        batch: str,
+        meta: BatchMeta,
     ) -> None:
         self._quarantine = quarantine
         self._in_flight = in_flight
+        self._inbox = inbox
         self._runs = runs
         self._batch = batch
         self._meta = meta
@@ -204,6 +241,18 @@ class BatchQuarantine:
             for chunk in self._chunks():
                 ids = [entry_id(chunk.record_type, raw) for raw in chunk.records]
                 self._quarantine.remove_written(lease, self._run, ids)
+
+    def resolve(self, ids: Iterable[int]) -> None:
+        """Remove the entries of these records that are older than their versions in the batch."""
+        found = self._quarantine.of_records(self._meta.record_type, ids)
+        if not found:
+            return
+        if self._meta.source == UPSTREAM:
+            accepted = self._inbox.accepted_at(self._meta.record_type, found)
+        else:
+            accepted = dict.fromkeys(found, self._runs.accepted_at(self._meta.run))
+        for id_, entries in found.items():
+            self._quarantine.remove_older(entries, accepted.get(id_, 0.0))
 
     def outcomes(self) -> list[CallOutcome]:
         """Return the outcome of each call in the batch, which is written."""
@@ -254,7 +303,12 @@ def _entry(fields: dict[Any, Any], at: float) -> Entry:
 
 
 def _keys(id_: str) -> list[str]:
-    return [quarantine_entry_key(id_), quarantine_runs_key(id_), QUARANTINE, QUARANTINE_BYTES]
+    keys = quarantine_entry_key(id_), quarantine_runs_key(id_)
+    return [*keys, QUARANTINE, QUARANTINE_BYTES, QUARANTINE_RECORDS]
+
+
+def _record(record_type: RecordType, id_: int) -> str:
+    return f"{record_type}:{id_}"
 
 
 def _digest(run: str) -> str:

@@ -4,12 +4,13 @@
 -- KEYS[2]  list of its last runs
 -- KEYS[3]  sorted set of all entries
 -- KEYS[4]  total bytes of all entries
+-- KEYS[5]  hash of the entries by record
 -- ARGV[1]  id of the entry
 -- ARGV[2]  digest of the run
 -- ARGV[3]  limit of the total, in bytes
--- ARGV[4]  now, in Unix seconds
--- ARGV[5]  number of runs to remember
--- ARGV[6]  bytes that an entry takes beside its values
+-- ARGV[4]  number of runs to remember
+-- ARGV[5]  bytes that an entry takes beside its values
+-- ARGV[6]  the record, as `<type>:<id>`; empty without a legible id
 -- ARGV[7]  source
 -- ARGV[8]  position, -1 if unknown
 -- ARGV[9]… names and values of the other fields
@@ -26,7 +27,7 @@ if old_bytes and position == '-1' then
   source, position = unpack(redis.call('HMGET', KEYS[1], 'source', 'position'))
 end
 
-local bytes = ARGV[6] + #source
+local bytes = ARGV[5] + #source
 for i = 10, #ARGV, 2 do
   bytes = bytes + #ARGV[i]
 end
@@ -44,6 +45,13 @@ end
 -- Counting takes no space, so it also works when the quarantine is full.
 redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('LPUSH', KEYS[2], ARGV[2])
-redis.call('LTRIM', KEYS[2], 0, ARGV[5] - 1)
-redis.call('ZADD', KEYS[3], 'NX', ARGV[4], ARGV[1])
+redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+redis.call('HSET', KEYS[1], 'last', string.format('%.6f', now))
+redis.call('ZADD', KEYS[3], 'NX', now, ARGV[1])
+if not old_bytes and ARGV[6] ~= '' then
+  local others = redis.call('HGET', KEYS[5], ARGV[6])
+  redis.call('HSET', KEYS[5], ARGV[6], (others and others .. ' ' or '') .. ARGV[1])
+end
 return 1
