@@ -1,4 +1,4 @@
-"""Random kills: of workers all through one load, and of everything beside two months of dumps and upstream calls."""
+"""Random kills: of workers in one load, of everything beside many loads and calls."""
 
 import random
 import subprocess
