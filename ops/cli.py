@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
     "quarantine": "ops.commands.quarantine",
+    "schema": "ops.commands.schema",
     "down": "ops.commands.up",
 }
 
@@ -106,7 +107,5 @@ class _Commands(click.Group):
 )
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
-    """Load Discogs dumps into Neo4j and keep the graph up to date.
-    Start with `graphinator demo`.
-    """
+    """Load and update Discogs dumps in Neo4j. Start with `graphinator demo`."""
     ctx.obj = Context(load_settings(home=home))

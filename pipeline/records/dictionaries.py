@@ -6,10 +6,10 @@ same rules as dump XML. As JSON it begins with `{`, a record of a dump with `<`.
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pipeline.elements import LAST_YEAR, MAX_INTEGER, year_of_date
 from pipeline.model import NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship, Row
@@ -27,13 +27,11 @@ def is_dictionary(record: bytes) -> bool:
 def encode(record_type: RecordType, value: dict[str, Any]) -> tuple[int, bytes]:
     """Return id and JSON of a record, cleaned; raises MalformedError, which names the field."""
     try:
-        record: Any = msgspec.convert(value, type=_TYPES[record_type])
+        record: Any = msgspec.convert(value, type=TYPES[record_type])
     except msgspec.ValidationError as error:
         raise MalformedError(str(error)) from error
     except UnicodeEncodeError as error:
         raise MalformedError("the name of a field holds half of a surrogate pair") from error
-    if not 0 < record.id <= MAX_INTEGER:
-        raise MalformedError(f"an id is a number from 1 to 2^63-1: {record.id} - at `$.id`")
     properties = [(each.name, _property(each, record)) for each in NODES[record_type.label].properties]
     row = to_row(record_type, record.id, properties, lambda each: _values(each, getattr(record, each.field)))
     return record.id, msgspec.json.encode(_dictionary(record_type, row))
@@ -62,13 +60,13 @@ def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
 
 
 def _property(property_: Property, record: Any) -> Any:
-    value = _clean(property_, getattr(record, property_.name), property_.name)
+    value = _clean(property_, getattr(record, property_.name))
     if property_.kind is Kind.YEAR_OF_DATE and (date := _text(getattr(record, property_.source))):
         return year_of_date(date)
     return value
 
 
-def _clean(property_: Property, value: Any, place: str) -> Any:
+def _clean(property_: Property, value: Any) -> Any:
     match property_.kind:
         case Kind.TEXT:
             return _text(value)
@@ -77,26 +75,24 @@ def _clean(property_: Property, value: Any, place: str) -> Any:
         case Kind.REPEATED_TEXTS:
             return list(filter(None, map(_text, value)))
         case Kind.NUMBER:
-            return _number(value, place)
-    year = _number(value, place)
-    return None if year is not None and year > LAST_YEAR else year
+            return value or None
+    return value if value and value <= LAST_YEAR else None
 
 
 def _values(relationship: Relationship, given: Any) -> Iterable[Any]:
-    field = relationship.field
     if relationship.scalar:
-        return [_number(given, field)]
+        return [given or None]
     if relationship.is_key_only:
         return map(_text, given)
-    return [_value(relationship, value, f"{field}[{place}]") for place, value in enumerate(given)]
+    return [_value(relationship, value) for value in given]
 
 
-def _value(relationship: Relationship, value: Any, place: str) -> dict[str, Any]:
-    end: dict[str, Any] = {"id": _number(value.id, f"{place}.id")} if relationship.key == "id" else {}
+def _value(relationship: Relationship, value: Any) -> dict[str, Any]:
+    end: dict[str, Any] = {"id": value.id or None} if relationship.key == "id" else {}
     end["name"] = _text(value.name)
     for each in relationship.properties:
         if not each.computed:
-            end[each.name] = _clean(each, getattr(value, each.name), f"{place}.{each.name}")
+            end[each.name] = _clean(each, getattr(value, each.name))
     return end
 
 
@@ -104,46 +100,55 @@ def _text(value: str | None) -> str | None:
     return None if value is None else _ILLEGAL.sub("", value).strip() or None
 
 
-def _number(value: int | None, place: str) -> int | None:
-    if value is not None and not 0 <= value <= MAX_INTEGER:
-        raise MalformedError(f"a number from 0 to 2^63-1 is expected: {value} - at `$.{place}`")
-    return value or None
-
-
+_ID = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+_NUMBER = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 _Field = tuple[str, Any] | tuple[str, Any, Any]
 
 
+def _described(type_: Any, description: str) -> Any:
+    return Annotated[type_, Meta(description=description)]
+
+
 def _property_field(property_: Property) -> _Field:
+    name, description = property_.name, property_.kind.value
+    if property_.source:
+        description += f", `{property_.source}` in a dump"
     if property_.required:
-        return property_.name, str
+        return name, _described(str, description)
     if property_.computed:
-        return property_.name, str, ""
+        return name, _described(str, f"{description}, ignored: it is computed"), ""
     if property_.is_list:
-        return property_.name, tuple[str, ...], ()
-    return property_.name, (str if property_.kind is Kind.TEXT else int) | None, None
+        return name, _described(tuple[str, ...], description), ()
+    return name, _described((str if property_.kind is Kind.TEXT else _NUMBER) | None, description), None
 
 
 def _relationship_field(relationship: Relationship) -> _Field:
+    field, description, label = relationship.field, relationship.description, relationship.label.lower()
     if relationship.scalar:
-        return relationship.field, int | None, None
+        return field, _described(_NUMBER | None, f"id of {description}"), None
     if relationship.is_key_only:
-        return relationship.field, tuple[str, ...], ()
+        return field, _described(tuple[str, ...], f"each is {description}"), ()
+    name = f"name of the {label}"
     fields: list[_Field] = (
-        [("id", int), ("name", str | None, None)] if relationship.is_named else [("name", str)]
+        [("id", _described(_NUMBER, f"id of the {label}")), ("name", _described(str | None, name), None)]
+        if relationship.is_named
+        else [("name", _described(str, name))]
     )
     fields += map(_property_field, relationship.properties)
-    return relationship.field, tuple[_struct(relationship.type, fields), ...], ()  # type: ignore[misc]  # made here
+    value = _struct(f"{relationship.record.label}.{field}", fields)
+    return field, _described(tuple[value, ...], f"each is {description}"), ()  # type: ignore[valid-type]  # made here
 
 
 def _struct(name: str, fields: Iterable[_Field]) -> type[Struct]:
     return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True)
 
 
-_TYPES = {
+#: The dictionaries of a record type, for checks and for their JSON Schema.
+TYPES = {
     record_type: _struct(
         record_type.label,
         [
-            ("id", int),
+            ("id", _described(_ID, f"id of the {record_type.element}")),
             *map(_property_field, NODES[record_type.label].properties),
             *map(_relationship_field, RELATIONSHIPS[record_type].values()),
         ],

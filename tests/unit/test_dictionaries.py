@@ -139,9 +139,9 @@ def test_chunks_may_hold_both_forms() -> None:
 #: Values that are no records of their type, with a part of the reason.
 REFUSED: list[tuple[str, object, str]] = [
         ("artists", {"id": 1, "aliases": [{"id": "2"}]}, "Expected `int`, got `str` - at `$.aliases[0].id`"),
-        ("artists", {"id": 1, "aliases": [{"id": -2}]}, "a number from 0 to 2^63-1 is expected: -2 - at `$.aliases[0].id`"),
+        ("artists", {"id": 1, "aliases": [{"id": -2}]}, "Expected `int` >= 0 - at `$.aliases[0].id`"),
         ("artists", {"name": "x"}, "missing required field `id`"),
-        ("artists", {"id": 0}, "an id is a number from 1 to 2^63-1: 0 - at `$.id`"),
+        ("artists", {"id": 0}, "Expected `int` >= 1 - at `$.id`"),
         ("labels", {"id": 1, "nmae": "x"}, "unknown field `nmae`"),
         ("labels", "{}", "a string is the XML of one record"),
         ("labels", "<artist><id>1</id></artist>", "not <label> but <artist>"),
@@ -149,7 +149,7 @@ REFUSED: list[tuple[str, object, str]] = [
         ("labels", "<label><name>x</name></label>", "without an id"),
         ("labels", 7, "a string of XML or a dictionary, not int"),
         ("masters", {"id": 1, "year": "1999"}, "`$.year`"),
-        ("releases", {"id": 1, "year": -1, "released": "1999"}, "from 0 to 2^63-1 is expected: -1 - at `$.year`"),
+        ("releases", {"id": 1, "year": -1, "released": "1999"}, "Expected `int` >= 0 - at `$.year`"),
         ("masters", {"id": 1, "title": "x" * MAX_RECORD_BYTES}, "longer than"),
         ("masters", f"<master id='1'>{'x' * MAX_RECORD_BYTES}</master>", "longer than"),
     ]  # fmt: skip
@@ -175,7 +175,7 @@ SURROGATES: list[tuple[object, str, bytes]] = [
         "the name of a field holds half of a surrogate pair",
         b'{"id": 1, "n\\ud800": 1}',
     ),
-    ({"id": 0, "name": "\udfff"}, "an id is a number", b'{"id": 0, "name": "\\udfff"}'),
+    ({"id": 0, "name": "\udfff"}, "Expected `int` >= 1", b'{"id": 0, "name": "\\udfff"}'),
     (["\ud800"], "not list", b'["\\ud800"]'),
 ]
 
