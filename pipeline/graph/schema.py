@@ -7,7 +7,7 @@ from neo4j.exceptions import ClientError, ResultFailedError
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.cypher import statement
-from pipeline.graph.driver import Driver, graph_errors, original
+from pipeline.graph.driver import Driver, graph_errors, original, run_alone
 from pipeline.model import NODES
 
 #: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
@@ -44,10 +44,12 @@ async def create_schema(driver: Driver) -> None:
     Raises GraphUnavailable or GraphRejected; the latter also if the data contradicts a constraint.
     """
     async with await driver.session(database="neo4j") as session:
+        for name in await session.execute_read(_prompt_text_indexes):
+            await session.execute_write(_run, statement("drop_index", name=name))
         for text in SCHEMA.values():
             # A managed transaction each: workers that start together may dead-lock over a label.
             try:
-                await session.execute_write(_create, text)
+                await session.execute_write(_run, text)
             except (ClientError, ResultFailedError) as error:
                 # IF NOT EXISTS does not see what another worker creates at this moment.
                 if getattr(original(error), "code", None) not in _CREATED_MEANWHILE:
@@ -56,9 +58,26 @@ async def create_schema(driver: Driver) -> None:
         await result.consume()
 
 
-async def _create(tx: AsyncManagedTransaction, text: str) -> None:
+async def _run(tx: AsyncManagedTransaction, text: str) -> None:
     result = await tx.run(text)
     await result.consume()
+
+
+@unit_of_work(timeout=60)
+async def _prompt_text_indexes(tx: AsyncManagedTransaction) -> list[str]:
+    result = await tx.run(statement("prompt_text_indexes"), names=list(SCHEMA))
+    record = await result.single(strict=True)
+    names: list[str] = record["names"]
+    return names
+
+
+@graph_errors()
+async def refresh_text_indexes(driver: Driver) -> None:
+    """Wait until the full-text indexes contain everything that is committed.
+
+    Their updates follow the commits: as part of them they took more than half of the server's time of a first load.
+    """
+    await run_alone(driver, statement("refresh_text_indexes"))
 
 
 @graph_errors()

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.driver import Driver
-from pipeline.graph.schema import UNIQUE_KEYS, check_schema, create_schema
+from pipeline.graph.schema import UNIQUE_KEYS, check_schema, create_schema, refresh_text_indexes
 
 
 async def listed(driver: Driver, what: str) -> set[tuple[str, str, str]]:
@@ -80,8 +80,26 @@ async def test_a_graph_that_contradicts_a_constraint_is_refused(driver: Driver) 
         await create_schema(driver)
 
 
-async def test_full_text_finds_what_was_written(driver: Driver) -> None:
+async def text_indexes(driver: Driver) -> set[bool]:
+    """Return the values of the option that takes full-text indexes off the write path."""
+    async with await driver.session(database="neo4j") as session:
+        result = await session.run("SHOW FULLTEXT INDEXES YIELD options RETURN options")
+        return {row["options"]["indexConfig"]["fulltext.eventually_consistent"] async for row in result}
+
+
+async def test_full_text_indexes_of_former_versions_are_replaced(driver: Driver) -> None:
+    before = await listed(driver, "INDEXES")
+    await run(driver, "DROP INDEX release_title_text")
+    await run(driver, "CREATE FULLTEXT INDEX release_title_text FOR (n:Release) ON EACH [n.title]")
+    assert await text_indexes(driver) == {False, True}
+    await asyncio.gather(*(create_schema(driver) for _ in range(3)))
+    assert await text_indexes(driver) == {True}
+    assert await listed(driver, "INDEXES") == before
+
+
+async def test_full_text_finds_what_was_written_before_the_refresh(driver: Driver) -> None:
     await run(driver, "CREATE (:Release {id: 1, title: 'Unknown Pleasures'})")
+    await refresh_text_indexes(driver)
     async with await driver.session(database="neo4j") as session:
         result = await session.run(
             "CALL db.index.fulltext.queryNodes('release_title_text', 'pleasures') YIELD node RETURN node.id AS id"

@@ -1,0 +1,2 @@
+// Returns when the full-text indexes contain everything that is committed.
+CALL db.index.fulltext.awaitEventuallyConsistentIndexRefresh()
