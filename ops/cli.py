@@ -35,7 +35,7 @@ COMMANDS = {
 
 # A tilde holds a code and its name together; after \b, click does not wrap.
 _CODES = ", ".join(f"{code.value}~{code.name.lower()}" for code in ExitCode)
-EPILOG = "\b\n" + textwrap.fill(f"Exit codes (docs/reference/commands.md): {_CODES}", 78).replace("~", " ")
+EPILOG = "\b\n" + textwrap.fill(f"Exit codes: {_CODES}", 78).replace("~", " ")
 
 
 @contextmanager

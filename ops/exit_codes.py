@@ -58,6 +58,7 @@ class ExitCode(IntEnum):
     )
     REDIS = 8, "Redis does not answer, or refuses"
     VANISHED = 9, "too many records are missing from a dump; nothing was removed"
+    UNHEALTHY = 10, "`status --check` found a fault: something does not run, or a load has stalled or failed"
     INTERRUPTED = 130, "interrupted"
 
 
@@ -150,9 +151,15 @@ def describe(error: BaseException, program: str = "graphinator") -> str:
     `program` replaces `graphinator` in the hint, so that it names the user's `--home`.
     """
     failure = failure_of(error) or FAILURES[GraphinatorError]
-    fact = failure.message.format(_fact(error))
+    fact = fact_of(error)
     hint = failure.hint.replace("{}", _subject(error)).replace("`graphinator ", f"`{program} ")
     return f"{fact}; {hint}" if hint else fact
+
+
+def fact_of(error: BaseException) -> str:
+    """Describe an error in one line, without a hint."""
+    failure = failure_of(error) or FAILURES[GraphinatorError]
+    return failure.message.format(_text(error))
 
 
 def _subject(error: BaseException) -> str:
@@ -165,7 +172,7 @@ def _subject(error: BaseException) -> str:
     return ""
 
 
-def _fact(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     if isinstance(error, click.FileError):
         return error.format_message()
     if isinstance(error, OSError):

@@ -14,7 +14,7 @@ from celery.canvas import Signature
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from workers.addresses import with_password
@@ -61,11 +61,14 @@ class GraphinatorApp(Celery):
         return load_settings()
 
 
-def connect_redis(settings: Settings) -> Redis:
+def connect_redis(settings: Settings, *, patient: bool = True) -> Redis:
     """Return a client of the Redis that is broker, result backend and store of batches.
 
-    A command whose connection breaks is sent again for about five seconds, so it may run twice.
+    A command whose connection breaks is sent again for about five seconds, so it may run twice. Unless `patient`, a
+    server that does not answer within three seconds is an error.
     """
+    if not patient:
+        return Redis.from_url(_broker_url(settings), socket_timeout=3, retry=Retry(NoBackoff(), 0))
     return Redis.from_url(
         _broker_url(settings),
         socket_timeout=30,

@@ -96,6 +96,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def utc(at: float) -> str:
+def utc(at: float, to: str = "seconds") -> str:
     """Return a Unix time as ISO 8601 in UTC."""
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec=to)

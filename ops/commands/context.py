@@ -55,3 +55,8 @@ class Context:
     def command(self, command: str) -> str:
         """Return the command line of a command for this home, for hints."""
         return f"{self.program()} {command}"
+
+    def worker_command(self) -> str:
+        """Return the command line that starts a worker, for hints."""
+        is_own = self.settings.redis_url is not None
+        return "celery -A workers.app worker …" if is_own else self.command("up")

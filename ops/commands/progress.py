@@ -126,9 +126,8 @@ class DumpProgress:
 
     def _describe_wait(self, reason: str) -> str:
         """Describe a wait, with the command that helps."""
-        is_own = self._context.settings.redis_url is not None
-        command = "celery -A workers.app worker …" if is_own else self._context.command("up")
-        return f"waiting for {reason}" + (f"; `{command}` starts one" if reason == NO_WORKER else "")
+        hint = f"; `{self._context.worker_command()}` starts one" if reason == NO_WORKER else ""
+        return f"waiting for {reason}{hint}"
 
 
 class LoadProgress(DumpProgress):

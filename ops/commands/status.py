@@ -2,21 +2,28 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from rich.console import Console
 
-from ops.commands.console import counted, plain_console, print_table, utc
+from ops.commands.console import counted, duration, plain_console, print_line, print_table, utc
 from ops.commands.context import Context
+from ops.commands.load import print_warnings
+from ops.exit_codes import ExitCode, fact_of, failure_of
 from ops.stack.stack import Stack
-from ops.stack.state import read_endpoints
+from ops.stack.state import Endpoints, load_state, state_file
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_inbox, connect_quarantine, connect_redis
+from workers.settings import Settings
 from workers.state.in_flight import InFlight
 from workers.state.keys import REJECTED_MESSAGES
 from workers.state.runs import Run, Runs, RunState
@@ -24,82 +31,135 @@ from workers.state.statistics import Freshness, Statistics, StatisticsState
 from workers.upstream.inbox import Inbox, Waiting
 from workers.worker import open_driver
 
-#: Newest runs in the text; `--json` has all.
-SHOWN_RUNS = 12
-#: Short, because a Neo4j that is away is part of the status.
-NEO4J_SECONDS = 3.0
+#: Loads in the text; `--json` has all.
+SHOWN_RUNS = 4
+#: Short, because a server that is away is part of the status.
+SERVER_SECONDS = 3.0
+#: Names of the servers of the embedded stack.
+SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 
 
-@click.command(short_help="Show workers, loads and the size of the graph.")
+@click.command(short_help="Show servers, workers, loads and the graph.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the status as JSON.")
-@click.pass_obj
-def status(context: Context, as_json_: bool) -> None:
-    """Show workers, loads, batches in flight, statistics and the size of the graph."""
-    found = read_status(context)
-    problem: GraphError | None = None
-    try:
-        found |= read_graph(context)
-    except GraphError as error:
-        problem = error  # raised after the rest is printed
+@click.option("--check", is_flag=True, help="Print only what is wrong; the exit code is 10 if something is.")
+@click.pass_context
+def status(ctx: click.Context, as_json_: bool, check: bool) -> None:
+    """Show servers, workers, loads, records that wait, and the size of the graph.
+
+    With --check, one line is printed for each of these: no stack, a server that is down, fewer workers than `graphinator
+    up` was asked for, and a record type whose newest load has stalled or failed. With servers of your own, a missing
+    worker is noticed when none is left.
+    """
+    context: Context = ctx.obj
+    found, errors = read_status(context)
+    faults = found["faults"]
     if as_json_:
         click.echo(json.dumps(found))
+    elif check:
+        for fault in faults:
+            print_line(fault)
     else:
         print_status(plain_console(), found, context)
-    if problem is not None:
-        raise problem
+    if check and faults:
+        ctx.exit(ExitCode.UNHEALTHY)
+    for error in errors:
+        failure = failure_of(error)
+        ctx.exit(ExitCode.FAILED if failure is None else failure.code)
 
 
-def read_status(context: Context) -> dict[str, Any]:
-    """Return `stack`, `workers`, `runs`, `batches_in_flight`, `quarantined`, `rejected_messages` and `statistics`.
+def read_status(context: Context) -> tuple[dict[str, Any], list[Exception]]:
+    """Return the status as JSON, and the errors of servers that do not answer.
 
-    `stack` is null without a running stack, else the object of `up --json` plus `idle_workers`, the numbers of workers
-    that take no work. `workers` lists the names of active workers; it is present only if the settings name other
-    servers. `statistics` has `state`, `fresh` or `stale`, `at`: the time of the last count if fresh, else since when
-    they are stale if known, and `rebuild`: true if derived relationships are stale too. Without any servers only
-    `stack` is present.
+    docs/reference/commands.md has the fields.
     """
-    endpoints = read_endpoints(context.settings.home)
-    settings = context.connected()
+    errors: list[Exception] = []
+    settings, stack = context.settings, read_stack(context.settings.home)
     status: dict[str, Any] = {"stack": None}
-    if endpoints is not None:
-        status["stack"] = {**endpoints.to_json(), "idle_workers": Stack(context.settings).idle_workers()}
-    elif settings.redis_url is not None and settings.neo4j_uri is not None:
-        with context.app() as app:
-            status["workers"] = sorted(active_workers(app))
-    if settings.redis_url is not None:
-        redis = connect_redis(settings)
-        in_flight = InFlight(redis).batches()
-        status["runs"] = [described(run, in_flight) for run in Runs(redis)]
-        status["upstream"] = upstream(Runs(redis), connect_inbox(settings, redis), in_flight)
-        status["batches_in_flight"] = len(in_flight)
-        status["quarantined"] = len(connect_quarantine(settings, redis))
-        status["rejected_messages"] = redis.llen(REJECTED_MESSAGES)
-        status["statistics"] = asdict(StatisticsState(redis).get())
-    return status
+    running: list[str] = []
+    if stack is not None:
+        settings = stack.connect(settings)
+        running, wanted = running_roles(settings.home)
+        extra = {"running": running, "wanted_workers": wanted, "idle_workers": []}
+        status["stack"] = {**stack.to_json(), **extra}
+    if context.settings.redis_url is not None or "valkey" in running:
+        try:
+            status |= read_redis(settings)
+            if stack is not None:
+                status["stack"]["idle_workers"] = Stack(context.settings).idle_workers()
+            elif context.settings.redis_url is not None:
+                with context.app() as app:
+                    status["workers"] = sorted(active_workers(app))
+        except (RedisError, OperationalError) as error:
+            errors.append(error)
+    if context.settings.neo4j_uri is not None or "neo4j" in running:
+        try:
+            status |= asyncio.run(read_graph(settings))
+        except GraphError as error:
+            errors.append(error)
+    status["faults"] = [*faults(status, context), *map(fact_of, errors)]
+    return status, errors
 
 
-def read_graph(context: Context) -> dict[str, Any]:
-    """Return `nodes` and `relationships`, or an empty object without a Neo4j."""
-    if context.connected().neo4j_uri is None:
-        return {}
-    nodes, relationships = asyncio.run(_counts(context))
-    return {"nodes": nodes, "relationships": relationships}
+def read_stack(home: Path) -> Endpoints | None:
+    """Return the embedded stack if any of its processes runs."""
+    state = load_state(state_file(home))
+    return Endpoints.from_state(home, state) if state.servers or state.workers else None
+
+
+def running_roles(home: Path) -> tuple[list[str], int]:
+    """Return the names of the processes that run, and the number of workers that should."""
+    saved = json.loads(state_file(home).read_text(encoding="utf-8"))
+    state = load_state(state_file(home))
+    return [*state.servers, *(f"worker{number}" for number in state.workers)], len(saved["workers"])
+
+
+def read_redis(settings: Settings) -> dict[str, Any]:
+    """Return the state of the work in Redis."""
+    redis = connect_redis(settings, patient=False)
+    in_flight, runs = InFlight(redis).batches(), Runs(redis)
+    return {
+        "runs": [described(run, in_flight) for run in runs],
+        "upstream": upstream(runs, connect_inbox(settings, redis), in_flight),
+        "batches_in_flight": len(in_flight),
+        "quarantined": len(connect_quarantine(settings, redis)),
+        "rejected_messages": redis.llen(REJECTED_MESSAGES),
+        "statistics": asdict(StatisticsState(redis).get()),
+    }
+
+
+async def read_graph(settings: Settings) -> dict[str, Any]:
+    """Return the numbers of nodes by label and of relationships by type."""
+    async with open_driver(settings, patience_seconds=SERVER_SECONDS) as driver:
+        return {
+            "nodes": await node_counts(driver),
+            "relationships": await relationship_counts(driver),
+        }
 
 
 def described(run: Run, in_flight: set[str]) -> dict[str, Any]:
     """Return one run as JSON; `in_flight` are the batches in flight."""
-    end = run.end
+    batches = _batches_of(run.name, in_flight)
+    started = None if run.reading is None else run.reading.started
+    ended = None if run.end is None else run.end.at
+    until = time.time() if run.state is RunState.RUNNING else ended
+    seconds = until - started if until is not None and started is not None else None
     return {
         "run": run.name,
         "record_type": run.record_type.value,
         "state": run.state.value,
         "path": run.plan.path,
         "at": run.plan.at,
+        "started": started,
+        "ended": ended,
+        "seconds": seconds,
+        "percent": 0 if run.reading is None else int(100 * run.reading.done(run.tally)),
+        "per_second": None if seconds is None else round(run.tally.read / max(seconds, 1e-3)),
         "read": 0 if run.reading is None else run.reading.records,
         **run.tally.as_dict(),
-        "vanished": 0 if end is None else end.vanished,
-        "batches_in_flight": sum(batch.startswith(f"{run.name}-") for batch in in_flight),
-        "problems": [] if end is None else end.problems,
+        "vanished": 0 if run.end is None else run.end.vanished,
+        "batches_in_flight": len(batches),
+        "batches": batches,
+        "problems": [] if run.end is None else run.end.problems,
     }
 
 
@@ -109,7 +169,7 @@ def upstream(runs: Runs, inbox: Inbox, in_flight: set[str]) -> list[dict[str, An
     found = []
     for each in runs.upstream():
         waits = waiting.get(each.record_type, Waiting(0, 0.0))
-        batches = sorted(batch for batch in in_flight if batch.startswith(f"{each.run}-"))
+        batches = _batches_of(each.run, in_flight)
         if waits.records or batches or each.tally.read or each.not_kept:
             numbers = {"waiting": waits.records, "waiting_seconds": round(waits.seconds, 1)}
             counts = {**each.tally.as_dict(), "lost": each.not_kept, "batches": batches}
@@ -117,64 +177,136 @@ def upstream(runs: Runs, inbox: Inbox, in_flight: set[str]) -> list[dict[str, An
     return found
 
 
-async def _counts(context: Context) -> tuple[dict[str, int], dict[str, int]]:
-    async with open_driver(context.connected(), patience_seconds=NEO4J_SECONDS) as driver:
-        return await node_counts(driver), await relationship_counts(driver)
+def _batches_of(run: str, in_flight: set[str]) -> list[str]:
+    return sorted(batch for batch in in_flight if batch.startswith(f"{run}-"))
+
+
+def faults(status: dict[str, Any], context: Context) -> Iterator[str]:
+    """Yield what is wrong, with the command that helps."""
+    stack, up = status["stack"], context.command("up")
+    if stack is not None:
+        yield from _stack_faults(stack, up)
+    elif "workers" in status and not status["workers"]:
+        yield f"no worker takes work: `{context.worker_command()}` starts one"
+    elif context.settings.redis_url is None and context.settings.neo4j_uri is None:
+        yield f"the stack is not running: `{up}` starts it"
+    newest = {run["record_type"]: run for run in status.get("runs", []) if run["state"] != RunState.WAITING}
+    for run in newest.values():
+        name = f"{run['run']} ({Path(run['path']).name})"
+        if run["state"] == RunState.STALLED:
+            yield f"{name} has stalled: `{context.command('resume')}` continues it"
+        elif run["state"] == RunState.FAILED:
+            yield f"{name} is incomplete: {'; '.join(run['problems'])}"
+
+
+def _stack_faults(stack: dict[str, Any], up: str) -> Iterator[str]:
+    logs = Path(stack["home"]) / "logs"
+    running, wanted = stack["running"], stack["wanted_workers"]
+    for role, name in SERVERS.items():
+        if role not in running:
+            yield f"{name} does not run: `{up}` starts it; its log: {logs / role}.log"
+    if stack["workers"] < wanted:
+        missing = [number for number in range(1, wanted + 1) if f"worker{number}" not in running]
+        log = logs / f"worker{missing[0]}.log"
+        yield f"{stack['workers']} of {counted(wanted, 'worker')} run: `{up} --workers {wanted}` starts the others; a log: {log}"
+    for number in stack["idle_workers"]:
+        log = logs / f"worker{number}.log"
+        yield f"worker {number} takes no work: `{up}` replaces it; its log: {log}"
 
 
 def print_status(console: Console, status: dict[str, Any], context: Context) -> None:
-    """Print the status as text."""
-    stack = status["stack"]
-    if "workers" in status:
-        workers = status["workers"]
-        console.print(f"{counted(len(workers), 'worker')} {'takes' if len(workers) == 1 else 'take'} work")
-        for name in workers:
-            console.print(f"  {name}")
-    elif stack is None:
-        console.print(f"the stack is not running: `{context.command('up')}` starts it")
-    else:
-        neo4j = stack["neo4j"]
-        console.print(f"{counted(stack['workers'], 'worker')}, Neo4j at {neo4j['uri']} ({neo4j['browser']})")
-        for number in stack["idle_workers"]:
-            log = Path(stack["home"]) / "logs" / f"worker{number}.log"
-            console.print(
-                f"worker {number} takes no work: `{context.command('up')}` replaces it; its log: {log}"
-            )
+    """Print what is wrong, then the status in sections."""
+    if len(status) == 2:  # no server to ask
+        console.print(status["faults"][0])
+        return
+    print_warnings(console, status["faults"])
+    print_servers(console, status, context)
     if status.get("runs"):
-        print_runs(console, status["runs"], context)
-    if "batches_in_flight" in status:
-        console.print(
-            f"{counted(status['batches_in_flight'], 'batch')} in flight, "
-            f"{counted(status['quarantined'], 'record')} quarantined"
-        )
-    if status.get("rejected_messages"):
-        console.print(
-            f"{counted(status['rejected_messages'], 'message')} rejected, since no worker can handle them: "
-            f"see the Redis list {REJECTED_MESSAGES}"
-        )
+        print_runs(console, status["runs"])
+    if status.get("upstream"):
+        print_upstream(console, status["upstream"])
+    if "nodes" in status:
+        print_heading(console, "graph")
+        print_counts(console, status["nodes"], status["relationships"])
     if "statistics" in status:
         print_statistics(console, Statistics(**status["statistics"]), context)
-    if "nodes" in status:
-        print_counts(console, status["nodes"], status["relationships"])
 
 
-def print_runs(console: Console, runs: list[dict[str, Any]], context: Context) -> None:
-    """Print the newest runs and their problems."""
-    headings = ("load", "state", "read", "unchanged", "written", "vanished", "quarantined", "in flight")
+def print_heading(console: Console, text: str) -> None:
+    """Print the heading of a section."""
+    console.print(text, style="bold underline")
+
+
+def print_servers(console: Console, status: dict[str, Any], context: Context) -> None:
+    """Print the servers, the workers, and what is in Redis."""
+    print_heading(console, "servers")
+    stack, redis = status["stack"], []
+    if stack is not None:
+        down = {role: [] if role in stack["running"] else ["down"] for role in SERVERS}
+        console.print(
+            "  ".join(["Neo4j  ", stack["neo4j"]["uri"], stack["neo4j"]["browser"], *down["neo4j"]])
+        )
+        redis = [stack["redis"]["url"], *down["valkey"]]
+    if "quarantined" in status:
+        listing = f": `{context.command('quarantine list')}`" if status["quarantined"] else ""
+        batches = counted(status["batches_in_flight"], "batch")
+        redis += [f"{batches} in flight, {counted(status['quarantined'], 'record')} quarantined{listing}"]
+    if redis:
+        console.print("  ".join(["Redis  ", *redis]))
+    if rejected := status.get("rejected_messages"):
+        messages = counted(rejected, "message")
+        console.print(
+            f"         {messages} rejected, since no worker can handle them: see the Redis list {REJECTED_MESSAGES}"
+        )
+    if stack is not None:
+        console.print(f"workers  {stack['workers']} of {stack['wanted_workers']}")
+    elif "workers" in status:
+        console.print(f"workers  {', '.join(status['workers']) or 'none'}")
+
+
+def print_runs(console: Console, runs: list[dict[str, Any]]) -> None:
+    """Print the newest loads and their problems."""
+    begun = [run for run in runs if run["state"] != RunState.WAITING]
+    shown, waiting = begun[-SHOWN_RUNS:], len(runs) - len(begun)
+    rest = f", the last {SHOWN_RUNS} of {len(begun)}" if len(begun) > SHOWN_RUNS else ""
+    print_heading(console, f"loads{rest}")
+    headings = (
+        "run", "file", "state", "started", "time", "per s", "done",
+        "read", "unchanged", "written", "vanished", "quarantined",
+    )  # fmt: skip
     rows = []
-    for run in runs[-SHOWN_RUNS:]:
+    for run in shown:
+        names = run["run"], Path(run["path"]).name, run["state"]
         numbers = (
+            "?" if run["started"] is None else utc(run["started"], "minutes"),
+            *("??" if run["seconds"] is None else (duration(run["seconds"]), run["per_second"])),
+            f"{run['percent']} %",
             run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
-            run["batches_in_flight"],
         )  # fmt: skip
-        name = Path(run["path"]).name
-        rows.append(((f"{run['record_type']}: {name}", run["state"]), numbers))
+        rows.append((names, numbers))
+    if rows:
+        print_table(console, headings, rows)
+    if waiting:
+        console.print(f"{counted(waiting, 'dump')} still to come")
+
+
+def print_upstream(console: Console, upstream: list[dict[str, Any]]) -> None:
+    """Print the records of upstream tasks by type."""
+    print_heading(console, "records from upstream tasks")
+    headings = "run", "waiting", "oldest", "unchanged", "written", "quarantined", "in flight"
+    rows = []
+    for each in upstream:
+        numbers = (
+            each["waiting"], duration(each["waiting_seconds"]), each["unchanged"], each["created"] + each["changed"],
+            each["quarantined"], len(each["batches"]),
+        )  # fmt: skip
+        rows.append(((each["run"],), numbers))
     print_table(console, headings, rows)
-    for run in runs[-SHOWN_RUNS:]:
-        for problem in run["problems"]:
-            console.print(f"{run['run']}: {problem}")
-    if any(run["state"] == RunState.STALLED for run in runs):
-        console.print(f"`{context.command('resume')}` continues stalled loads")
+    for each in upstream:
+        if each["lost"]:
+            console.print(
+                f"{each['run']}: the quarantine was full, {counted(each['lost'], 'record')} are lost"
+            )
 
 
 def print_statistics(console: Console, statistics: Statistics, context: Context) -> None:
@@ -192,4 +324,5 @@ def print_counts(console: Console, nodes: dict[str, int], relationships: dict[st
     """Print the numbers of nodes by label and of relationships by type."""
     for title, counts in (("nodes", nodes), ("relationships", relationships)):
         parts = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
-        console.print(f"{title}: {parts or 'none'}")
+        # On a terminal, lines end between numbers.
+        console.print(f"{title}: {parts or 'none'}", soft_wrap=not console.is_terminal)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -26,7 +27,7 @@ from ops.commands.context import Context
 from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
 from ops.commands.progress import LoadProgress
 from ops.commands.quarantine import _lines
-from ops.commands.status import print_status
+from ops.commands.status import faults, print_status
 from ops.commands.up import describe_stopped
 from ops.exit_codes import FAILURES, ExitCode, Failure
 from ops.exit_codes import describe as describe_error
@@ -315,7 +316,8 @@ def test_hints_name_the_home_that_was_named(
     home = tmp_path / "a [red] home"
     assert context.command("up") == f"graphinator --home '{home}' up"
     console = printed()
-    print_status(console, {"stack": None}, context)
+    nothing: dict[str, Any] = {"stack": None}
+    print_status(console, {**nothing, "faults": [*faults(nothing, context)]}, context)
     assert text_of(console) == f"the stack is not running: `graphinator --home '{home}' up` starts it\n"
     assert describe_error(ServerNotSet("X"), context.program()) == (
         f"the stack is not running; start it with `graphinator --home '{home}' up`, or set X"
@@ -358,6 +360,13 @@ def test_a_stack_that_does_not_run_is_no_failure(
     ended = CliRunner().invoke(main, ["--home", str(tmp_path), *command])
     assert ended.stdout.startswith("the stack is not running")
     assert (ended.stderr, ended.exit_code) == ("", 0)
+
+
+def test_a_check_of_a_stack_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    ended = CliRunner().invoke(main, ["--home", str(tmp_path), "status", "--check"])
+    assert ended.stdout.startswith("the stack is not running: `")
+    assert (ended.stdout.count("\n"), ended.stderr, ended.exit_code) == (1, "", ExitCode.UNHEALTHY)
 
 
 @pytest.mark.parametrize("command", [["resume"], ["finish"], ["quarantine", "list"]])
