@@ -12,7 +12,8 @@ from pyroaring import BitMap64
 from pipeline.chunk import Chunk
 from pipeline.errors import DumpError, GraphinatorError
 from pipeline.model import RecordType
-from pipeline.reader.dump import Dump, ids_in, open_dump
+from pipeline.reader.dump import Dump, open_dump
+from pipeline.reader.ids import DumpIds
 from workers.app import REMOVE_VANISHED, GraphinatorApp
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
 from workers.state.encoding import pack
@@ -84,6 +85,8 @@ class Report:
     seconds: float
     #: Why some of the dump is neither in the graph nor in the quarantine; empty for a complete load.
     problems: list[GraphinatorError]
+    #: Records that the dump lacks and that stay, since an illegible record of the dump may be them.
+    spared: int = 0
 
     @property
     def complete(self) -> bool:
@@ -208,8 +211,7 @@ class Load:
         self._shown_at = 0.0
         self._read = 0
         self._is_read_whole = False
-        #: The ids of all records, quarantined ones too: a few MB for a whole dump, whose ids lie close together.
-        self._all_ids = BitMap64(self._newer)
+        self._all_ids, self._spared = DumpIds(), 0
         self._batches_sent = 0
         #: The batch that is being filled, and the ids of its records.
         self._chunks: list[bytes] = []
@@ -246,7 +248,7 @@ class Load:
 
     def _add(self, chunk: Chunk) -> None:
         self._read += len(chunk.records) + len(chunk.rejected)
-        self._all_ids.update(ids_in(chunk))
+        self._all_ids.add(chunk)
         if not self._newer.isdisjoint(BitMap64(chunk.ids)):
             records = len(chunk.ids)
             chunk = chunk.without(self._newer)
@@ -296,6 +298,7 @@ class Load:
             return 0
         finally:
             self._runs.drop_ids(self._run)
+        self._spared = result.spared
         if result.missing:
             self._problems.append(WouldVanish(record_type, result.missing, result.stored))
         return result.removed
@@ -310,6 +313,7 @@ class Load:
             vanished,
             self._seconds(),
             self._problems,
+            self._spared,
         )
 
     def _show(self, waiting_for: str = "") -> None:

@@ -278,13 +278,14 @@ async def _remove_vanished(
     contained = await sync_to_async(runs.ids, thread_sensitive=False)(run)
     if contained is None:
         raise GraphRejected("the ids in the dump are no longer in Redis")
-    found = await find_vanished(writer.driver, record_type, contained.__contains__)
+    found = await find_vanished(writer.driver, record_type, contained.ids.__contains__)
+    spared = contained.spare(found.ids)
     if len(found.ids) > MAX_VANISHING * found.records and not allow:
-        return TaskResult(missing=len(found.ids), stored=found.records)
+        return TaskResult(missing=len(found.ids), stored=found.records, spared=spared)
     removed, left = 0, iter(found.ids)
     while ids := list(islice(left, REMOVED_TOGETHER)):
         removed += await writer.remove(record_type, ids)
-    return TaskResult(removed=removed)
+    return TaskResult(removed=removed, spared=spared)
 
 
 async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) -> TaskResult:

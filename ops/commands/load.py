@@ -126,6 +126,10 @@ def print_reports(console: Console, reports: Sequence[Report], context: Context)
     )
     rows = [_row(report.record_type, [report]) for report in reports]
     print_table(console, headings, [*rows, _row("total", reports)] if len(rows) > 1 else rows)
+    for report in reports:
+        if report.spared:
+            spared = counted(report.spared, report.record_type.element)
+            console.print(f"not removed, since the dump's illegible records may be these: {spared}")
     if quarantined := sum(report.tally.quarantined for report in reports):
         listing = context.command("quarantine list")
         console.print(f"{counted(quarantined, 'record')} quarantined: `{listing}` shows the reasons")

@@ -14,7 +14,7 @@ from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk, Driver, graph_errors
 from pipeline.graph.lookup import find_vanished
 from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
-from pipeline.reader.dump import ids_in
+from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
 
@@ -36,7 +36,7 @@ class Differences:
     unreadable: int = 0
     missing: int = 0
     changed: int = 0
-    #: Records of the type that the dump lacks and that no upstream task handed over.
+    #: Records of the type that the dump lacks; no upstream task handed them over, and no illegible record may be them.
     extra: int = 0
     relationships_missing: int = 0
     relationships_extra: int = 0
@@ -70,7 +70,7 @@ class Verification:
     def __init__(self, record_type: RecordType) -> None:
         self._record_type = record_type
         #: Ids in the dump, and those of compared records among them.
-        self._ids, self._compared = BitMap64(), BitMap64()
+        self._ids, self._compared = DumpIds(), BitMap64()
         self._unreadable = 0
         self._faults: dict[int, _Fault] = {}
         #: Relationships that two records share, in the dump and in the graph: both ends' ids as one number.
@@ -84,7 +84,7 @@ class Verification:
         Raises GraphUnavailable, GraphRejected, or TooDifferent.
         """
         found, shared = await _read(driver, self._record_type, chunk.ids)
-        self._ids.update(ids_in(chunk))
+        self._ids.add(chunk)
         self._unreadable += len(chunk.rejected)
         for start, end, upstream in shared:
             self._present.add(_pair(start, end))
@@ -153,10 +153,12 @@ class Verification:
         extra = 0
         relationships_extra = sum(fault.relationships_extra for fault in faults)
         if not partial:
-            extra = len((await find_vanished(driver, self._record_type, self._ids.__contains__)).ids)
+            missing = (await find_vanished(driver, self._record_type, self._ids.ids.__contains__)).ids
+            self._ids.spare(missing)
+            extra = len(missing)
             extra_pairs = self._present - self._asserted
             relationships_extra += sum(
-                all(id_ in self._ids for id_ in self._upstream.get(pair, ())) for pair in extra_pairs
+                all(id_ in self._ids.ids for id_ in self._upstream.get(pair, ())) for pair in extra_pairs
             )
         return Differences(
             records=len(self._compared),

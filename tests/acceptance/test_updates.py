@@ -69,6 +69,23 @@ def test_a_dump_that_lacks_too_much_removes_nothing_unless_told_to(product: Prod
     assert product.graph_differences([half]) == []
 
 
+def test_a_record_whose_id_is_illegible_this_month_is_not_removed(product: Product, tmp_path: Path) -> None:
+    whole = dump(tmp_path / "a", RecordType.MASTERS, range(1, 201), 0)
+    product.load(whole)
+    lines = whole.read_text().splitlines()
+    # Without master 5, and with master 100 in a form that does not tell its id.
+    broken, newer = lines[100].replace(" id='100'", ""), tmp_path / "masters.xml"
+    newer.write_text("\n".join([*lines[:5], *lines[6:100], broken, *lines[101:]]))
+    ended = product.run("load", newer)
+    assert ended.returncode == 0
+    assert "not removed, since the dump's illegible records may be these: 1 master" in ended.stdout
+    rest = write_dump(tmp_path, RecordType.MASTERS, [])
+    rest.write_text("\n".join([*lines[:5], *lines[6:]]))
+    assert product.graph_differences([rest]) == []
+    verified = product.run("verify", newer)
+    assert verified.stdout.splitlines()[-2] == "the graph matches the dumps, except for 1 unreadable record"
+
+
 def test_a_file_that_breaks_off_removes_nothing_and_the_other_types_are_finished(
     product: Product, tmp_path: Path
 ) -> None:

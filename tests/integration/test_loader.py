@@ -32,7 +32,7 @@ class Workers:
         #: The ids of the batches, in order.
         self.batches: list[list[int]] = []
         #: The ids in each dump, as stored for the removal of the others.
-        self.contained: list[BitMap64 | None] = []
+        self.contained: list[BitMap64] = []
 
     def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
         meta = self._in_flight.meta(batch)
@@ -48,7 +48,9 @@ class Workers:
 
     def send_exclusive(self, _: Celery, task: TaskName, _token: str, *args: object) -> None:
         if task is REMOVE_VANISHED:
-            self.contained.append(self._runs.ids(str(args[0])))
+            found = self._runs.ids(str(args[0]))
+            assert found is not None
+            self.contained.append(found.ids)
         self._redis.hset(EXCLUSIVE, "result", "{}")
 
 

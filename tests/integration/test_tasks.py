@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 from celery.exceptions import ChordError, Reject
 from celery.worker import WorkController
-from pyroaring import BitMap64
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -19,6 +18,7 @@ from pipeline.errors import GraphRejected, GraphUnavailable
 from pipeline.graph.driver import Driver
 from pipeline.graph.lookup import fingerprints
 from pipeline.model import RecordType
+from pipeline.reader.ids import DumpIds
 from tests.integration.conftest import REFUSALS, refusing
 from workers import tasks
 from workers import worker as process
@@ -351,7 +351,9 @@ async def test_vanished_records_are_removed_unless_they_are_too_many(
     await asyncio.to_thread(run, 1)
 
     def remove(*contained: int, allow: bool = False) -> dict[str, Any]:
-        worker.runs.store_ids("run", BitMap64(contained))
+        ids = DumpIds()
+        ids.ids.update(contained)
+        worker.runs.store_ids("run", ids)
         outcome: dict[str, Any] = tasks.remove_vanished(asked(worker), "run", "labels", allow)
         return outcome
 

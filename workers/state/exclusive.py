@@ -36,8 +36,9 @@ class TaskResult(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     #: `finish`: the statistics were counted. Not so where they were fresh.
     counted: bool = False
-    #: `remove_vanished`: records removed.
+    #: `remove_vanished`: records removed, and those that stay since an illegible record may be them.
     removed: int = 0
+    spared: int = 0
     #: `remove_vanished`: records that would vanish, so many that none was removed, of how many in the graph.
     missing: int = 0
     stored: int = 0

@@ -8,7 +8,7 @@
 | `graphinator:batch:<batch>:lease` | string | lease of the body that writes the batch | 30 s | `InFlight` |
 | `graphinator:runs` | sorted set | run → when it was planned, Unix s | never | `Runs` |
 | `graphinator:run:<run>` | hash | `plan`, `read`, `end` as JSON; the tally; `failed:<batch>`; `not_kept` | 30 days | `Runs`, `InFlight` |
-| `graphinator:run:<run>:ids` | string | ids in the dump, a roaring bitmap | 30 days | `Runs` |
+| `graphinator:run:<run>:ids` | string | ids in the dump, a roaring bitmap, and the gaps of `DumpIds` | 30 days | `Runs` |
 | `graphinator:run:<run>:newer` | set | ids of records that upstream tasks handed over after it began, written before it ended | 30 days | `Runs` |
 | `graphinator:exclusive` | hash | `token` of the task that is asked for; its `attempts`, its `result` | 7 days | `ExclusiveTasks` |
 | `graphinator:exclusive:lease` | string | lease of the worker that runs it | 30 s | `ExclusiveTasks` |

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from pipeline.model import RecordType
+from pipeline.reader.ids import DumpIds
 from workers.state.encoding import bytes_of, optional_bytes, redis_now, text_of_all
 from workers.state.keys import LOAD_LOCK, RUN_SECONDS, RUNS, run_ids_key, run_key, run_newer_key
 
@@ -217,14 +218,14 @@ class Runs:
         """Return the number of records that the full quarantine did not keep."""
         return int(self._redis.hget(run_key(run), "not_kept") or 0)
 
-    def store_ids(self, run: str, ids: BitMap64) -> None:
+    def store_ids(self, run: str, ids: DumpIds) -> None:
         """Store the ids in the dump, for `remove_vanished`."""
-        self._redis.set(run_ids_key(run), ids.serialize(), ex=RUN_SECONDS)
+        self._redis.set(run_ids_key(run), ids.pack(), ex=RUN_SECONDS)
 
-    def ids(self, run: str) -> BitMap64 | None:
+    def ids(self, run: str) -> DumpIds | None:
         """Return the ids in the dump; None after `drop_ids`."""
         stored = optional_bytes(self._redis.get(run_ids_key(run)))
-        return None if stored is None else BitMap64.deserialize(stored)
+        return None if stored is None else DumpIds.unpack(stored)
 
     def drop_ids(self, run: str) -> None:
         """Delete the ids."""
