@@ -14,7 +14,7 @@ from workers.state.runs import Runs, RunState
 
 @click.command(short_help="Continue interrupted loads.")
 @click.option(
-    "--forget", metavar="RUN", help="Give up an interrupted load; `graphinator status --json` has its name."
+    "--forget", metavar="RUN", help="Give up an interrupted load; `graphinator status` has its name."
 )
 @click.pass_obj
 def resume(context: Context, forget: str | None) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import printable
 from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
-from tests.acceptance.faults.harness import TINY, kill, server, standing_still, start, wait_until, workers
+from tests.acceptance.faults.harness import TINY, kill, runs, server, start, wait_until, workers
 from tests.acceptance.test_load import servers_of_ones_own
 from tests.acceptance.test_updates import await_ingested, upstream
 from workers.state.in_flight import InFlight
@@ -77,32 +77,35 @@ def test_a_server_that_stands_still_or_is_dead_is_named_within_seconds(
 
 
 def test_of_each_type_the_newest_load_counts(product: Product) -> None:
-    runs = Runs(product.redis)
+    stored = Runs(product.redis)
 
     def plan(run: str, record_type: RecordType, file: str) -> None:
-        runs.plan(run, RunPlan(record_type, file, True, False, time.time(), "load:gone"))
+        stored.plan(run, RunPlan(record_type, file, True, False, time.time(), "load:gone"))
 
     plan("labels-1", RecordType.LABELS, "/dumps/a.xml")
     plan("masters-1", RecordType.MASTERS, "/dumps/b.xml")
-    runs.end("masters-1", RunEnd(time.time(), problems=["no such\nindex"]))
+    stored.end("masters-1", RunEnd(time.time(), problems=["no such\nindex"]))
     assert checked(product) == [
         "labels-1 (a.xml) has stalled: `graphinator resume` continues it",
         r"masters-1 (b.xml) is incomplete: no such\nindex",
     ]
     plan("masters-2", RecordType.MASTERS, "/dumps/c.xml")
-    runs.end("masters-2", RunEnd(time.time()))
+    stored.end("masters-2", RunEnd(time.time()))
     assert [line.split()[0] for line in checked(product)] == ["labels-1"]
 
 
 def test_a_load_under_way_shows_since_when_how_far_and_in_which_batches(
     product: Product, sample: list[Path]
 ) -> None:
-    load = start(product, sample[3], TINY)
-    with standing_still(product, load):
-        product.workers(0)  # batches in flight stay there
-        status = shown(product)
-        (run,) = status["runs"]
-        printed = product.run("status").stdout
+    start(product, sample[3], TINY)
+    wait_until(lambda: any(run.tally.read >= 100 for run in runs(product)), "100 records are done")
+    product.workers(0)
+    wait_until(
+        lambda: len(InFlight(product.redis)) == TINY["batches_in_flight"], "the load waits for workers"
+    )
+    status = shown(product)
+    (run,) = status["runs"]
+    printed = product.run("status").stdout
     assert run["state"] == "running"
     assert 0 < run["percent"] < 100
     assert run["started"] <= time.time()
