@@ -1,5 +1,6 @@
 """Random kills: of workers in one load, of everything beside many loads and calls."""
 
+import json
 import random
 import subprocess
 import threading
@@ -167,7 +168,7 @@ class World:
             records = [self._record(record_type, id_, number) for id_ in ids]
             with self._order:
                 summary = self._handed_over(f"call-{number}", record_type, records)
-                if summary != {"record_type": record_type.value, "accepted": 5, "superseded": 0}:
+                if (summary["accepted"], summary["superseded"]) != (5, 0):
                     self.errors.append(f"a call answered {summary}")
                 self.newest.ingest(record_type, records)
             self.calls += 1
@@ -180,14 +181,13 @@ class World:
         while True:
             with (
                 suppress(OperationalError, RedisError, OSError),
-                Celery("upstream", broker=self._url, backend=self._url, set_as_current=False) as app,
+                Celery("upstream", broker=self._url, set_as_current=False) as app,
             ):
                 app.send_task("graphinator.ingest", (record_type.value, given), queue="ingest", task_id=call)
                 deadline = time.monotonic() + CALL_SECONDS
                 while time.monotonic() < deadline:
-                    meta = app.backend.get_task_meta(call)
-                    if meta["status"] == "SUCCESS":
-                        return meta["result"]
+                    if result := self._product.redis.get(f"celery-task-meta-{call}"):
+                        return json.loads(result)["result"]
                     time.sleep(0.05)
 
     @staticmethod
