@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="Redis database for broker, results and rows in flight, such as `redis://host:6379/0`; "
-        "nothing else may use it",
+        "of its own, shared with upstream tasks only",
         json_schema_extra=_shown("the embedded stack's"),
     )
     redis_password: str | None = Field(
