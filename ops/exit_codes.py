@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipeline.errors import (
     BusyError,
+    DatabaseMissing,
     DumpError,
     GraphError,
     GraphinatorError,
@@ -93,6 +94,7 @@ FAILURES: dict[type[BaseException], Failure] = {
         ExitCode.BUSY, f"wait for its end; the lock of a killed load expires within {LEASE_SECONDS} s"
     ),
     GraphError: Failure(ExitCode.NEO4J),
+    DatabaseMissing: Failure(ExitCode.NEO4J, "GRAPHINATOR_NEO4J_DATABASE names the database"),
     LoadBroken: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     LeaseLost: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     NotResumed: Failure(

@@ -11,6 +11,7 @@ GraphinatorError            one line that a user can read
 │   ├── GraphUnavailable    passes by itself: wait and retry
 │   │   └── GraphOverloaded too much at once: retry with less
 │   └── GraphRejected       does not pass by itself
+│       ├── DatabaseMissing it has no database of this name
 │       └── DataRejected    a record cannot be stored: the others can
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped
 """
@@ -103,6 +104,10 @@ class GraphOverloaded(GraphUnavailable):
 
 class GraphRejected(GraphError):
     """Neo4j refused the work: wrong password, missing constraint, bad statement."""
+
+
+class DatabaseMissing(GraphRejected):
+    """Neo4j has no database of this name."""
 
 
 class DataRejected(GraphRejected):

@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     neo4j_password: str | None = Field(
         None, repr=False, description="password at Neo4j", json_schema_extra=_shown("the embedded stack's")
     )
+    neo4j_database: str = Field("neo4j", min_length=1, description="database in Neo4j that holds the graph")
     neo4j_heap_megabytes: int = Field(
         1024, ge=256, le=65536, description="heap of the embedded Neo4j, taken whole at the start"
     )

@@ -8,9 +8,9 @@ from celery import signals
 from celery.worker import WorkController
 from redis.exceptions import RedisError
 
-from pipeline.errors import GraphinatorError, GraphUnavailable, SettingError
+from pipeline.errors import DatabaseMissing, GraphinatorError, GraphUnavailable, SettingError
 from pipeline.graph.driver import Driver
-from pipeline.graph.schema import create_schema
+from pipeline.graph.schema import check_database, create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
 from workers.loop import EventLoop, LoopStopped
 from workers.redis_check import risks
@@ -47,7 +47,7 @@ class Worker:
         self._is_prepared = False
 
     def start(self) -> None:
-        """Open everything; raises GraphRejected if Neo4j refuses the login."""
+        """Open everything; raises GraphRejected or SettingError if Neo4j refuses the login or database."""
         self.loop.start()
         try:
             self._check_servers()
@@ -69,9 +69,11 @@ class Worker:
         except RedisError as error:
             logger.warning("Redis does not answer yet: %s", error)
         try:
-            self.loop.run(self.loop.resource.ask())
+            self.loop.run(_ask(self.loop.resource))
         except GraphUnavailable as error:
             logger.warning("Neo4j does not answer yet, its work waits: %s", error)
+        except DatabaseMissing as error:
+            raise SettingError(f"{error}; {variable('neo4j_database')} names the database") from error
 
     def driver(self) -> Driver:
         """Return the driver; the first call waits for Neo4j and creates the schema."""
@@ -80,6 +82,11 @@ class Worker:
                 self.loop.run(create_schema(self.loop.resource))
                 self._is_prepared = True
         return self.loop.resource
+
+
+async def _ask(driver: Driver) -> None:
+    await driver.ask()  # once: a worker starts without Neo4j
+    await check_database(driver)
 
 
 _worker: Worker | None = None
@@ -103,6 +110,7 @@ def open_driver(settings: Settings, *, patience_seconds: float = 60.0) -> Driver
         settings.neo4j_uri,
         settings.neo4j_user,
         settings.neo4j_password,
+        database=settings.neo4j_database,
         connection_timeout_seconds=patience_seconds,
     )
 

@@ -15,6 +15,9 @@ from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, configuration
 from workers.settings import Settings, load_settings
 
+#: For a server without which a command has more to show, or to do.
+SERVER_SECONDS = 3.0
+
 
 class DumpPath(click.Path):
     """A path of dumps that exists; one that cannot be read is no wrong usage."""

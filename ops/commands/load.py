@@ -1,5 +1,6 @@
 """`graphinator load`, and the report at the end of a load."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,10 +9,11 @@ import click
 from rich.console import Console
 
 from ops.commands.console import counted, duration, plain_console, print_line, print_table
-from ops.commands.context import Context, DumpPath
+from ops.commands.context import SERVER_SECONDS, Context, DumpPath
 from ops.commands.progress import LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
-from pipeline.errors import DumpError, GraphinatorError
+from pipeline.errors import DumpError, GraphinatorError, GraphUnavailable
+from pipeline.graph.schema import check_database
 from pipeline.model import RecordType
 from pipeline.reader.dump import find_dumps
 from workers.app import GraphinatorApp, connect_redis
@@ -19,7 +21,9 @@ from workers.loader import FULL, Contents, NotResumed, Progress, Report
 from workers.loader import load as load_dumps
 from workers.redis_check import risks
 from workers.sender import OnWait
+from workers.settings import Settings
 from workers.state.runs import Tally
+from workers.worker import open_driver
 
 
 @click.command(short_help="Load dumps into the graph.")
@@ -77,11 +81,28 @@ def with_progress(
 ) -> Iterator[Report]:
     """Run `load`, or `resume`, of so many dumps with a progress display. Yield its reports."""
     console = plain_console(stderr=True)
-    print_warnings(console, risks(connect_redis(context.connected())))
+    settings = context.connected()
+    print_warnings(console, [*risks(connect_redis(settings)), *asyncio.run(check_neo4j(settings))])
     with context.app() as app, LoadProgress(context, console, dumps) as progress:
         for report in load(app, progress.show, progress.wait):
             progress.ended(report)
             yield report
+
+
+async def check_neo4j(settings: Settings) -> list[str]:
+    """Return a warning if Neo4j does not answer.
+
+    The load itself needs no Neo4j, so its address may be missing here. Raises GraphRejected if Neo4j refuses the login,
+    or lacks the database.
+    """
+    if settings.neo4j_uri is None:
+        return []
+    async with open_driver(settings, patience_seconds=SERVER_SECONDS) as driver:
+        try:
+            await check_database(driver)
+        except GraphUnavailable as error:
+            return [f"{error}; batches wait for it"]
+    return []
 
 
 def print_warnings(console: Console, warnings: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from ops.commands.console import counted, duration, plain_console, print_line, print_table, utc
-from ops.commands.context import Context
+from ops.commands.context import SERVER_SECONDS, Context
 from ops.commands.load import print_warnings
 from ops.exit_codes import ExitCode, fact_of, failure_of
 from ops.stack.stack import Stack
@@ -33,8 +33,6 @@ from workers.worker import open_driver
 
 #: Loads in the text; `--json` has all.
 SHOWN_RUNS = 4
-#: Short, because a server that is away is part of the status.
-SERVER_SECONDS = 3.0
 #: Names of the servers of the embedded stack.
 SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 

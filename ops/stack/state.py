@@ -14,6 +14,7 @@ from workers.addresses import with_password
 from workers.settings import Settings
 
 NEO4J_USER = "neo4j"
+NEO4J_DATABASE = "neo4j"
 
 
 @dataclass(slots=True)
@@ -118,6 +119,7 @@ class Endpoints:
                 "neo4j_uri": self.neo4j_uri,
                 "neo4j_user": self.neo4j_user,
                 "neo4j_password": self.password(),
+                "neo4j_database": NEO4J_DATABASE,
             }
         if settings.redis_url is None:
             own |= {"redis_url": self.redis_url, "redis_password": self.redis_password()}

@@ -24,7 +24,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
+from pipeline.errors import (
+    DatabaseMissing,
+    DataRejected,
+    GraphError,
+    GraphOverloaded,
+    GraphRejected,
+    GraphUnavailable,
+)
 
 T = TypeVar("T")
 
@@ -52,6 +59,7 @@ _ENDED_FROM_OUTSIDE = frozenset(
 
 #: Parts of the codes for a transaction that needs too much memory or time.
 _TOO_LARGE = ("OutOfMemory", "MemoryLimit", "TransactionTimedOut")
+_NO_DATABASE = "Neo.ClientError.Database.DatabaseNotFound"
 _DEADLOCK = "Neo.TransientError.Transaction.DeadlockDetected"
 #: Codes that the driver does not retry, for a node that another transaction created or deleted.
 _CONFLICTS = frozenset(
@@ -79,6 +87,8 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     )
     reason = error.message if isinstance(error, Neo4jError) else str(error)
     text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
+    if code == _NO_DATABASE:
+        return DatabaseMissing(text)
     if _is_too_large(error) or code == _DEADLOCK:
         return GraphOverloaded(text)
     if passing:
@@ -173,7 +183,7 @@ async def run_alone(driver: "Driver", text: str, **parameters: Any) -> list[neo4
     """
 
     async def run() -> list[neo4j.Record]:
-        async with await driver.session(database="neo4j") as session:
+        async with await driver.session(database=driver.database) as session:
             result = await session.run(neo4j.Query(text, timeout=ALONE_TIMEOUT_SECONDS), parameters)
             return [record async for record in result]
 
@@ -200,9 +210,12 @@ class Driver:
         user: str,
         password: str,
         *,
+        database: str = "neo4j",
         connection_timeout_seconds: float = 60.0,
         max_connections: int = 20,
     ) -> None:
+        #: The name of the database that holds the graph.
+        self.database = database
         self._uri = uri
         self._connection_timeout_seconds = connection_timeout_seconds
         self._asking = asyncio.Lock()
@@ -225,8 +238,8 @@ class Driver:
             telemetry_disabled=True,
         )
 
-    async def session(self, *, database: str = "neo4j", **config: Any) -> neo4j.AsyncSession:
-        """Return a session of its own, for `async with await driver.session(database="neo4j") as session:`.
+    async def session(self, *, database: str, **config: Any) -> neo4j.AsyncSession:
+        """Return a session, for `async with await driver.session(database=driver.database) as session:`.
 
         Waits until the server answers, with growing pauses; callers that wait at the same time share
         their attempts. `config` is what `neo4j.AsyncDriver.session` takes.
@@ -250,7 +263,9 @@ class Driver:
         except GraphUnavailable as error:
             waited = f"{self._connection_timeout_seconds:g} s"
             reason = str(error).removeprefix("Neo4j: ")
-            raise GraphUnavailable(f"Neo4j at {self._uri} did not answer for {waited}: {reason}") from error
+            raise GraphUnavailable(
+                f"Neo4j at {self._uri} does not answer (waited {waited}): {reason}"
+            ) from error
 
     async def ask(self) -> None:
         """Ask once whether the server lets us in now; who comes meanwhile takes that answer.

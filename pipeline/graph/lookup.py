@@ -24,7 +24,7 @@ async def fingerprints(driver: Driver, record_type: RecordType, ids: Sequence[in
     """
     if not ids:
         return {}
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         return await session.execute_read(_read_fingerprints, record_type, ids)
 
 
@@ -89,7 +89,7 @@ async def _record_ids(driver: Driver, record_type: RecordType) -> AsyncIterator[
 
 @graph_errors()
 async def _page(driver: Driver, record_type: RecordType, after: int) -> list[int]:
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         return await session.execute_read(_ids_after, record_type, after)
 
 

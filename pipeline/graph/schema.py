@@ -7,7 +7,7 @@ from neo4j.exceptions import ClientError, ResultFailedError
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.cypher import statement
-from pipeline.graph.driver import Driver, graph_errors, original, run_alone
+from pipeline.graph.driver import NO_RETRIES, Driver, graph_errors, original, run_alone
 from pipeline.model import NODES
 
 #: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
@@ -43,7 +43,7 @@ async def create_schema(driver: Driver) -> None:
 
     Raises GraphUnavailable or GraphRejected; the latter also if the data contradicts a constraint.
     """
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         for name in await session.execute_read(_prompt_text_indexes):
             await session.execute_write(_run, statement("drop_index", name=name))
         for text in SCHEMA.values():
@@ -81,9 +81,16 @@ async def refresh_text_indexes(driver: Driver) -> None:
 
 
 @graph_errors()
+async def check_database(driver: Driver) -> None:
+    """Raise GraphRejected if Neo4j refuses the login, or lacks the database."""
+    async with await driver.session(database=driver.database, **NO_RETRIES) as session:
+        await session.execute_read(_unique_keys)
+
+
+@graph_errors()
 async def check_schema(driver: Driver) -> None:
     """Raise GraphRejected, naming them, if constraints are missing that every write relies on."""
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         missing = UNIQUE_KEYS - await session.execute_read(_unique_keys)
     if missing:
         raise GraphRejected(

@@ -37,7 +37,7 @@ async def highlights(driver: Driver) -> list[str]:
 
     Reads every node of some labels: for a report after a load, not for frequent calls.
     """
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         found = [
             (sentence, await session.execute_read(_first, statement(f"highlight_{topic}")))
             for topic, sentence in _HIGHLIGHTS
@@ -46,7 +46,7 @@ async def highlights(driver: Driver) -> list[str]:
 
 
 async def _counts(driver: Driver, name: str, kind: str, names: tuple[str, ...]) -> dict[str, int]:
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         # One statement each: only a count that stands alone is answered from the store's counters.
         facts = [await session.execute_read(_first, statement(name, **{kind: each})) for each in names]
     return {each: fact["number"] for each, fact in zip(names, facts, strict=True) if fact is not None}

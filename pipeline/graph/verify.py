@@ -184,7 +184,7 @@ def _pair(start: int, end: int) -> int:
 async def _read(
     driver: Driver, record_type: RecordType, ids: list[int]
 ) -> tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]:
-    async with await driver.session(database="neo4j") as session:
+    async with await driver.session(database=driver.database) as session:
         return await session.execute_read(_read_records, record_type, ids)
 
 

@@ -49,7 +49,7 @@ async def write_records(
     """
 
     async def write() -> Written:
-        async with await driver.session(database="neo4j", **NO_RETRIES) as session:
+        async with await driver.session(database=driver.database, **NO_RETRIES) as session:
             return await session.execute_write(_write, record_type, rows, before_commit)
 
     return await repeat(write)
@@ -69,7 +69,7 @@ async def remove_records(
     """
 
     async def remove() -> int:
-        async with await driver.session(database="neo4j", **NO_RETRIES) as session:
+        async with await driver.session(database=driver.database, **NO_RETRIES) as session:
             return await session.execute_write(_remove, record_type, ids, before_commit)
 
     return await repeat(remove)

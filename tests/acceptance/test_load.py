@@ -259,7 +259,7 @@ def test_status_without_neo4j_shows_the_rest_within_seconds(product: Product, tm
     assert time.monotonic() - started < 15
     assert ended.returncode == 6
     assert "0 batches in flight" in ended.stdout
-    fault = "Neo4j at bolt://127.0.0.1:9 did not answer for 3 s: Couldn't connect"
+    fault = "Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): Couldn't connect"
     assert ended.stdout.startswith(f"Warning: {fault}")
     (shown,) = product.run("status", "--check", **settings).stdout.splitlines()
     assert shown.startswith(fault)
@@ -272,6 +272,19 @@ def test_a_wrong_password_of_redis_is_named(product: Product, tmp_path: Path, sa
     assert ended.returncode == 8
     assert ended.stderr.startswith("Error: Redis refuses the login (")
     assert "nothing" not in ended.stderr
+
+
+def test_a_load_asks_neo4j_before_its_first_batch(
+    product: Product, tmp_path: Path, sample: list[Path]
+) -> None:
+    other = servers_of_ones_own(product, tmp_path, neo4j_database="another")
+    ended = product.run("load", sample[1], **other)
+    assert (ended.returncode, list(Runs(product.redis))) == (6, [])
+    assert "another; GRAPHINATOR_NEO4J_DATABASE names the database" in ended.stderr
+    away = servers_of_ones_own(product, tmp_path, neo4j_uri="bolt://127.0.0.1:9")
+    ended = product.run("load", sample[1], **away)
+    assert ended.returncode == 0
+    assert "Warning: Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): " in ended.stderr
 
 
 def test_an_error_of_up_is_the_only_line(product: Product, tmp_path: Path) -> None:

@@ -25,11 +25,18 @@ from neo4j.exceptions import (
     TransientError,
 )
 
-from pipeline.errors import DataRejected, GraphError, GraphOverloaded, GraphRejected, GraphUnavailable
+from pipeline.errors import (
+    DatabaseMissing,
+    DataRejected,
+    GraphError,
+    GraphOverloaded,
+    GraphRejected,
+    GraphUnavailable,
+)
 from pipeline.graph.derived import count, rebuild
 from pipeline.graph.driver import Driver, graph_error, graph_errors, repeat
 from pipeline.graph.lookup import find_vanished, fingerprints
-from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.schema import check_database, check_schema, create_schema
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.verify import Verification
 from pipeline.graph.writer import remove_records, write_records
@@ -119,7 +126,7 @@ async def test_a_server_that_never_comes_is_unavailable_after_the_time_given(
 ) -> None:
     async with Driver(NOBODY, "neo4j", "no matter", connection_timeout_seconds=0.5) as driver:
         with pytest.raises(
-            GraphUnavailable, match=r"127\.0\.0\.1:9 did not answer for 0\.5 s: .*Connect call failed"
+            GraphUnavailable, match=r"127\.0\.0\.1:9 does not answer \(waited 0\.5 s\): .*Connect call failed"
         ) as caught:
             await asyncio.gather(one(driver), one(driver))
     assert isinstance(caught.value.__cause__, GraphUnavailable)
@@ -198,6 +205,7 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
     [
         create_schema,
         check_schema,
+        check_database,
         rebuild,
         count,
         lambda driver: find_vanished(driver, RecordType.LABELS, set().__contains__),
@@ -218,6 +226,10 @@ async def test_every_use_of_the_graph_speaks_of_its_failures_in_our_words(
             await use(driver)
     async with Driver(neo4j_server.uri, stranger(), "wrong") as driver:
         with pytest.raises(GraphRejected):
+            await use(driver)
+    login = neo4j_server.uri, neo4j_server.user, neo4j_server.password
+    async with Driver(*login, database="another") as driver:
+        with pytest.raises(DatabaseMissing):
             await use(driver)
 
 

@@ -232,20 +232,34 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, 
         product.workers(0)
 
 
-def test_a_worker_with_a_wrong_password_says_so_at_once(product: Product, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"PASSWORD": "wrong"}, "Error: Neo4j: The client is unauthorized"),
+        (
+            {"DATABASE": "another"},
+            "Error: Neo4j: Graph not found: another; GRAPHINATOR_NEO4J_DATABASE names the database",
+        ),
+    ],
+)
+def test_a_worker_with_a_wrong_password_or_database_says_so_at_once(
+    product: Product, settings: Settings, wrong: dict[str, str], line: str
+) -> None:
     name = worker_process.node_name(product.stack.home, 98)
     environment = worker_process.environment(settings, product.stack.home)
+    environment["GRAPHINATOR_NEO4J_PASSWORD"] = settings.neo4j_password or ""
     del environment["GRAPHINATOR_NEO4J_PASSWORD_FILE"]
     outcome = subprocess.run(
         worker_process.command(settings, name),
-        env={**environment, "GRAPHINATOR_NEO4J_PASSWORD": "wrong"},
+        env=environment | {f"GRAPHINATOR_NEO4J_{setting}": value for setting, value in wrong.items()},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert outcome.returncode == 1
-    assert outcome.stderr.splitlines()[-1].startswith("Error: Neo4j: The client is unauthorized")
+    assert outcome.stderr.splitlines()[-1].startswith(line)
+    assert "Traceback" not in outcome.stderr
     assert "wrong" not in outcome.stderr + outcome.stdout
 
 
