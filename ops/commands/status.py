@@ -236,30 +236,26 @@ def print_heading(console: Console, text: str) -> None:
 
 
 def print_servers(console: Console, status: dict[str, Any], context: Context) -> None:
-    """Print the servers, the workers, and what is in Redis."""
+    """Print the servers, what is in Redis, and the workers."""
     print_heading(console, "servers")
-    stack, redis = status["stack"], []
+    stack, redis, workers = status["stack"], [], ", ".join(status.get("workers", []))
     if stack is not None:
         down = {role: [] if role in stack["running"] else ["down"] for role in SERVERS}
-        console.print(
-            "  ".join(["Neo4j  ", stack["neo4j"]["uri"], stack["neo4j"]["browser"], *down["neo4j"]])
-        )
+        neo4j = [stack["neo4j"]["uri"], stack["neo4j"]["browser"], *down["neo4j"]]
+        console.print("  ".join(["Neo4j  ", *neo4j]))
         redis = [stack["redis"]["url"], *down["valkey"]]
+        workers = f"{stack['workers']} of {stack['wanted_workers']}"
     if "quarantined" in status:
         listing = f": `{context.command('quarantine list')}`" if status["quarantined"] else ""
         batches = counted(status["batches_in_flight"], "batch")
         redis += [f"{batches} in flight, {counted(status['quarantined'], 'record')} quarantined{listing}"]
-    if redis:
-        console.print("  ".join(["Redis  ", *redis]))
+    console.print("  ".join(["Redis  ", *(redis or ["?"])]))
     if rejected := status.get("rejected_messages"):
-        messages = counted(rejected, "message")
         console.print(
-            f"         {messages} rejected, since no worker can handle them: see the Redis list {REJECTED_MESSAGES}"
+            f"         {counted(rejected, 'message')} rejected, since no worker can handle them: "
+            f"see the Redis list {REJECTED_MESSAGES}"
         )
-    if stack is not None:
-        console.print(f"workers  {stack['workers']} of {stack['wanted_workers']}")
-    elif "workers" in status:
-        console.print(f"workers  {', '.join(status['workers']) or 'none'}")
+    console.print(f"workers  {workers or 'none'}")
 
 
 def print_runs(console: Console, runs: list[dict[str, Any]]) -> None:
@@ -276,8 +272,8 @@ def print_runs(console: Console, runs: list[dict[str, Any]]) -> None:
     for run in shown:
         names = run["run"], Path(run["path"]).name, run["state"]
         numbers = (
-            "?" if run["started"] is None else utc(run["started"], "minutes"),
-            *("??" if run["seconds"] is None else (duration(run["seconds"]), run["per_second"])),
+            "-" if run["started"] is None else utc(run["started"], "minutes"),
+            *("--" if run["seconds"] is None else (duration(run["seconds"]), run["per_second"])),
             f"{run['percent']} %",
             run["read"], run["unchanged"], run["created"] + run["changed"], run["vanished"], run["quarantined"],
         )  # fmt: skip
@@ -295,8 +291,8 @@ def print_upstream(console: Console, upstream: list[dict[str, Any]]) -> None:
     rows = []
     for each in upstream:
         numbers = (
-            each["waiting"], duration(each["waiting_seconds"]), each["unchanged"], each["created"] + each["changed"],
-            each["quarantined"], len(each["batches"]),
+            each["waiting"], duration(each["waiting_seconds"]) if each["waiting"] else "-",
+            each["unchanged"], each["created"] + each["changed"], each["quarantined"], len(each["batches"]),
         )  # fmt: skip
         rows.append(((each["run"],), numbers))
     print_table(console, headings, rows)
