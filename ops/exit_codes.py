@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipeline.errors import (
     BusyError,
+    DamagedError,
     DatabaseMissing,
     DumpError,
     GraphError,
@@ -86,6 +87,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     ),
     DumpError: Failure(ExitCode.DUMP),
     UnreadableError: Failure(ExitCode.STACK),
+    DamagedError: Failure(ExitCode.DUMP, "get the file again, and load it"),
     GzipBombError: Failure(ExitCode.DUMP, "GRAPHINATOR_INFLATE_RATIO is the limit"),
     StackError: Failure(ExitCode.STACK),
     OSError: Failure(ExitCode.STACK),

@@ -37,6 +37,20 @@ class Chunk:
     #: True for records that upstream tasks handed over.
     upstream: bool = False
 
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.rejected)
+
+    def before(self, position: int) -> "Chunk":
+        """Return the chunk without the records from this byte of the XML on."""
+        kept = sum(each < position for each in self.positions)
+        return replace(
+            self,
+            positions=self.positions[:kept],
+            ids=self.ids[:kept],
+            records=self.records[:kept],
+            rejected=[each for each in self.rejected if each.position < position],
+        )
+
     def without(self, ids: BitMap64) -> "Chunk":
         """Return the chunk without the records of these ids."""
         kept = [index for index, id_ in enumerate(self.ids) if id_ not in ids]

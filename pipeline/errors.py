@@ -4,6 +4,7 @@ GraphinatorError            one line that a user can read
 ├── SettingError            a setting has a wrong value
 ├── DumpError               a file is not a dump, or breaks off
 │   ├── UnreadableError     it cannot be opened
+│   ├── DamagedError        its gzip data is corrupt
 │   └── GzipBombError       it inflates to more than is allowed
 ├── StackError              a server of the embedded stack does not start
 ├── BusyError               another load is under way
@@ -68,6 +69,13 @@ class DumpError(GraphinatorError):
 
 class UnreadableError(DumpError):
     """A file that cannot be opened: a missing permission, a broken disk."""
+
+
+class DamagedError(DumpError):
+    """The data of a gzip file is corrupt.
+
+    Records that were read before this shows may be wrong.
+    """
 
 
 class GzipBombError(DumpError):

@@ -10,11 +10,11 @@ import msgspec
 from pyroaring import BitMap64
 
 from pipeline.chunk import Chunk
-from pipeline.errors import DumpError, GraphinatorError
+from pipeline.errors import DamagedError, DumpError, GraphinatorError
 from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, open_dump
 from pipeline.reader.ids import DumpIds
-from workers.app import REMOVE_VANISHED, GraphinatorApp
+from workers.app import REMOVE_VANISHED, GraphinatorApp, connect_quarantine
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
@@ -92,6 +92,11 @@ class Report:
     def complete(self) -> bool:
         """Return True if every record is in the graph or in the quarantine."""
         return not self.problems
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return True if the dump is damaged: the quarantine keeps none of its records."""
+        return any(isinstance(each, DamagedError) for each in self.problems)
 
 
 class NotResumed(GraphinatorError):
@@ -274,6 +279,9 @@ class Load:
         """Wait for the last batch, then collect the problems."""
         self._sender.drain()
         self._update()
+        if any(isinstance(each, DamagedError) for each in self._problems):
+            # Nobody can mend records that a damaged file has garbled.
+            connect_quarantine(self._settings, self._sender.redis).purge_run(self._run)
         self._problems += map(LoadBroken, dict.fromkeys(self._failures))
         if not_kept := self._runs.not_kept(self._run):
             self._problems.append(QuarantineFull(not_kept))

@@ -151,7 +151,7 @@ def print_reports(console: Console, reports: Sequence[Report], context: Context)
         if report.spared:
             spared = counted(report.spared, report.record_type.element)
             console.print(f"not removed, since the dump's illegible records may be these: {spared}")
-    if quarantined := sum(report.tally.quarantined for report in reports):
+    if quarantined := sum(report.tally.quarantined for report in reports if not report.is_damaged):
         listing = context.command("quarantine list")
         console.print(f"{counted(quarantined, 'record')} quarantined: `{listing}` shows the reasons")
 

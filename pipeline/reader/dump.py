@@ -2,12 +2,13 @@
 
 import stat
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pipeline.chunk import MAX_RECORD_BYTES, Chunk, Rejected
-from pipeline.errors import DumpError, UnreadableError
+from pipeline.errors import DamagedError, DumpError, UnreadableError
 from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
@@ -52,7 +53,8 @@ class Dump:
 
         A chunk ends when its XML reaches `size_bytes`. A record longer than half of that starts a chunk.
         Rejected records count; a chunk may hold nothing else.
-        Raises DumpError after all records before a fault; its message gives their number.
+        Raises DumpError after all records before a fault; its message gives their number. Damage of a gzip file shows
+        late: reading ends at the first rejected record, and records of the last chunk that may be wrong are left out.
         """
         if records < 1 or size_bytes < 1:
             raise ValueError("a chunk holds at least one record")
@@ -67,13 +69,19 @@ class Dump:
                 size += len(record.raw)
                 # Two long records need not be in memory at once.
                 del record
-                if size >= size_bytes or len(chunk.ids) + len(chunk.rejected) >= records:
+                if size >= size_bytes or len(chunk) >= records:
                     yield chunk
                     chunk, size = self._empty(), 0
         except ReadError as fault:
-            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._count()}")
+            doubt = ""
+            if fault.kind is DamagedError:
+                doubtful, chunk = chunk, chunk.before(fault.verified)
+                self._read -= len(doubtful) - len(chunk)
+                after = f" after byte {fault.verified:,}" if fault.verified else ""
+                doubt = f", and may be wrong{after}" if self._read else ""
+            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._count()}{doubt}")
             error.__cause__ = fault.__cause__
-        if chunk.ids or chunk.rejected:
+        if len(chunk):
             yield chunk
         if error is not None:
             raise error
@@ -94,9 +102,19 @@ class Dump:
                 chunk.positions.append(position)
                 chunk.records.append(raw)
                 return
+        if self._damage is not None and position >= self._damage.verified:
+            self._read -= 1
+            raise ReadError(position, self._damage.reason, DamagedError, self._damage.verified)
         chunk.rejected.append(Rejected(position, reason, raw))
 
+    @cached_property
+    def _damage(self) -> ReadError | None:
+        """The fault of a gzip file; the first rejected record has all of it read."""
+        return self._source.damage()
+
     def _count(self) -> str:
+        if self._read == 0:
+            return "no record before that was read"
         if self._read == 1:
             return "the one record before that was read"
         return f"the {self._read:,} records before that were read"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-from pipeline.errors import DumpError, GzipBombError
+from pipeline.errors import DamagedError, DumpError, GzipBombError
 
 #: Bytes of XML in one block.
 BLOCK_BYTES = 1 << 20
@@ -30,11 +30,15 @@ _HEADER_CHECKSUM, _EXTRA, _NAME, _COMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 class ReadError(Exception):
     """The dump cannot be read beyond `position` (bytes of XML); callers get it as `kind`."""
 
-    def __init__(self, position: int, reason: str, kind: type[DumpError] = DumpError) -> None:
+    def __init__(
+        self, position: int, reason: str, kind: type[DumpError] = DumpError, verified: int = 0
+    ) -> None:
         super().__init__(position, reason)
         self.position = position
         self.reason = reason
         self.kind = kind
+        #: For damage: the XML before this byte has a checksum that matches.
+        self.verified = verified
 
 
 class Source:
@@ -47,6 +51,7 @@ class Source:
     """
 
     def __init__(self, path: Path, block_bytes: int, inflate_ratio: int) -> None:
+        self._path = path
         self._file = BufferedReader(FileIO(path), _STEP_BYTES)
         self._block_bytes = block_bytes
         self._inflate_ratio = inflate_ratio
@@ -54,10 +59,24 @@ class Source:
         self.consumed = 0
         #: Bytes of XML decompressed so far.
         self.position = 0
+        self._verified = 0
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         self._file.close()
+
+    def damage(self) -> ReadError | None:
+        """Read the file once more, to its end; return its fault, if any."""
+        again = Source(self._path, self._block_bytes, self._inflate_ratio)
+        try:
+            for _ in again.blocks():
+                pass
+        except ReadError as error:
+            # Corrupt data may also seem to be cut off, or to be followed by something else.
+            return None if error.kind is GzipBombError else error
+        finally:
+            again.close()
+        return None
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the XML in blocks; raise ReadError after the last block before a fault."""
@@ -86,6 +105,7 @@ class Source:
 
     def _members(self) -> Iterator[bytes]:
         while True:
+            self._verified = self.position
             self._skip_header()
             for data in self._member():
                 yield data
@@ -125,7 +145,7 @@ class Source:
             try:
                 data = inflater.decompress(compressed)
             except isal_zlib.error as error:  # type: ignore[misc]  # its stub takes the class for an instance
-                raise ReadError(self.position, f"the gzip data is corrupt: {error}") from error
+                raise self._damaged(str(error)) from error
             self._read(len(compressed) - len(inflater.unused_data))
             if data:
                 checksum = isal_zlib.crc32(data, checksum)
@@ -133,7 +153,10 @@ class Source:
                 yield data
         trailer = self._exactly(_TRAILER_BYTES)
         if trailer != checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little"):
-            raise ReadError(self.position, "the gzip data is corrupt: its checksum does not match")
+            raise self._damaged("its checksum does not match")
+
+    def _damaged(self, reason: str) -> ReadError:
+        return ReadError(self.position, f"the gzip data is corrupt: {reason}", DamagedError, self._verified)
 
     def _refuse_bomb(self) -> None:
         if self.position > max(ANY_RATIO_BYTES, self.consumed * self._inflate_ratio):

@@ -23,6 +23,7 @@ from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import IN_FLIGHT
 from workers.state.runs import Runs
 from workers.state.statistics import StatisticsState
+from workers.upstream.quarantine import Quarantine
 
 COUNTS = ("read", "unchanged", "created", "changed", "quarantined")
 TYPES = ("artists", "labels", "masters", "releases")
@@ -133,6 +134,26 @@ def _slowly_read(dump: Path, folder: Path) -> Path:
     path = folder / dump.name.removesuffix(".gz")
     path.write_bytes(gzip.decompress(dump.read_bytes()))
     return path
+
+
+def test_damage_inside_a_gzip_file_quarantines_nothing_and_is_undone_by_the_repaired_file(
+    product: Product, sample: list[Path], tmp_path: Path
+) -> None:
+    whole = sample[3].read_bytes()
+    path, told = tmp_path / "releases.xml.gz", set()
+    for place in range(1, 6):
+        damaged = bytearray(whole)
+        damaged[len(damaged) * place // 6] ^= 0x10
+        path.write_bytes(damaged)
+        ended = product.run("load", path, "--json", "--partial", chunk_records=50)
+        assert ended.returncode == 3
+        told.add("the gzip data is corrupt" in ended.stderr and "get the file again" in ended.stderr)
+        assert json.loads(ended.stdout.splitlines()[-1])["releases"]["read"] <= 1000
+        assert len(Quarantine(product.redis, limit_bytes=0)) == 0
+    assert told == {True}
+    path.write_bytes(whole)
+    product.load(path, "--allow-vanish")
+    assert product.graph_differences([sample[3]]) == []
 
 
 def test_a_second_load_at_the_same_time_is_refused_in_one_line(product: Product, sample: list[Path]) -> None:

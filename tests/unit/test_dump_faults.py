@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.errors import DumpError
+from pipeline.errors import DamagedError, DumpError
 from pipeline.model import RecordType
 from pipeline.reader.dump import open_dump
 from pipeline.reader.source import ANY_RATIO_BYTES
@@ -73,14 +73,18 @@ def test_checksum_and_length_of_a_gzip_file_are_verified(tmp_path: Path) -> None
         corrupt[offset] ^= 0x40
         records, error = read(written(tmp_path, bytes(corrupt)))
         assert records == RECORDS
-        assert "its checksum does not match; the 2,000 records" in error.reason
+        assert error.reason == (
+            "the gzip data is corrupt: its checksum does not match; the 2,000 records before that were read, "
+            "and may be wrong"
+        )
 
 
 def test_a_checksum_in_the_middle_is_verified(tmp_path: Path) -> None:
     first = bytearray(gzip.compress(DUMP[:50_000]))
     first[-8] ^= 1
     records, error = read(written(tmp_path, bytes(first) + gzip.compress(DUMP[50_000:])))
-    assert records == RECORDS[: DUMP[:50_000].count(b"</release>")]
+    # Chunks of 100 records: the last one is left out.
+    assert records == RECORDS[: DUMP[:50_000].count(b"</release>") // 100 * 100]
     assert "its checksum does not match" in error.reason
 
 
@@ -92,6 +96,31 @@ def test_a_corrupt_gzip_file_is_read_up_to_the_fault(tmp_path: Path) -> None:
     assert records == RECORDS[: DUMP[:100_000].count(b"</release>")]
     assert error.reason.startswith("the gzip data is corrupt: ")
     assert error.position == 100_000
+    assert error.reason.endswith("records before that were read, and may be wrong after byte 100,000")
+
+
+@hypothesis.settings(
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(at=st.integers(10_000, len(COMPRESSED) - 100), bit=st.integers(0, 7))
+def test_no_record_of_a_damaged_gzip_file_is_rejected(tmp_path: Path, at: int, bit: int) -> None:
+    damaged = bytearray(COMPRESSED)
+    damaged[at] ^= 1 << bit
+    records, error = read(written(tmp_path, bytes(damaged)))
+    assert type(error) is DamagedError
+    assert f"{len(records):,} records before" in error.reason or not records
+
+
+def test_a_broken_record_of_an_intact_gzip_file_is_rejected(tmp_path: Path) -> None:
+    xml = DUMP.replace(RECORDS[500], b"text" + RECORDS[500])
+    with open_dump(written(tmp_path, gzip.compress(xml))) as dump:
+        chunks = [*dump.chunks(100, 1 << 20)]
+    assert [each.raw for chunk in chunks for each in chunk.rejected] == [b"text"]
+    assert sum(len(chunk.ids) for chunk in chunks) == 2000
 
 
 def swollen(mib: int) -> bytes:

@@ -140,6 +140,10 @@ class Quarantine:
         """Remove these entries, or all; return the number of removed entries."""
         return self._remove_all(self._ids() if ids is None else [*ids])
 
+    def purge_run(self, run: str) -> int:
+        """Remove the entries that only this run has quarantined; return their number."""
+        return self.purge([entry.entry_id for entry in self if entry.run == run and entry.attempts == 1])
+
     def remove_written(self, lease: Lease, run: str, ids: Iterable[str]) -> None:
         """Remove entries of records that `run` has written.
 
