@@ -67,6 +67,16 @@ def test_the_elements_that_are_not_in_the_graph_are_named(tmp_path: Path) -> Non
     assert set(re.findall("`(.+?)`", section)) == unread - made_up, "mend docs/reference/graph.md"
 
 
+def test_the_main_artists_of_the_sample_have_ids_as_the_page_says() -> None:
+    ids = [
+        (artist.findtext("id") or "").strip()
+        for each in ("masters", "releases")
+        for artist in etree.parse(SAMPLE / f"discogs_20200806_{each}.xml.gz").iterfind("*/artists/artist")
+    ]
+    assert not {"", "0"} & set(ids)
+    assert f"none of the {len(ids):,} main artists" in _text("docs/reference/graph.md")
+
+
 def test_the_query_in_the_picture_is_the_demos() -> None:
     assert QUERY in _text("README.md")
 
