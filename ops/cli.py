@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,21 @@ class _Commands(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         with _printable_errors():
             return super().make_context(*args, **options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `--home` behind the command as well."""
+        end = args.index("--") if "--" in args else len(args)
+        homes: list[str] = []
+        others: list[str] = []
+        words = iter(args[:end])
+        for word in words:
+            if word == "--home":
+                homes += [word, *islice(words, 1)]
+            else:
+                (homes if word.startswith("--home=") else others).append(word)
+        if homes[-1:] == ["--home"]:
+            ctx.fail("--home names a folder")
+        return super().parse_args(ctx, [*homes, *others, *args[end:]])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """List the commands in the order of their use."""

@@ -299,6 +299,8 @@ def _first_line(error: ErrorDetails) -> str:
     reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not error["loc"]:
         return reason
+    if error["type"] in ("int_parsing", "int_from_float"):
+        reason = "must be a whole number"
     name = str(error["loc"][0])
     value = (
         ""

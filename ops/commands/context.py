@@ -19,6 +19,12 @@ from workers.settings import Settings, load_settings
 SERVER_SECONDS = 3.0
 
 
+class WholeNumber(click.IntRange):
+    """An integer in a range, in plain words."""
+
+    name = "whole number"
+
+
 class DumpPath(click.Path):
     """A path of dumps that exists; one that cannot be read is no wrong usage."""
 

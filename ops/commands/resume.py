@@ -9,6 +9,7 @@ from ops.commands.progress import DumpProgress
 from workers import loader
 from workers.app import connect_redis
 from workers.sender import open_sender
+from workers.state.exclusive import TaskResult
 from workers.state.runs import Runs, RunState
 
 
@@ -50,17 +51,20 @@ def finish(context: Context, full: bool) -> None:
 
     Every load ends with this. --full also rebuilds SAME_AS and PART_OF and removes orphaned nodes.
     """
-    run_finish(context, full=full)
+    if run_finish(context, full=full).counted:
+        print_line(f"{'rebuilt everything derived, ' if full else ''}counted the statistics")
+    else:
+        print_line("nothing to do: the statistics are fresh")
 
 
-def run_finish(context: Context, *, full: bool = False) -> None:
+def run_finish(context: Context, *, full: bool = False) -> TaskResult:
     """Have a worker run `finish`, and wait for its end."""
     with (
         context.app() as app,
         DumpProgress(context, plain_console(stderr=True)) as progress,
         open_sender(app, progress.wait) as sender,
     ):
-        sender.finish(full=full)
+        return sender.finish(full=full)
 
 
 def _forget(runs: Runs, name: str) -> None:

@@ -6,7 +6,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ops.commands.console import counted, plain_console, print_line
-from ops.commands.context import Context
+from ops.commands.context import Context, WholeNumber
 from ops.stack.stack import Stack
 from ops.stack.state import Endpoints, StackState
 
@@ -17,7 +17,7 @@ _NAMES = {"valkey": "Valkey", "neo4j": "Neo4j"}
 @click.command(short_help="Start the stack: Valkey, Neo4j and workers.")
 @click.option(
     "--workers",
-    type=click.IntRange(0, 256),
+    type=WholeNumber(0, 256),
     help="Number of worker processes.  [default: GRAPHINATOR_WORKERS, else one per core]",
 )
 @click.option("--json", "as_json_", is_flag=True, help="Print the addresses as JSON.")

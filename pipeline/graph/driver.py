@@ -1,8 +1,9 @@
 """A driver for Neo4j whose sessions wait for the server, with errors for users."""
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -262,9 +263,8 @@ class Driver:
             await asking(self.ask)
         except GraphUnavailable as error:
             waited = f"{self._connection_timeout_seconds:g} s"
-            reason = str(error).removeprefix("Neo4j: ")
             raise GraphUnavailable(
-                f"Neo4j at {self._uri} does not answer (waited {waited}): {reason}"
+                f"Neo4j at {self._uri} does not answer (waited {waited}){_why(error)}"
             ) from error
 
     async def ask(self) -> None:
@@ -302,6 +302,25 @@ class Driver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _why(error: BaseException) -> str:
+    """Return the reason of a lost connection after a colon, nothing for a silent server."""
+    for each in _causes(error):
+        if isinstance(each, TimeoutError):
+            return ""
+        if isinstance(each, OSError) and each.errno:
+            return f": {os.strerror(each.errno) if each.errno > 0 else each.strerror}"
+    return f": {str(error).removeprefix('Neo4j: ')}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        else:
+            error = error.__cause__ or error.__context__
 
 
 async def _to_the_end(attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:

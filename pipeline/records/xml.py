@@ -105,10 +105,19 @@ def _only(record: bytes) -> etree._Element:
     try:
         wrapper = etree.fromstring(_START + record + _END, _parser())
     except etree.XMLSyntaxError as error:
-        raise malformed(error, len(_START)) from error
+        raise _fault_alone(record) or malformed(error, len(_START)) from error
     if _text_beside(wrapper):
         raise MalformedError(_NOT_ONE)
     return wrapper[0]
+
+
+def _fault_alone(record: bytes) -> MalformedError | None:
+    """Return the fault of a record without the wrapper, whose name nobody knows."""
+    try:
+        etree.fromstring(record, _parser())
+    except etree.XMLSyntaxError as error:
+        return malformed(error)
+    return None
 
 
 def _is_illegal(reference: re.Match[bytes]) -> bool:

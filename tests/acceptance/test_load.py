@@ -280,7 +280,7 @@ def test_status_without_neo4j_shows_the_rest_within_seconds(product: Product, tm
     assert time.monotonic() - started < 15
     assert ended.returncode == 6
     assert "0 batches in flight" in ended.stdout
-    fault = "Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): Couldn't connect"
+    fault = "Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): Connection refused"
     assert ended.stdout.startswith(f"Warning: {fault}")
     (shown,) = product.run("status", "--check", **settings).stdout.splitlines()
     assert shown.startswith(fault)

@@ -126,7 +126,7 @@ async def test_a_server_that_never_comes_is_unavailable_after_the_time_given(
 ) -> None:
     async with Driver(NOBODY, "neo4j", "no matter", connection_timeout_seconds=0.5) as driver:
         with pytest.raises(
-            GraphUnavailable, match=r"127\.0\.0\.1:9 does not answer \(waited 0\.5 s\): .*Connect call failed"
+            GraphUnavailable, match=r"127\.0\.0\.1:9 does not answer \(waited 0\.5 s\): Connection refused$"
         ) as caught:
             await asyncio.gather(one(driver), one(driver))
     assert isinstance(caught.value.__cause__, GraphUnavailable)
@@ -146,7 +146,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable_after_the_t
     async with listener:
         uri = f"bolt://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         async with Driver(uri, "neo4j", "no matter", connection_timeout_seconds=0.5) as driver:
-            with pytest.raises(GraphUnavailable):
+            with pytest.raises(GraphUnavailable, match=r"does not answer \(waited 0\.5 s\)$"):
                 await one(driver)
         await gone.wait()
 

@@ -161,6 +161,26 @@ def test_what_is_not_printable_is_escaped() -> None:
         assert printable(text) == text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--home", "HOME", "status"],
+        ["status", "--home", "HOME"],
+        ["quarantine", "list", "--home=HOME"],
+        ["--home", "elsewhere", "down", "--home", "HOME"],
+    ],
+)
+def test_the_home_may_stand_behind_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
+    (tmp_path / "stack.json").write_text("{}}")
+    ended = CliRunner().invoke(main, [word.replace("HOME", str(tmp_path)) for word in words])
+    assert str(tmp_path / "stack.json") in ended.stderr
+    ended = CliRunner().invoke(main, ["status", "--home"])
+    assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (2, "Error: --home names a folder")
+
+
 @pytest.mark.parametrize("command", ["load", "verify"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_file_name_is_printable_in_messages(

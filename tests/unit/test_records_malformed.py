@@ -68,6 +68,8 @@ REASONS = [
         "line 1, column 14: Invalid bytes in character encoding",
     ),
     (b"<label a='1' a='2'/>", "line 1, column 19: Attribute a redefined"),
+    (b"<label>", "line 1, column 8: Premature end of data in tag label line 1"),
+    (b"<label/></label>", "line 1, column 9: Extra content at the end of the document"),
     (b"<label/>text", "line 1, column 1: not one element"),
     (b"<artist><id>1</id></artist>", "line 1, column 1: not <label> but <artist>"),
     (b"<label/>", "line 1, column 1: <label> without an id from 1 to 2^63-1"),

@@ -27,7 +27,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("WORKERS", "abc", "integer"),
+        ("WORKERS", "abc", "must be a whole number"),
+        ("WORKERS", "1.5", "must be a whole number"),
         ("WORKERS", "-1", "greater than or equal to 0"),
         ("RECORD_BYTES", "65535", "greater than or equal to 65536"),
         ("RECORD_BYTES", "500000000", "less than or equal to 67108864"),
