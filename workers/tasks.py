@@ -1,4 +1,4 @@
-"""The Celery tasks: `normalise` and `write_batch` in a chord, `ingest`, and the exclusive tasks.
+"""The Celery tasks: `normalise` and `write_batch` in a chord, `ingest`, `written`, and the exclusive tasks.
 
 Arguments are names of things in Redis, never the things. Task bodies are sync functions, since Celery runs no
 coroutines; they hand coroutines to the worker's event loop. Bad data never raises: it goes to the quarantine. What
@@ -199,7 +199,7 @@ def written(call: str | Summary) -> Summary:
     `call` is the task id of an accepted call of `ingest`, or a result of `ingest` or of this task, as in a chain.
     Raises CallUnknown.
     """
-    task = call if isinstance(call, str) else str(call["task_id"])
+    task = str(call.get("task_id") if isinstance(call, dict) else call)
     return {"task_id": task, **this_worker().inbox.state(task)._asdict()}
 
 
