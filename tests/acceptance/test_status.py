@@ -99,7 +99,7 @@ def test_a_load_under_way_shows_since_when_how_far_and_in_which_batches(
 ) -> None:
     start(product, sample[3], TINY)
     wait_until(lambda: any(run.tally.read >= 100 for run in runs(product)), "100 records are done")
-    product.workers(0)
+    kill(workers(product))
     wait_until(
         lambda: len(InFlight(product.redis)) == TINY["batches_in_flight"], "the load waits for workers"
     )
