@@ -296,9 +296,9 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
     if found.state is Freshness.FRESH:
         return TaskResult()
     if found.rebuild:
-        await rebuild(writer.driver)
+        await rebuild(writer.driver, writer.before_commit)
     await refresh_text_indexes(writer.driver)
-    await count(writer.driver)
+    await count(writer.driver, writer.before_commit)
     return TaskResult(counted=True)
 
 

@@ -5,7 +5,7 @@ load has ended.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from neo4j import AsyncManagedTransaction
@@ -39,6 +39,8 @@ def _part_of(assertions: Iterable[Assertion]) -> set[Pair]:
 _ARTIST_ID = [each.name for each in RELATIONSHIPS[RecordType.RELEASES]["credits"].properties].index(
     "artist_id"
 )
+#: Awaited before each statement that writes; raises where another process may have taken the work over.
+Check = Callable[[], Awaitable[None]]
 #: The pairs that the assertions of one record imply, by type.
 _IMPLIED: dict[str, Callable[[Collection[Assertion]], set[Pair]]] = {"SAME_AS": _same_as, "PART_OF": _part_of}
 #: Labels of nodes that records refer to.
@@ -92,7 +94,7 @@ class DerivedChanges:
 
 
 @graph_errors()
-async def rebuild(driver: Driver) -> None:
+async def rebuild(driver: Driver, before: Check | None = None) -> None:
     """Rebuild SAME_AS and PART_OF, and delete all orphans. Nothing may write to the graph meanwhile.
 
     Idempotent, and of bounded memory: the server commits in parts.
@@ -100,25 +102,26 @@ async def rebuild(driver: Driver) -> None:
     """
     for action in ("assert", "settle"):
         for each in DERIVED:
-            await run_alone(driver, statement(f"{action}_{each.type.lower()}"))
+            await run_alone(driver, statement(f"{action}_{each.type.lower()}"), before=before)
     for label in sorted(_REFERRED):
-        await run_alone(driver, statement("settle_orphans", label=label))
+        await run_alone(driver, statement("settle_orphans", label=label), before=before)
 
 
 @graph_errors()
-async def count(driver: Driver) -> None:
+async def count(driver: Driver, before: Check | None = None) -> None:
     """Count all statistics. Nothing may write to the graph meanwhile.
 
     Idempotent, and of bounded memory: the server commits in parts, and writes only what has changed.
     Raises GraphUnavailable, after which it may be repeated, or GraphRejected.
     """
     for label, type_ in _COUNTED.items():
-        await run_alone(driver, statement("count_releases", label=label, type=type_))
+        await run_alone(driver, statement("count_releases", label=label, type=type_), before=before)
     artists, labels = await _count_ends(driver, "Artist"), await _count_ends(driver, "Label")
     counts = [[*kind, artists.get(kind), labels.get(kind)] for kind in sorted(artists.keys() | labels.keys())]
-    await run_alone(driver, statement("set_end_counts"), counts=counts)
-    await run_alone(driver, statement("count_part_of", label="Style", other="Genre", property="genre_count"))
-    await run_alone(driver, statement("count_part_of", label="Genre", other="Style", property="style_count"))
+    await run_alone(driver, statement("set_end_counts"), before=before, counts=counts)
+    for label, other, name in (("Style", "Genre", "genre_count"), ("Genre", "Style", "style_count")):
+        text = statement("count_part_of", label=label, other=other, property=name)
+        await run_alone(driver, text, before=before)
 
 
 async def _count_ends(driver: Driver, label: str) -> dict[tuple[str, str], int]:

@@ -177,14 +177,18 @@ async def repeat(work: Callable[[], Awaitable[T]]) -> T:
 ALONE_TIMEOUT_SECONDS = 3600.0
 
 
-async def run_alone(driver: "Driver", text: str, **parameters: Any) -> list[neo4j.Record]:
+async def run_alone(
+    driver: "Driver", text: str, *, before: Callable[[], Awaitable[None]] | None = None, **parameters: Any
+) -> list[neo4j.Record]:
     """Run a statement that commits in parts, and return its rows.
 
-    The driver neither manages nor retries such a statement: `repeat` does, so it must be idempotent.
+    `before` is awaited before each attempt; if it raises, the statement is not sent. The driver neither manages nor retries such a statement: `repeat` does, so it must be idempotent.
     """
 
     async def run() -> list[neo4j.Record]:
         async with await driver.session(database=driver.database) as session:
+            if before is not None:
+                await before()
             result = await session.run(neo4j.Query(text, timeout=ALONE_TIMEOUT_SECONDS), parameters)
             return [record async for record in result]
 

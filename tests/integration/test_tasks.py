@@ -298,7 +298,7 @@ def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: p
 def test_statistics_are_stale_when_a_full_finish_breaks_off_before_its_count(
     worker: process.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def break_off(_: Driver) -> None:
+    async def break_off(*_: object) -> None:
         raise GraphUnavailable("away")
 
     tasks.finish(asked(worker), False)

@@ -26,9 +26,9 @@ CRASHES = "tests:crashes"
 
 
 def crash(redis: Redis) -> None:
-    """Send SIGKILL to this process, up to `CRASH_TIMES` times."""
+    """Send SIGKILL, or `CRASH_SIGNAL`, to this process, up to `CRASH_TIMES` times."""
     if redis.incr(CRASHES) <= int(os.environ["CRASH_TIMES"]):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.Signals[os.environ.get("CRASH_SIGNAL", "SIGKILL")])
 
 
 def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:

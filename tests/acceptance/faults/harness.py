@@ -94,8 +94,10 @@ def logs(product: Product) -> str:
 
 
 @contextmanager
-def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a worker that crashes at that moment."""
+def crashing_worker(
+    product: Product, moment: str, times: int = 1, signal: str = "SIGKILL"
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a worker that crashes at that moment, or stands still with SIGSTOP."""
     stack = product.stack
     endpoints = read_endpoints(stack.home)
     assert endpoints is not None
@@ -107,7 +109,7 @@ def crashing_worker(product: Product, moment: str, times: int = 1) -> Iterator["
     with (stack.home / "logs" / "crashing.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            env={**environment, "CRASH_AT": moment, "CRASH_TIMES": str(times)},
+            env={**environment, "CRASH_AT": moment, "CRASH_TIMES": str(times), "CRASH_SIGNAL": signal},
             cwd=Path(__file__).parents[3],
             stdout=log,
             stderr=log,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.acceptance.conftest import Product
@@ -115,3 +116,23 @@ def test_derived_data_is_stale_until_finish_has_ended(
     wait_until(StatisticsState(product.redis).is_fresh, "a worker has repaired it")
     is_exact(product, releases)
     assert product.run("verify", releases, **SMALL).stdout.splitlines()[-1].startswith("statistics as of")
+
+
+def test_a_worker_that_stood_still_during_finish_writes_no_old_statistics(
+    product: Product, releases: Path, tmp_path: Path
+) -> None:
+    newer, log = tmp_path / "releases.xml", product.stack.home / "logs" / "crashing.log"
+    newer.write_bytes(releases.read_bytes().replace(b"<style>", b"<style>New "))
+    log.unlink(missing_ok=True)
+    product.workers(0)
+    with crashing_worker(product, "the statistics are counted in part", signal="SIGSTOP") as worker:
+        process = psutil.Process(worker.pid)
+        load = product.start("load", releases, "--json", **HURRIED)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker stands still")
+        product.redis.expire(EXCLUSIVE_LEASE, 1)  # it would go by itself in 30 s
+        product.workers(2)
+        assert ended(load)[0] == 0
+        product.load(newer, **HURRIED)
+        process.resume()
+        wait_until(lambda: "lost the lease on an exclusive task" in log.read_text(), "it has noticed")
+    is_exact(product, newer)
