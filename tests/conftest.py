@@ -16,7 +16,8 @@ import pytest
 from redis import Redis
 
 from ops.stack.ports import is_free
-from ops.stack.stack import Endpoints, Stack
+from ops.stack.process import Daemon, stop
+from ops.stack.stack import KEEPER, Endpoints, Stack
 from ops.stack.state import StackState, load_state, read_endpoints, save_state
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import SCHEMA, create_schema
@@ -59,11 +60,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     choose_ports(home)
     stack = Stack(load_settings(home=home))
     stack.up(workers=0)
+    end_keeper(stack)
     try:
         yield stack
     finally:
         if kept:
             stack.up(workers=0)
+            end_keeper(stack)
         else:
             stack.down()
 
@@ -73,11 +76,15 @@ def choose_ports(home: Path) -> None:
 
     They are neither the preferred ports of every stack nor ports that the system gives to connections.
     """
-    path = home / "stack.json"
-    if not load_state(path).ports:
+    if not load_state(home).ports:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = filter(is_free, random.sample(range(20_000, 30_000), 1000))
-        save_state(path, StackState(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
+        save_state(home, StackState(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
+
+
+def end_keeper(stack: Stack) -> None:
+    """End the keeper of the stack, which would start again what a test kills."""
+    stop([Daemon(stack.home, KEEPER)], timeout_seconds=60)
 
 
 @pytest.fixture(scope="session")

