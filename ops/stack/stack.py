@@ -101,14 +101,14 @@ class Stack:
 
         The order is keeper, workers, Valkey, Neo4j. No file is written, so this works on a full disk.
         """
-        if not self._lock.exists():
-            return []
-        with self._held():
-            before = running_roles(self.home)
-            if not before:
-                load_state(self.home)  # refuses the state of another version, whose stack may run
-            self._stop(before)
-            return before
+        before: list[str] = []
+        if self._lock.exists():
+            with self._held():
+                before = running_roles(self.home)
+                self._stop(before)
+        if not before:
+            load_state(self.home)  # refuses the state of another version, whose stack may run
+        return before
 
     def restart_dead(self, is_due: Callable[[str], bool]) -> None:
         """Start daemons that should run, do not run, and are due.

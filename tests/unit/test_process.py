@@ -95,6 +95,7 @@ def test_a_daemon_keeps_nothing_open_of_its_caller_but_its_lock(daemon: Daemon, 
     with exclusive(tmp_path / "cron.lock") as descriptor:
         os.set_inheritable(descriptor, True)
         pid = start(daemon, WAIT)
+    said(daemon)
     opened = {Path(file.path).name for file in psutil.Process(pid).open_files()}
     assert opened == {"valkey.lock", "valkey.log"}
     with exclusive(tmp_path / "cron.lock", wait=False), exclusive(tmp_path / "stack.lock", wait=False):
