@@ -86,6 +86,9 @@ MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the batch is committed and not counted": _around(InFlight, "complete", before=True),
     "the batch is counted and not acknowledged": _around(InFlight, "complete", before=False),
     "the statistics are counted in part": _before_statement("set_end_counts"),
+}
+
+REBUILD_MOMENTS: dict[str, Callable[[Redis], None]] = {
     "the derived relationships are rebuilt in part": _before_statement("settle_part_of"),
 }
 
@@ -96,4 +99,4 @@ CALL_MOMENTS: dict[str, Callable[[Redis], None]] = {
 }
 
 if "CRASH_AT" in os.environ:
-    (MOMENTS | CALL_MOMENTS)[os.environ["CRASH_AT"]](connect_redis(app.settings))
+    (MOMENTS | REBUILD_MOMENTS | CALL_MOMENTS)[os.environ["CRASH_AT"]](connect_redis(app.settings))

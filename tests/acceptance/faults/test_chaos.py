@@ -149,7 +149,7 @@ class World:
             self._begin({record_type: month[record_type] for record_type in left})
 
     def _release(self, holder: str) -> None:
-        """Take the load lock from a load that is dead: it would go by itself in 30 s."""
+        """Take the lock of a dead load, which would go by itself in 30 s."""
         if insist(lambda: self._product.redis.get(LOAD_LOCK)) == holder.encode():
             insist(lambda: self._product.redis.delete(LOAD_LOCK))
 
