@@ -71,5 +71,5 @@ def _forget(runs: Runs, name: str) -> None:
     states = {run.name: run.state for run in runs}
     if states.get(name) not in (RunState.STALLED, RunState.OVERTAKEN):
         raise click.UsageError(f"no interrupted load is called {name}")
-    runs.forget(name)
-    print_line(f"{name} is forgotten; what it has written stays")
+    for each in runs.forget(name):
+        print_line(f"{each} is forgotten; what it has written stays")

@@ -70,6 +70,19 @@ def test_a_stalled_run_is_overtaken_once_a_later_load_of_its_type_has_begun(
     assert states(runs)["labels-a"] is expected
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_forgotten_load_takes_those_along_that_it_has_overtaken(runs: Runs, begun: bool) -> None:
+    runs.plan("labels-a", plan(at=runs.now()))
+    runs.plan("artists-a", plan(at=runs.now(), record_type=RecordType.ARTISTS))
+    runs.plan("labels-b", plan(at=runs.now(), holder="load:2"))
+    if begun:
+        runs.set_read("labels-b", Reading(0.0))
+    # Its older records would replace those that the forgotten load has written.
+    gone = ["labels-a", "labels-b"] if begun else ["labels-b"]
+    assert runs.forget("labels-b") == gone
+    assert states(runs).keys() == {"labels-a", "artists-a", "labels-b"} - {*gone}
+
+
 def test_a_later_load_has_a_later_time_though_the_clock_of_redis_is_set_back(runs: Runs) -> None:
     runs.plan("labels-a", plan(at=time.time() + 86_400))
     runs.plan("labels-b", plan(at=runs.now()))

@@ -169,12 +169,22 @@ class Runs:
         """Return when the load of a dump was planned; 0 for any other run."""
         return float(self._redis.zscore(RUNS, run) or 0)
 
-    def forget(self, run: str) -> None:
-        """Delete a run: it is not resumed."""
+    def forget(self, run: str) -> list[str]:
+        """Delete a run and those that it has overtaken: they are not resumed. Return their names."""
+        names, runs = [run], {each.name: each for each in self}
+        if run in runs and runs[run].reading is not None:
+            type_, at = runs[run].record_type, runs[run].plan.at
+            names[:0] = [
+                each.name
+                for each in runs.values()
+                if each.state is RunState.OVERTAKEN and each.record_type is type_ and each.plan.at < at
+            ]
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(run_key(run), run_ids_key(run), run_newer_key(run))
-            pipe.zrem(RUNS, run)
+            for name in names:
+                pipe.delete(run_key(name), run_ids_key(name), run_newer_key(name))
+                pipe.zrem(RUNS, name)
             pipe.execute()
+        return names
 
     def stalled(self) -> list[Run]:
         """Return the stalled runs, the oldest first."""
@@ -202,7 +212,10 @@ class Runs:
 
     def end(self, run: str, end: RunEnd) -> None:
         """Store the end of a run."""
-        self._redis.hset(run_key(run), "end", msgspec.json.encode(end))
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(run_key(run), "end", msgspec.json.encode(end))
+            pipe.unlink(run_newer_key(run))
+            pipe.execute()
 
     def progress(self, run: str) -> tuple[Tally, list[str]]:
         """Return the tally so far, and the reasons of failed batches."""
