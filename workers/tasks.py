@@ -224,7 +224,7 @@ def batch_failed(_request: Any, error: Any, _traceback: Any, batch: str) -> None
             _quarantine_of(worker, batch, meta).add_all(reason)
         except MemoryError:
             logger.exception("the records of %s cannot be kept", batch)
-    refused = [CallOutcome(task, 0, 0, records) for task, records in meta.calls]
+    refused = [CallOutcome(call.task, 0, 0, call.records) for call in meta.calls]
     worker.in_flight.fail(batch, meta.run, reason, refused)
 
 
@@ -310,7 +310,7 @@ def _unchanged(chunk: Chunk, normalised: Normalised) -> Iterator[int]:
 
 
 def _quarantine_of(worker: Worker, batch: str, meta: BatchMeta) -> BatchQuarantine:
-    return BatchQuarantine(worker.quarantine, worker.in_flight, worker.inbox, worker.runs, batch, meta)
+    return BatchQuarantine(worker.quarantine, worker.in_flight, worker.runs, batch, meta)
 
 
 def _reason(error: BaseException) -> str:

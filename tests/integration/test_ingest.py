@@ -20,7 +20,15 @@ from workers.app import INGEST_QUEUE
 from workers.sender import open_sender
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta
-from workers.state.keys import IN_FLIGHT, INBOX, batch_key, inbox_call_key, inbox_key
+from workers.state.keys import (
+    IN_FLIGHT,
+    INBOX,
+    INBOX_SEEN,
+    batch_key,
+    inbox_call_key,
+    inbox_key,
+    inbox_numbers_key,
+)
 from workers.state.runs import Tally
 from workers.upstream.dispatch import dispatch
 from workers.upstream.inbox import Acceptance, Call, CallUnknown, Inbox, InboxFull
@@ -122,6 +130,29 @@ def test_of_two_versions_that_of_the_call_that_was_seen_later_counts(worker: pro
         2, 0
     )
     assert waiting(worker) == {"labels": 4}
+
+
+def test_newest_calls_of_records_are_remembered_only_while_an_older_call_is_not_accepted(
+    redis: Redis,
+) -> None:
+    inbox, records = Inbox(redis, limit_bytes=1 << 20), [Accepted(1, b"{}"), Accepted(2, b"{}")]
+
+    def accept(task: str) -> None:
+        inbox.add(named(task), inbox.see(named(task)), RecordType.LABELS, records)
+
+    def remembered() -> int:
+        return redis.zcard(inbox_numbers_key("labels"))
+
+    # A million records a day would fill Redis.
+    accept("first")
+    assert remembered() == 0
+    for task in ("second", "third"):
+        inbox.see(named(task))
+    accept("third")
+    accept("fourth")
+    assert remembered() == 2
+    accept("second")
+    assert (remembered(), redis.zcard(INBOX_SEEN)) == (0, 0)
 
 
 def test_a_later_call_has_a_higher_number_though_the_clock_of_redis_is_set_back(

@@ -48,6 +48,16 @@ class PoisonBatch(GraphinatorError):
         )
 
 
+class CallRecords(NamedTuple):
+    """Some records of one upstream call."""
+
+    #: The task id of the call.
+    task: str
+    records: int
+    #: When the call was first seen, in Redis's Unix seconds.
+    at: float
+
+
 class BatchMeta(msgspec.Struct, frozen=True):
     """The description of a batch, stored beside its chunks."""
 
@@ -57,8 +67,8 @@ class BatchMeta(msgspec.Struct, frozen=True):
     #: The file or the caller that the records came from.
     source: str
     chunks: int
-    #: For records of upstream calls: task ids and numbers of records, in the order of the records.
-    calls: list[tuple[str, int]] = []
+    #: For records of upstream calls: their calls, in the order of the records.
+    calls: list[CallRecords] = []
 
 
 class CallOutcome(NamedTuple):

@@ -15,7 +15,8 @@
 | `graphinator:statistics` | hash | `counted`, `stale`, `rebuild`, `failed`: Redis's Unix s | never | `StatisticsState` |
 | `graphinator:inbox` | hash | `bytes`; `number`, the last one given; `<type>:records`, `<type>:since` | never | `Inbox` |
 | `graphinator:inbox:<type>` | list | packed call parts, in the order of acceptance | never | `Inbox` |
-| `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it | 1 day | `Inbox` |
+| `graphinator:inbox:<type>:numbers` | sorted set | record id → number of the newest call that brought it, while an older call is not accepted | 1 day | `Inbox` |
+| `graphinator:inbox:seen` | sorted set | calls that are seen and not accepted, `<key of the call> <content hash>` → number | never | `Inbox` |
 | `graphinator:inbox:call:<task id>` | hash | for each content hash `number:…`, and `accepted:…`, `superseded:…` once it is accepted; the numbers of `CallState` | 30 days, and 1 day once no record waits | `Inbox`, `InFlight` |
 | `graphinator:quarantine:entries` | sorted set | entry id → when it was first quarantined, Redis's Unix s | never | `Quarantine` |
 | `graphinator:quarantine:records` | hash | `<type>:<record id>` → ids of its entries | never | `Quarantine` |
@@ -37,6 +38,7 @@ EXCLUSIVE = PREFIX + "exclusive"
 EXCLUSIVE_LEASE = EXCLUSIVE + ":lease"
 STATISTICS = PREFIX + "statistics"
 INBOX = PREFIX + "inbox"
+INBOX_SEEN = INBOX + ":seen"
 QUARANTINE = PREFIX + "quarantine:entries"
 QUARANTINE_BYTES = PREFIX + "quarantine:total_bytes"
 QUARANTINE_RECORDS = PREFIX + "quarantine:records"

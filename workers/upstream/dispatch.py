@@ -11,7 +11,7 @@ from workers.app import connect_inbox
 from workers.sender import Sender
 from workers.settings import Settings
 from workers.state.encoding import pack
-from workers.state.in_flight import BatchMeta
+from workers.state.in_flight import BatchMeta, CallRecords
 from workers.state.runs import UPSTREAM, Runs, upstream_run
 from workers.upstream.inbox import Head, HeadMoved, Inbox, Waiting
 
@@ -60,7 +60,7 @@ def send_records(
     records: Sequence[bytes],
     *,
     upstream: bool = True,
-    calls: Sequence[tuple[str, int]] = (),
+    calls: Sequence[CallRecords] = (),
     also: Callable[[Pipeline], None] | None = None,
 ) -> None:
     """Send raw records as one batch of the run of upstream tasks.

@@ -7,7 +7,7 @@ batch adds their outcomes to their calls.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -20,9 +20,11 @@ from pipeline.errors import GraphinatorError
 from pipeline.model import RecordType
 from pipeline.records.accept import Accepted
 from workers.state.encoding import bytes_of, pack, redis_now, text_of_all, unpack
+from workers.state.in_flight import CallRecords
 from workers.state.keys import (
     CALL_SECONDS,
     INBOX,
+    INBOX_SEEN,
     WAITING_CALL_SECONDS,
     inbox_call_key,
     inbox_key,
@@ -34,7 +36,7 @@ from workers.state.lua import script
 PART_RECORDS = 500
 #: Call parts read from Redis at a time.
 PAGE_PARTS = 50
-#: Record ids of a type whose newest call is remembered, at most: 100 bytes each.
+#: Record ids of a type whose newest call is remembered, at most: 80 bytes each.
 NUMBERED_RECORDS = 1_000_000
 
 
@@ -73,8 +75,9 @@ class CallPart(msgspec.Struct, frozen=True):
 
     ids: list[int]
     records: list[bytes]
-    #: The task id of the call.
+    #: The task id of the call, and its number.
     task: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +132,9 @@ class Head:
         return [record for part in self.parts for record in part.records]
 
     @property
-    def calls(self) -> list[tuple[str, int]]:
-        """The task ids of the calls with numbers of records, in the order of acceptance."""
-        return [(part.task, len(part.ids)) for part in self.parts]
+    def calls(self) -> list[CallRecords]:
+        """The calls of the parts, in the order of acceptance."""
+        return [CallRecords(part.task, len(part.ids), part.number / 1_000_000) for part in self.parts]
 
 
 class Inbox:
@@ -145,7 +148,7 @@ class Inbox:
 
     def see(self, call: Call) -> int:
         """Return the number of a call, which it gets when it is first seen."""
-        keys = [inbox_call_key(call.task), INBOX]
+        keys = [inbox_call_key(call.task), INBOX, INBOX_SEEN]
         return int(self._see(keys=keys, args=[call.content, WAITING_CALL_SECONDS]))
 
     def add(
@@ -162,12 +165,13 @@ class Inbox:
         `refused` is the number of its other records. Does nothing if the call was accepted before, and returns what
         was accepted then. Raises InboxFull.
         """
-        keys = [inbox_call_key(call.task), INBOX, inbox_key(record_type), inbox_numbers_key(record_type)]
+        keys = [inbox_call_key(call.task), INBOX]
+        keys += [inbox_key(record_type), inbox_numbers_key(record_type), INBOX_SEEN]
         limits = self._limit_bytes, CALL_SECONDS, WAITING_CALL_SECONDS, NUMBERED_RECORDS
         left = records
         while True:
             ids = [each.id for each in left]
-            parts = [pack(part) for part in _split(call.task, left)]
+            parts = [pack(part) for part in _split(call.task, number, left)]
             counts = number, len(records) - len(left), refused, len(parts)
             args = [record_type.value, len(ids), *limits, call.content, *counts, *parts, *ids]
             answer = self._add(keys=keys, args=args)
@@ -185,17 +189,6 @@ class Inbox:
         if numbers[0] is None:
             raise CallUnknown(f"no call with the task id {task!r} is accepted, or it is forgotten")
         return CallState(*(int(number or 0) for number in numbers))
-
-    def accepted_at(self, record_type: RecordType, ids: Iterable[int]) -> dict[int, float]:
-        """Return when the newest call that brought each record was first seen.
-
-        In Redis's Unix seconds. Records that no call has brought lately are left out.
-        """
-        wanted = [*ids]
-        numbers = self._redis.zmscore(inbox_numbers_key(record_type), [*map(str, wanted)])
-        return {
-            id_: number / 1_000_000 for id_, number in zip(wanted, numbers, strict=True) if number is not None
-        }
 
     def waiting(self) -> dict[RecordType, Waiting]:
         """Return the types that have waiting records, with their number and age."""
@@ -253,7 +246,7 @@ def _fields(record_type: RecordType) -> tuple[str, str]:
     return f"{record_type}:records", f"{record_type}:since"
 
 
-def _split(task: str, records: Sequence[Accepted]) -> Iterator[CallPart]:
+def _split(task: str, number: int, records: Sequence[Accepted]) -> Iterator[CallPart]:
     for start in range(0, len(records), PART_RECORDS):
         some = records[start : start + PART_RECORDS]
-        yield CallPart([each.id for each in some], [each.raw for each in some], task)
+        yield CallPart([each.id for each in some], [each.raw for each in some], task, number)

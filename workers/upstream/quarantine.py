@@ -7,7 +7,7 @@ is a hash of record type and raw text, so a record that is loaded or delivered a
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import msgspec
@@ -30,7 +30,6 @@ from workers.state.keys import (
 from workers.state.lease import Lease
 from workers.state.lua import script
 from workers.state.runs import UPSTREAM, Runs
-from workers.upstream.inbox import Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -197,14 +196,12 @@ class BatchQuarantine:
         self,
         quarantine: Quarantine,
         in_flight: InFlight,
-        inbox: Inbox,
         runs: Runs,
         batch: str,
         meta: BatchMeta,
     ) -> None:
         self._quarantine = quarantine
         self._in_flight = in_flight
-        self._inbox = inbox
         self._runs = runs
         self._batch = batch
         self._meta = meta
@@ -251,12 +248,10 @@ class BatchQuarantine:
         found = self._quarantine.of_records(self._meta.record_type, ids)
         if not found:
             return
-        if self._meta.source == UPSTREAM:
-            accepted = self._inbox.accepted_at(self._meta.record_type, found)
-        else:
-            accepted = dict.fromkeys(found, self._runs.accepted_at(self._meta.run))
+        accepted = self._accepted_at() if self._meta.source == UPSTREAM else {}
+        load = self._runs.accepted_at(self._meta.run)
         for id_, entries in found.items():
-            self._quarantine.remove_older(entries, accepted.get(id_, 0.0))
+            self._quarantine.remove_older(entries, accepted.get(id_, load))
 
     def outcomes(self) -> list[CallOutcome]:
         """Return the outcome of each call in the batch, which is written."""
@@ -274,10 +269,15 @@ class BatchQuarantine:
             for place, (id_, is_refused) in enumerate(records)
         )
         found = []
-        for task, number in self._meta.calls:
-            counts = Counter(islice(outcomes, number))
-            found.append(CallOutcome(task, counts["written"], counts["superseded"], counts["refused"]))
+        for call in self._meta.calls:
+            counts = Counter(islice(outcomes, call.records))
+            found.append(CallOutcome(call.task, counts["written"], counts["superseded"], counts["refused"]))
         return found
+
+    def _accepted_at(self) -> dict[int, float]:
+        """Return when the call was first seen that brought the last version of each record."""
+        times = chain.from_iterable(repeat(call.at, call.records) for call in self._meta.calls)
+        return dict(zip((id_ for chunk in self._chunks() for id_ in chunk.ids), times, strict=False))
 
     def _chunks(self) -> Iterator[Chunk]:
         for index in range(self._meta.chunks):

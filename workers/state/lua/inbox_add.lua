@@ -4,10 +4,11 @@
 -- KEYS[2]  hash of the inbox
 -- KEYS[3]  list of the call parts of the record type
 -- KEYS[4]  sorted set of record ids of the type, each with the number of the newest call that brought it
+-- KEYS[5]  sorted set of the calls that are seen and not accepted, by number
 -- ARGV[1]  record type
 -- ARGV[2]  number of records
 -- ARGV[3]  limit of the inbox, in bytes
--- ARGV[4]  seconds that ids are remembered, and calls of which no record waits
+-- ARGV[4]  seconds that ids, calls that are only seen, and calls of which no record waits are remembered
 -- ARGV[5]  seconds that a call is remembered while records wait
 -- ARGV[6]  number of ids that are remembered
 -- ARGV[7]  hash of the content of the call
@@ -50,13 +51,21 @@ end
 for i = first_part, last_part do
   redis.call('RPUSH', KEYS[3], ARGV[i])
 end
-for i = last_part + 1, #ARGV do
-  redis.call('ZADD', KEYS[4], number, ARGV[i])
-end
 local time = redis.call('TIME')
-redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, string.format('%.0f', (time[1] - ARGV[4]) * 1000000))
-redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[6])
-redis.call('EXPIRE', KEYS[4], ARGV[4])
+redis.call('ZREM', KEYS[5], KEYS[1] .. ' ' .. hash)
+redis.call('ZREMRANGEBYSCORE', KEYS[5], 0, string.format('%.0f', (time[1] - ARGV[4]) * 1000000))
+local oldest = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2]
+if oldest then
+  -- Only an older call that is still to be accepted asks for these numbers.
+  for i = last_part + 1, #ARGV do
+    redis.call('ZADD', KEYS[4], number, ARGV[i])
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, oldest)
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[6])
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
+else
+  redis.call('UNLINK', KEYS[4])
+end
 if records > 0 then
   redis.call('HINCRBY', KEYS[2], 'bytes', bytes)
   if redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':records', records) == records then
