@@ -54,7 +54,7 @@ class CallRecords(NamedTuple):
     #: The task id of the call.
     task: str
     records: int
-    #: When the call was first seen, in Redis's Unix seconds.
+    #: The time when the call was first seen, in Redis's Unix seconds.
     at: float
 
 

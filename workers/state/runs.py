@@ -170,7 +170,10 @@ class Runs:
         return float(self._redis.zscore(RUNS, run) or 0)
 
     def forget(self, run: str) -> list[str]:
-        """Delete a run and those that it has overtaken: they are not resumed. Return their names."""
+        """Delete a run and those that it has overtaken; return their names.
+
+        They are not resumed.
+        """
         names, runs = [run], {each.name: each for each in self}
         if run in runs and runs[run].reading is not None:
             type_, at = runs[run].record_type, runs[run].plan.at
