@@ -1,6 +1,7 @@
 """`graphinator demo`."""
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import click
@@ -44,8 +45,12 @@ async def show(console: Console, context: Context, endpoints: Endpoints) -> None
     console.rule("next steps")
     console.print(f"Neo4j Browser   {endpoints.browser}")
     console.print(
-        f"connect to      {endpoints.neo4j_uri}, user {endpoints.neo4j_user}, password: cat {endpoints.password_file}"
+        f"connect to      {endpoints.neo4j_uri}, user {endpoints.neo4j_user}, password: {_cat(endpoints.password_file)}"
     )
     console.print(f"paste there     {QUERY}")
-    console.print(f"Redis           {endpoints.redis_url}, password: cat {endpoints.redis_password_file}")
+    console.print(f"Redis           {endpoints.redis_url}, password: {_cat(endpoints.redis_password_file)}")
     console.print(f"stop it         {context.command('down')}   (the data stays)")
+
+
+def _cat(file: Path) -> str:
+    return shlex.join(["cat", str(file)])

@@ -44,9 +44,9 @@ SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 def status(ctx: click.Context, as_json_: bool, check: bool) -> None:
     """Show servers, workers, loads, records that wait, and the size of the graph.
 
-    With --check, one line is printed for each of these: no stack, a server that is down, fewer workers than `graphinator
-    up` was asked for, and a record type whose newest load has stalled or failed. With servers of your own, a missing
-    worker is noticed when none is left.
+    With --check, one line is printed for each of these: no stack, a server or the keeper that is down, fewer workers
+    than `graphinator up` was asked for, and a record type whose newest load has stalled or failed. With servers of your
+    own, a missing worker is noticed when none is left.
     """
     context: Context = ctx.obj
     found, errors = read_status(context)
