@@ -139,6 +139,8 @@ def resume(
     """
     with open_sender(app, on_wait) as sender:
         dispatch(sender, app.settings, everything=True)
+        # Those that are written are newer than the loads that are resumed.
+        sender.drain()
         runs = Runs(sender.redis)
         planned = []
         for run in runs.stalled():

@@ -154,6 +154,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             if meta.source == UPSTREAM:
                 quarantine.remove_written(lease)
             quarantine.resolve({row["id"] for row in rows}.difference(row["id"] for row, _ in refused))
+            quarantine.note_newer()
             worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
             return tally.as_dict()
 

@@ -29,7 +29,7 @@ from workers.state.keys import (
     inbox_key,
     inbox_numbers_key,
 )
-from workers.state.runs import Tally
+from workers.state.runs import RunPlan, Tally
 from workers.upstream.dispatch import dispatch
 from workers.upstream.inbox import Acceptance, Call, CallUnknown, Inbox, InboxFull
 from workers.upstream.quarantine import Quarantine
@@ -233,6 +233,18 @@ def test_each_record_of_a_call_waits_or_is_written_or_superseded_or_refused(
     for unknown in ("e", {"task_id": "e"}, {}, None):
         with pytest.raises(CallUnknown):
             tasks.written(unknown)
+
+
+def test_a_stalled_load_is_older_than_the_records_that_were_written_since(worker: process.Worker) -> None:
+    worker.recovery.stop()
+    (good, endless) = (text.decode() for text in releases(b"Ann", b"B" * 40_000))
+    plans = {"releases-1": RecordType.RELEASES, "labels-1": RecordType.LABELS}
+    for run_, record_type in plans.items():
+        worker.runs.plan(run_, RunPlan(record_type, "/x.xml", False, False, worker.runs.now(), "gone"))
+    tasks.ingest("releases", [good, endless])
+    write_all(worker)
+    # The graph refuses the endless one: `resume` loads it from the dump.
+    assert [set(worker.runs.newer(run_)) for run_ in plans] == [{1}, set()]
 
 
 def test_the_records_of_a_failed_batch_are_refused(worker: process.Worker) -> None:

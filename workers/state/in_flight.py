@@ -69,6 +69,8 @@ class BatchMeta(msgspec.Struct, frozen=True):
     chunks: int
     #: For records of upstream calls: their calls, in the order of the records.
     calls: list[CallRecords] = []
+    #: Loads that had stalled before these calls were sent; `resume` leaves what is written of them.
+    stalled: list[str] = []
 
 
 class CallOutcome(NamedTuple):

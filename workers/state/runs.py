@@ -12,7 +12,6 @@ from typing import Any, Self
 import msgspec
 from pyroaring import BitMap64
 from redis import Redis
-from redis.client import Pipeline
 
 from pipeline.model import RecordType
 from pipeline.reader.ids import DumpIds
@@ -193,10 +192,14 @@ class Runs:
         """Return the stalled runs, the oldest first."""
         return [run for run in self if run.state is RunState.STALLED]
 
-    def add_newer(self, pipe: Pipeline, run: str, ids: Collection[int]) -> None:
-        """Note, in a transaction, ids of records that were accepted after a stalled run."""
-        pipe.sadd(run_newer_key(run), *ids)
-        pipe.expire(run_newer_key(run), RUN_SECONDS)
+    def add_newer(self, run: str, ids: Collection[int]) -> None:
+        """Note the ids of records in the graph that were accepted after a stalled run."""
+        if not ids:
+            return
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.sadd(run_newer_key(run), *ids)
+            pipe.expire(run_newer_key(run), RUN_SECONDS)
+            pipe.execute()
 
     def newer(self, run: str) -> BitMap64:
         """Return the ids of records in the graph that were accepted after the run."""

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from redis.client import Pipeline
 
@@ -13,7 +14,7 @@ from workers.settings import Settings
 from workers.state.encoding import pack
 from workers.state.in_flight import BatchMeta, CallRecords
 from workers.state.runs import UPSTREAM, Runs, upstream_run
-from workers.upstream.inbox import Head, HeadMoved, Inbox, Waiting
+from workers.upstream.inbox import HeadMoved, Inbox, Waiting
 
 
 def is_due(inbox: Inbox, settings: Settings) -> bool:
@@ -25,7 +26,7 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
     """Send the waiting records of all types, or of those that are due.
 
     They go in the order of acceptance. The caller holds the load lock. Records that are accepted meanwhile stay in the
-    inbox. Stalled loads keep the ids: they were accepted before these records.
+    inbox. Stalled loads were accepted before these records.
     """
     inbox, runs = connect_inbox(settings, sender.redis), Runs(sender.redis)
     stalled = runs.stalled()
@@ -38,14 +39,12 @@ def dispatch(sender: Sender, settings: Settings, *, everything: bool) -> None:
             if not head.parts:
                 break
 
-            def take(pipe: Pipeline, head: Head = head) -> None:
-                inbox.remove(pipe, head)
-                for run in stalled:
-                    if run.record_type is head.record_type:
-                        runs.add_newer(pipe, run.name, head.ids)
-
+            older = [run.name for run in stalled if run.record_type is record_type]
+            take = partial(inbox.remove, head=head)
             try:
-                send_records(sender, record_type, head.ids, head.records, calls=head.calls, also=take)
+                send_records(
+                    sender, record_type, head.ids, head.records, calls=head.calls, stalled=older, also=take
+                )
             except HeadMoved:
                 # Records that were sent are back.
                 left = waiting.records
@@ -61,17 +60,19 @@ def send_records(
     *,
     upstream: bool = True,
     calls: Sequence[CallRecords] = (),
+    stalled: Sequence[str] = (),
     also: Callable[[Pipeline], None] | None = None,
 ) -> None:
     """Send raw records as one batch of the run of upstream tasks.
 
     `upstream` is False for those that a dump had brought. Of several versions of a record the last one counts. `calls`
-    are those of `BatchMeta`. `also` adds commands to the transaction that stores the batch.
+    and `stalled` are those of `BatchMeta`. `also` adds commands to the transaction that stores the batch.
     """
     run = upstream_run(record_type)
     chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records], upstream=upstream)
     batch = f"{run}-{secrets.token_hex(8)}"
-    sender.send(batch, BatchMeta(record_type, run, UPSTREAM, 1, [*calls]), [pack(chunk)], set(ids), also=also)
+    meta = BatchMeta(record_type, run, UPSTREAM, 1, [*calls], [*stalled])
+    sender.send(batch, meta, [pack(chunk)], set(ids), also=also)
 
 
 def _is_due(waiting: Waiting, settings: Settings) -> bool:

@@ -257,12 +257,7 @@ class BatchQuarantine:
         """Return the outcome of each call in the batch, which is written."""
         if not self._meta.calls:
             return []
-        refused = self._in_flight.refused(self._batch)
-        records = [
-            (id_, entry_id(chunk.record_type, raw) in refused)
-            for chunk in self._chunks()
-            for id_, raw in zip(chunk.ids, chunk.records, strict=True)
-        ]
+        records = self._refusals()
         newest = {id_: place for place, (id_, _) in enumerate(records)}
         outcomes = iter(
             "refused" if is_refused else "written" if newest[id_] == place else "superseded"
@@ -273,6 +268,22 @@ class BatchQuarantine:
             counts = Counter(islice(outcomes, call.records))
             found.append(CallOutcome(call.task, counts["written"], counts["superseded"], counts["refused"]))
         return found
+
+    def note_newer(self) -> None:
+        """Have stalled loads, which are older than the batch, keep the ids that are written."""
+        if self._meta.stalled:
+            written = [id_ for id_, is_refused in dict(self._refusals()).items() if not is_refused]
+            for run in self._meta.stalled:
+                self._runs.add_newer(run, written)
+
+    def _refusals(self) -> list[tuple[int, bool]]:
+        """Return the id of each record, and whether it is refused."""
+        refused = self._in_flight.refused(self._batch)
+        return [
+            (id_, entry_id(chunk.record_type, raw) in refused)
+            for chunk in self._chunks()
+            for id_, raw in zip(chunk.ids, chunk.records, strict=True)
+        ]
 
     def _accepted_at(self) -> dict[int, float]:
         """Return when the call was first seen that brought the last version of each record."""
