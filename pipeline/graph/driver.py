@@ -182,7 +182,8 @@ async def run_alone(
 ) -> list[neo4j.Record]:
     """Run a statement that commits in parts, and return its rows.
 
-    `before` is awaited before each attempt; if it raises, the statement is not sent. The driver neither manages nor retries such a statement: `repeat` does, so it must be idempotent.
+    `before` is awaited before each attempt; if it raises, the statement is not sent. The driver neither manages nor
+    retries such a statement: `repeat` does, so it must be idempotent.
     """
 
     async def run() -> list[neo4j.Record]:

@@ -59,15 +59,20 @@ class Source:
         self.consumed = 0
         #: Bytes of XML decompressed so far.
         self.position = 0
-        self._verified = 0
+        self._is_gzip, self._verified = False, 0
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         self._file.close()
 
     def damage(self) -> ReadError | None:
-        """Read the file once more, to its end; return its fault, if any."""
-        again = Source(self._path, self._block_bytes, self._inflate_ratio)
+        """Read a gzip file once more, to its end; return its fault, if any."""
+        if not self._is_gzip:
+            return None
+        try:
+            again = Source(self._path, self._block_bytes, self._inflate_ratio)
+        except OSError:
+            return None  # nobody can tell any more: it was moved or deleted
         try:
             for _ in again.blocks():
                 pass
@@ -97,7 +102,8 @@ class Source:
             raise fault
 
     def _content(self) -> Iterator[bytes]:
-        if self._peek(2) == _MAGIC:
+        self._is_gzip = self._peek(2) == _MAGIC
+        if self._is_gzip:
             yield from self._members()
         else:
             while data := self._read(self._block_bytes):

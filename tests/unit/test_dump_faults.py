@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -121,6 +122,14 @@ def test_a_broken_record_of_an_intact_gzip_file_is_rejected(tmp_path: Path) -> N
         chunks = [*dump.chunks(100, 1 << 20)]
     assert [each.raw for chunk in chunks for each in chunk.rejected] == [b"text"]
     assert sum(len(chunk.ids) for chunk in chunks) == 2000
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bytes])
+def test_a_file_may_be_deleted_while_it_is_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    path = written(tmp_path, compress(DUMP.replace(RECORDS[500], b"text" + RECORDS[500])))
+    with open_dump(path) as dump:
+        path.unlink()
+        assert sum(len(chunk.ids) for chunk in dump.chunks(100, 1 << 20)) == 2000
 
 
 def swollen(mib: int) -> bytes:

@@ -55,7 +55,8 @@ class StatisticsState:
     def mark_stale(self, *, rebuild: bool = False) -> None:
         """Note that the graph is about to change. Call it before the write.
 
-        `rebuild` notes that everything derived is about to be rebuilt. A new mark is awaited on disk: Redis must not come back fresh after a crash of its machine.
+        `rebuild` notes that everything derived is about to be rebuilt. A new mark is awaited on disk: Redis must not
+        come back fresh after a crash of its machine.
         """
         now, times = redis_now(self._redis), self._times()
         marks = ("stale", "rebuild") if rebuild else ("stale",)
