@@ -6,6 +6,7 @@ The command runs in a session of its own, appends its output to LOG, and holds L
 it ends. Ends with an error if another process holds LOCK.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -24,7 +25,8 @@ def main() -> None:
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(output, f"{START_LINE}\n".encode())
+        with contextlib.suppress(OSError):  # the disk may be full
+            os.write(output, f"{START_LINE}\n".encode())
         # Everything but the lock is closed in the new process: it must not keep what its caller has open.
         subprocess.Popen(
             command,

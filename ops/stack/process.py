@@ -72,7 +72,8 @@ class Daemon:
             StackError: the command cannot be started, or such a daemon runs.
         """
         launcher = [sys.executable, "-I", "-S", launch.__file__, str(self.lock), str(self.log)]
-        started = subprocess.run(
+        # In a session of its own, so that Ctrl-C does not reach it.
+        started = subprocess.Popen(
             [*launcher, *command],
             env=environment,
             cwd=self.home,
@@ -80,11 +81,15 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=[held],
-            check=False,
+            start_new_session=True,
         )
+        try:
+            _, errors = started.communicate()
+        except BaseException:
+            started.wait()  # else the daemon might start after the caller has stopped all that run
+            raise
         if started.returncode != 0:
-            reason = started.stderr.decode(errors="replace").strip()
-            raise StackError(f"cannot start {self.role}: {reason}")
+            raise StackError(f"cannot start {self.role}: {errors.decode(errors='replace').strip()}")
 
 
 def running_roles(home: Path) -> list[str]:

@@ -39,7 +39,7 @@ def check(settings: Settings, wanted: Collection[str], running: Collection[str])
             f"({workers:,}) with {variable('workers')}"
         )
     free = shutil.disk_usage(_existing(settings.home)).free // MEGABYTE
-    if missing and free < DISK_MEGABYTES:
+    if {"valkey", "neo4j"} & missing and free < DISK_MEGABYTES:
         raise StackError(
             f"too little disk: {free:,} MB free for {settings.home}, {DISK_MEGABYTES:,} MB needed; "
             f"free some, or set {variable('home')} to a folder on another disk"
