@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ops.commands.console import counted, plain_console, print_line
 from ops.commands.context import Context, WholeNumber
+from ops.stack.process import running_roles
 from ops.stack.stack import Stack
 from ops.stack.state import Endpoints
 
@@ -46,6 +47,8 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
 @click.pass_obj
 def down(context: Context) -> None:
     """Stop the embedded stack. The data stays."""
+    if running_roles(context.settings.home):
+        print_line("stopping the stack", stderr=True)
     print_line(describe_stopped(Stack(context.settings).down()))
 
 
@@ -60,6 +63,7 @@ def describe_stopped(roles: list[str]) -> str:
 def start_stack(context: Context, workers: int | None = None) -> Endpoints:
     """Start the stack with a progress display. `workers` overrides the setting."""
     console = plain_console(stderr=True)
+    missing = set(_NAMES) - set(running_roles(context.settings.home))
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -70,10 +74,12 @@ def start_stack(context: Context, workers: int | None = None) -> Endpoints:
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(f"starting {what}")
-            bars.update(tasks[what], completed=done, total=total or None)
+        def show(step: str, done: int, total: int) -> None:
+            if missing and not tasks and not console.is_terminal:
+                console.print("starting the stack")
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total or None)
+            bars.update(tasks[step], completed=done)
 
         stack = Stack(context.settings, on_repair=console.print)
         return stack.up(context.settings.workers if workers is None else workers, show)

@@ -213,7 +213,7 @@ class Stack:
         class_path = jars.install(
             self.settings.cache,
             jars.read_lock(),
-            lambda done, total: on_progress("Neo4j's jars", done, total),
+            lambda done, total: on_progress("installing Neo4j", done, total),
         )
         data = self.home / "neo4j"
         neo4j.configure(
@@ -228,17 +228,17 @@ class Stack:
         return neo4j.command(data, self.settings.neo4j_heap_megabytes), neo4j.environment(data, class_path)
 
     def _await_servers(self, ports: Mapping[str, int], on_progress: OnProgress) -> None:
-        on_progress("Valkey", 0, 1)
-        on_progress("Neo4j", 0, 1)
+        on_progress("starting Valkey", 0, 1)
+        on_progress("starting Neo4j", 0, 1)
         password = redis_password_file(self.home).read_text(encoding="utf-8").strip()
         self._wait(["valkey"], VALKEY_READY_SECONDS, lambda: valkey.is_ready(ports["redis"], password))
-        on_progress("Valkey", 1, 1)
+        on_progress("starting Valkey", 1, 1)
         new = neo4j.provisional(self.password_file)
         file = new if new.exists() else self.password_file
         login = ports["bolt"], ports["http"], file.read_text(encoding="utf-8").strip()
         self._wait(["neo4j"], NEO4J_READY_SECONDS, lambda: neo4j.is_ready(*login))
         file.replace(self.password_file)
-        on_progress("Neo4j", 1, 1)
+        on_progress("starting Neo4j", 1, 1)
 
     def _start_workers(self, state: StackState, held: int, on_progress: OnProgress) -> None:
         up = worker_numbers(running_roles(self.home))
@@ -249,14 +249,14 @@ class Stack:
         }
         if not names:
             return
-        on_progress("workers", len(up), state.workers)
+        on_progress("starting workers", len(up), state.workers)
         for role in names.values():
             self._start_daemon(role, state, held, on_progress)
 
         def are_ready(app: Celery) -> bool:
             for name in worker_process.active_workers(app, names.keys()):
                 names.pop(name, None)
-            on_progress("workers", state.workers - len(names), state.workers)
+            on_progress("starting workers", state.workers - len(names), state.workers)
             return not names
 
         with Celery(broker=self._endpoints().broker_url(), set_as_current=False) as app:
@@ -289,5 +289,5 @@ class Stack:
         return Endpoints.from_ports(self.home, load_state(self.home).ports, workers)
 
 
-def _show_nothing(what: str, done: int, total: int) -> None:
+def _show_nothing(step: str, done: int, total: int) -> None:
     """Ignore progress."""
