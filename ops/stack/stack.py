@@ -4,8 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.util import find_spec
 
 from celery import Celery
@@ -86,13 +85,16 @@ class Stack:
             workers = max([os.cpu_count() or 1, *worker_numbers(before)])
         resources.check(self.settings, StackState(workers=workers).roles(), before)
         self._make_home()
-        with self._held() as held:
+        with exclusive(self._lock) as held:
             before = running_roles(self.home)
             try:
+                self._stop([KEEPER])  # it has the settings of an earlier call
                 self._start(workers, before, held, on_progress)
             except BaseException:
                 if not before:
                     self._stop(running_roles(self.home))
+                elif Daemon(self.home, KEEPER).pid() is None:
+                    self._start_daemon(KEEPER, load_state(self.home), held, on_progress)
                 raise
             return self._endpoints()
 
@@ -103,7 +105,8 @@ class Stack:
         """
         before: list[str] = []
         if self._lock.exists():
-            with self._held():
+            self._stop([KEEPER])  # it may hold the lock for a while
+            with exclusive(self._lock):
                 before = running_roles(self.home)
                 self._stop(before)
         if not before:
@@ -147,14 +150,6 @@ class Stack:
             self.settings.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StackError(f"cannot make {error.filename}: {error.strerror}") from error
-
-    @contextmanager
-    def _held(self) -> Iterator[int]:
-        """Hold the lock of the stack, without a keeper."""
-        self._stop([KEEPER])  # it may hold the lock for a while
-        with exclusive(self._lock) as held:
-            self._stop([KEEPER])  # another call may have started one
-            yield held
 
     def _start(self, workers: int, before: list[str], held: int, on_progress: OnProgress) -> None:
         # Two homes that start together must not choose the same ports.

@@ -182,6 +182,12 @@ def test_whatever_dies_is_started_again_without_a_command(home: Home) -> None:
     home.up()
     assert home.pid("neo4j") == neo4j
 
+    keeper = home.pid("keeper")
+    with home.start() as up:
+        wait_until(lambda: Daemon(home.path, "keeper").pid() != keeper, "it goes on without the keeper")
+        up.send_signal(signal.SIGINT)
+    home.works()
+
 
 def full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
