@@ -97,12 +97,17 @@ async def check_neo4j(settings: Settings) -> list[str]:
     """
     if settings.neo4j_uri is None:
         return []
-    async with open_driver(settings, patience_seconds=SERVER_SECONDS) as driver:
-        try:
-            await check_database(driver)
-        except GraphUnavailable as error:
-            return [f"{error}; batches wait for it"]
+    try:
+        await ask_neo4j(settings)
+    except GraphUnavailable as error:
+        return [f"{error}; batches wait for it"]
     return []
+
+
+async def ask_neo4j(settings: Settings) -> None:
+    """Raise GraphUnavailable if Neo4j does not answer soon, or GraphRejected as `check_neo4j` does."""
+    async with open_driver(settings, patience_seconds=SERVER_SECONDS) as driver:
+        await check_database(driver)
 
 
 def print_warnings(console: Console, warnings: Sequence[str]) -> None:

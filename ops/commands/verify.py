@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ops.commands.console import counted, duration, plain_console, print_table
 from ops.commands.context import Context, DumpPath
+from ops.commands.load import ask_neo4j
 from ops.commands.progress import DumpProgress
 from ops.commands.status import print_statistics
 from ops.exit_codes import ExitCode
@@ -49,6 +50,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
             if not partial:
                 dumps[dump.record_type].clear()
             dumps[dump.record_type].append(path)
+    asyncio.run(ask_neo4j(context.connected()))
     notes = plain_console(stderr=True)
     found: dict[RecordType, Differences] = {}
     with (
