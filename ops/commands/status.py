@@ -18,7 +18,7 @@ from ops.commands.context import SERVER_SECONDS, Context
 from ops.commands.load import print_warnings
 from ops.exit_codes import ExitCode, fact_of, failure_of
 from ops.stack.stack import KEEPER, Stack
-from ops.stack.state import Endpoints, Running, load_state, running
+from ops.stack.state import SERVERS, Endpoints, Running, load_state, running
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
@@ -33,8 +33,6 @@ from workers.worker import open_driver
 
 #: Loads in the text; `--json` has all.
 SHOWN_RUNS = 4
-#: Names of the servers of the embedded stack.
-SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 
 
 @click.command(short_help="Show servers, workers, loads and the graph.")

@@ -9,10 +9,7 @@ from ops.commands.console import counted, plain_console, print_line
 from ops.commands.context import Context, WholeNumber
 from ops.stack.process import running_roles
 from ops.stack.stack import Stack
-from ops.stack.state import Endpoints
-
-#: Names of servers in messages.
-_NAMES = {"valkey": "Valkey", "neo4j": "Neo4j"}
+from ops.stack.state import SERVERS, Endpoints
 
 
 @click.command(short_help="Start the stack: Valkey, Neo4j and workers.")
@@ -56,14 +53,14 @@ def describe_stopped(roles: list[str]) -> str:
     """Describe in one line what `down` has stopped."""
     workers = sum(role.startswith("worker") for role in roles)
     parts = [counted(workers, "worker")] if workers else []
-    parts += [name for role, name in _NAMES.items() if role in roles]
+    parts += [name for role, name in SERVERS.items() if role in roles]
     return f"stopped {', '.join(parts)}" if parts else "the stack is not running"
 
 
 def start_stack(context: Context, workers: int | None = None) -> Endpoints:
     """Start the stack with a progress display. `workers` overrides the setting."""
     console = plain_console(stderr=True)
-    missing = set(_NAMES) - set(running_roles(context.settings.home))
+    missing = set(SERVERS) - set(running_roles(context.settings.home))
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),

@@ -13,7 +13,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 from ops.stack.files import write_private
 from ops.stack.logs import last_line
 from ops.stack.ports import LOOPBACK, answers
-from ops.stack.state import NEO4J_USER
+from ops.stack.state import NEO4J_DATABASE, NEO4J_USER
 from pipeline.errors import StackError
 
 #: Options that Neo4j needs on a current Java.
@@ -149,7 +149,7 @@ def is_ready(bolt_port: int, http_port: int, password: str) -> bool:
         with GraphDatabase.driver(
             f"bolt://{LOOPBACK}:{bolt_port}", auth=(NEO4J_USER, password), connection_timeout=5
         ) as driver:
-            driver.execute_query("RETURN 1", database_="neo4j")
+            driver.execute_query("RETURN 1", database_=NEO4J_DATABASE)
     except (DriverError, Neo4jError):
         return False
     return answers(http_port)

@@ -16,6 +16,8 @@ from workers.settings import Settings
 
 NEO4J_USER = "neo4j"
 NEO4J_DATABASE = "neo4j"
+#: Names of the servers by role, in the order of their start.
+SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 
 
 class StackState(msgspec.Struct, frozen=True):
@@ -28,7 +30,7 @@ class StackState(msgspec.Struct, frozen=True):
 
     def roles(self) -> list[str]:
         """Return the daemons that should run, in the order of their start."""
-        return ["valkey", "neo4j", *(f"worker{number}" for number in range(1, self.workers + 1))]
+        return [*SERVERS, *(f"worker{number}" for number in range(1, self.workers + 1))]
 
 
 def load_state(home: Path) -> StackState:
@@ -174,6 +176,6 @@ def read_endpoints(home: Path) -> Endpoints | None:
     It is also None before the first `up` has ended.
     """
     found, ports = running(home), load_state(home).ports
-    if not {"valkey", "neo4j"} <= set(found.roles) or not ports or not password_file(home).exists():
+    if not set(SERVERS) <= set(found.roles) or not ports or not password_file(home).exists():
         return None
     return Endpoints.from_ports(home, ports, len(found.workers()))
