@@ -24,7 +24,7 @@ from pipeline.chunk import Chunk, Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.graph.derived import count, rebuild
 from pipeline.graph.lookup import find_vanished, fingerprints
-from pipeline.graph.schema import refresh_text_indexes
+from pipeline.graph.schema import create_text_indexes
 from pipeline.model import RecordType
 from pipeline.reader.dump import ids_in
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
@@ -298,7 +298,7 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         return TaskResult()
     if found.rebuild:
         await rebuild(writer.driver, writer.before_commit)
-    await refresh_text_indexes(writer.driver)
+    await create_text_indexes(writer.driver)
     await count(writer.driver, writer.before_commit)
     return TaskResult(counted=True)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from neo4j import AsyncManagedTransaction, unit_of_work
+from neo4j import AsyncManagedTransaction, AsyncSession, unit_of_work
 from neo4j.exceptions import ClientError, ResultFailedError
 
 from pipeline.errors import GraphRejected
 from pipeline.graph.cypher import statement
-from pipeline.graph.driver import NO_RETRIES, Driver, graph_errors, original, run_alone
+from pipeline.graph.driver import NO_RETRIES, Driver, graph_errors, original
 from pipeline.model import NODES
 
 #: MERGE finds a node by its constraint's index, and two transactions cannot both create it.
@@ -20,8 +20,8 @@ _CREATED_MEANWHILE = frozenset(
 )
 
 
-def _schema() -> Iterator[tuple[str, str]]:
-    for kind in ("constraint", "range_index", "text_index"):
+def _schema(*kinds: str) -> Iterator[tuple[str, str]]:
+    for kind in kinds:
         for node in NODES.values():
             properties = {
                 "constraint": (node.key,),
@@ -34,18 +34,18 @@ def _schema() -> Iterator[tuple[str, str]]:
 
 
 #: The statements that create constraints and indexes, by the names of these.
-SCHEMA = dict(_schema())
+SCHEMA = dict(_schema("constraint", "range_index"))
+#: Those for full-text indexes, in the order of their labels.
+TEXT_INDEXES = dict(_schema("text_index"))
 
 
 @graph_errors()
 async def create_schema(driver: Driver) -> None:
-    """Create missing constraints and indexes, and wait until all are online. Idempotent.
+    """Create what is missing of `SCHEMA`, and wait until all is online. Idempotent.
 
     Raises GraphUnavailable or GraphRejected; the latter also if the data contradicts a constraint.
     """
     async with await driver.session(database=driver.database) as session:
-        for name in await session.execute_read(_prompt_text_indexes):
-            await session.execute_write(_run, statement("drop_index", name=name))
         for text in SCHEMA.values():
             # A managed transaction each: workers that start together may dead-lock over a label.
             try:
@@ -54,8 +54,26 @@ async def create_schema(driver: Driver) -> None:
                 # IF NOT EXISTS does not see what another worker creates at this moment.
                 if getattr(original(error), "code", None) not in _CREATED_MEANWHILE:
                     raise
-        result = await session.run(statement("await_indexes"), seconds=INDEXES_ONLINE_SECONDS)
-        await result.consume()
+        await _await_indexes(session)
+
+
+@graph_errors()
+async def create_text_indexes(driver: Driver) -> None:
+    """Create the missing full-text indexes of labels that have nodes. Idempotent.
+
+    Waits until they are online. To keep them up to date would double Neo4j's time of a first load.
+    """
+    labels = [node.label for node in NODES.values() if node.text_index]
+    async with await driver.session(database=driver.database) as session:
+        for label, text in zip(labels, TEXT_INDEXES.values(), strict=True):
+            if await session.execute_read(_has_nodes, label):
+                await session.execute_write(_run, text)
+        await _await_indexes(session)
+
+
+async def _await_indexes(session: AsyncSession) -> None:
+    result = await session.run(statement("await_indexes"), seconds=INDEXES_ONLINE_SECONDS)
+    await result.consume()
 
 
 async def _run(tx: AsyncManagedTransaction, text: str) -> None:
@@ -64,20 +82,9 @@ async def _run(tx: AsyncManagedTransaction, text: str) -> None:
 
 
 @unit_of_work(timeout=60)
-async def _prompt_text_indexes(tx: AsyncManagedTransaction) -> list[str]:
-    result = await tx.run(statement("prompt_text_indexes"), names=list(SCHEMA))
-    record = await result.single(strict=True)
-    names: list[str] = record["names"]
-    return names
-
-
-@graph_errors()
-async def refresh_text_indexes(driver: Driver) -> None:
-    """Wait until the full-text indexes contain everything that is committed.
-
-    Their updates follow the commits: as part of them they took more than half of the server's time of a first load.
-    """
-    await run_alone(driver, statement("refresh_text_indexes"))
+async def _has_nodes(tx: AsyncManagedTransaction, label: str) -> bool:
+    record = await (await tx.run(statement("count_nodes", label=label))).single(strict=True)
+    return bool(record["number"])
 
 
 @graph_errors()

@@ -8,7 +8,7 @@ import click
 
 from ops.cli import main
 from ops.exit_codes import exit_code_table
-from pipeline.graph.schema import SCHEMA
+from pipeline.graph.schema import SCHEMA, TEXT_INDEXES
 from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship
 from workers.settings import settings_table
 
@@ -111,7 +111,7 @@ def index_table() -> str:
     """Render the constraints and indexes of `pipeline.graph.schema` as a Markdown table."""
     kinds = {"CONSTRAINT": "unique", "INDEX": "range", "FULLTEXT": "full-text"}
     rows = []
-    for name, text in SCHEMA.items():
+    for name, text in (SCHEMA | TEXT_INDEXES).items():
         kind = next(kind for word, kind in kinds.items() if text.startswith(f"CREATE {word}"))
         label = name.partition("_")[0].capitalize()
         rows.append(f"| `{name}` | {kind} | `{label}.{name.removesuffix('_text').partition('_')[2]}` |")

@@ -39,7 +39,6 @@ NOTHING_STORED: dict[str, list[dict[str, Any]]] = {
     "count_relationships": [{"number": 0}],
     "fingerprints": [{"ids": [], "fingerprints": []}],
     "fingerprints_range": [{"ids": [], "fingerprints": []}],
-    "prompt_text_indexes": [{"names": []}],
     "stored_records": [{"records": []}],
     "unique_keys": [{"keys": sorted(UNIQUE_KEYS)}],
 }

@@ -1,2 +1,1 @@
 CREATE FULLTEXT INDEX @name IF NOT EXISTS FOR (n:@label) ON EACH [n.@property]
-OPTIONS {indexConfig: {`fulltext.eventually_consistent`: true}}

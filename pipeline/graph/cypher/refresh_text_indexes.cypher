@@ -1,2 +1,0 @@
-// Returns when the full-text indexes contain everything that is committed.
-CALL db.index.fulltext.awaitEventuallyConsistentIndexRefresh()
