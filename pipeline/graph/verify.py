@@ -142,6 +142,12 @@ class Verification:
             incoming = RELATIONSHIPS[self._record_type][field].incoming
             yield _pair(int(key), id_) if incoming else _pair(id_, int(key))
 
+    def _is_extra(self, pair: int, unread: BitMap64) -> bool:
+        """Return False if a record of an upstream task, or an unread one, may assert the pair."""
+        return all(id_ in self._ids.ids for id_ in self._upstream.get(pair, ())) and not (
+            pair >> 32 in unread or pair & 0xFFFF_FFFF in unread
+        )
+
     async def differences(self, driver: Driver, *, partial: bool = False) -> Differences:
         """Return all differences.
 
@@ -153,13 +159,13 @@ class Verification:
         extra = 0
         relationships_extra = sum(fault.relationships_extra for fault in faults)
         if not partial:
-            missing = (await find_vanished(driver, self._record_type, self._ids.ids.__contains__)).ids
+            lacking = (await find_vanished(driver, self._record_type, self._ids.ids.__contains__)).ids
+            missing = lacking.copy()
             self._ids.spare(missing)
             extra = len(missing)
+            unread = self._ids.ids - self._compared | lacking - missing
             extra_pairs = self._present - self._asserted
-            relationships_extra += sum(
-                all(id_ in self._ids.ids for id_ in self._upstream.get(pair, ())) for pair in extra_pairs
-            )
+            relationships_extra += sum(self._is_extra(pair, unread) for pair in extra_pairs)
         return Differences(
             records=len(self._compared),
             unreadable=self._unreadable,
