@@ -143,7 +143,7 @@ class Verification:
             yield _pair(int(key), id_) if incoming else _pair(id_, int(key))
 
     def _is_extra(self, pair: int, unread: BitMap64) -> bool:
-        """Return False if a record of an upstream task, or an unread one, may assert the pair."""
+        """Return False if an upstream or unread record may assert the pair."""
         return all(id_ in self._ids.ids for id_ in self._upstream.get(pair, ())) and not (
             pair >> 32 in unread or pair & 0xFFFF_FFFF in unread
         )

@@ -118,6 +118,9 @@ async def test_what_was_set_aside_while_reading_is_neither_missing_nor_extra(rea
     aside = [Rejected(0, "longer than 30 bytes", LABELS[0][:30]), Rejected(0, "no end", LABELS[2][:-8])]
     broken = Chunk(RecordType.LABELS, [0], [2], [LABELS[1]], aside)
     assert await compare(real.driver, broken) == Differences(1, unreadable=2)
+    illegible = Rejected(2, "no id", b"<label><name>Three</name>")
+    broken = Chunk(RecordType.LABELS, [0, 1], [1, 2], LABELS[:2], [illegible])
+    assert await compare(real.driver, broken) == Differences(2, unreadable=1)
 
 
 async def test_a_dump_of_another_graph_is_not_compared_to_its_end(
