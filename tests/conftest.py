@@ -1,6 +1,6 @@
 """Real servers, started once a session and emptied for each test that asks.
 
-A missing server fails the tests that need it: nothing is skipped. Where GRAPHINATOR_TEST_HOME names a folder, the
+A missing server fails the tests that need it: nothing is skipped. Where TEST_HOME names a folder, the
 servers stay up there for the next run, which saves their start while one works on the code. Processes that run tests
 side by side have servers of their own, and a folder each in that one.
 """
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, its servers started, without workers."""
-    kept = os.environ.pop("GRAPHINATOR_TEST_HOME", None)
+    kept = os.environ.pop("TEST_HOME", None)
     home = Path(kept, os.environ.get("PYTEST_XDIST_WORKER", "")) if kept else tmp_path_factory.mktemp("home")
     choose_ports(home)
     stack = Stack(load_settings(home=home))

@@ -31,7 +31,7 @@ class NotAMessage(ValueError):
     """An item of a queue is no message."""
 
 
-def _insist(store: Callable[[], object]) -> None:
+def insist(store: Callable[[], object]) -> None:
     """Call `store`, again and again while Redis answers "not now"."""
     while True:
         try:
@@ -86,7 +86,7 @@ class QoS(redis.QoS):
 
         Other work that ends meanwhile makes space.
         """
-        _insist(lambda: super(QoS, self).append(message, delivery_tag))
+        insist(lambda: super(QoS, self).append(message, delivery_tag))
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message; it is redelivered if Redis answers "not now"."""
@@ -135,7 +135,7 @@ class Channel(redis.Channel):
                 pipe.ltrim(REJECTED_MESSAGES, -MAX_REJECTED_MESSAGES, -1)
                 pipe.execute()
 
-        _insist(store)
+        insist(store)
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read and deliver an item, as kombu does, but reject one that is no message."""

@@ -10,7 +10,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker import consumer
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from workers.celery_redis import WRONG_SHAPE, NotAMessage, describe
+from workers.celery_redis import WRONG_SHAPE, NotAMessage, describe, insist
 
 
 class Consumer(consumer.Consumer):
@@ -45,7 +45,7 @@ class Consumer(consumer.Consumer):
         limit: int = self.app.conf.broker_transport_options["visibility_timeout"]
         if wait.total_seconds() > limit:
             error = InvalidTaskError(f"its eta is further away than the visibility timeout, {limit} s: {eta}")
-            self.app.backend.mark_as_failure(request.id, error, request=request)
+            insist(lambda: self.app.backend.mark_as_failure(request.id, error, request=request))
             raise error
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:

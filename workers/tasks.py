@@ -38,7 +38,7 @@ from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, CallOutcome
 from workers.state.lease import LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
-from workers.state.statistics import Freshness, StatisticsState
+from workers.state.statistics import StatisticsState
 from workers.upstream.inbox import Call, CallUnknown, InboxFull
 from workers.upstream.quarantine import BatchQuarantine, entry_id
 from workers.worker import Worker, this_worker
@@ -294,7 +294,7 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         # The rebuild commits in parts: it may break off anywhere.
         await sync_to_async(statistics.mark_stale, thread_sensitive=False)(rebuild=True)
     found = await sync_to_async(statistics.get, thread_sensitive=False)()
-    if found.state is Freshness.FRESH:
+    if found.is_fresh:
         return TaskResult()
     if found.rebuild:
         await rebuild(writer.driver, writer.before_commit)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ops.commands.console import plain_console
 from ops.commands.context import Context
-from ops.commands.load import end_with_problems, print_reports, run_load
+from ops.commands.load import print_all, run_load
 from ops.commands.status import print_counts
 from ops.commands.up import start_stack
 from ops.stack.state import Endpoints
@@ -29,9 +29,7 @@ def demo(context: Context) -> None:
     """Start the stack, load 4,000 sample records and show the graph."""
     console = plain_console()
     endpoints = start_stack(context)
-    reports = list(run_load(context, find_dumps([SAMPLE])))
-    print_reports(console, reports, context)
-    end_with_problems(reports, context)
+    print_all(context, run_load(context, find_dumps([SAMPLE])))
     asyncio.run(show(console, context, endpoints))
 
 

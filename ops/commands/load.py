@@ -51,20 +51,7 @@ def load(
     A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """
     contents = Contents(partial=partial, allow_vanish=allow_vanish)
-    reports: list[Report] = []
-    try:
-        # One by one: an error must not lose the reports before it.
-        for report in run_load(context, find_dumps(paths), contents):
-            reports.append(report)  # noqa: PERF402 - extend does not promise to keep them
-    except BaseException:
-        if as_json_:
-            click.echo(as_json(reports, complete=False))
-        raise
-    if as_json_:
-        click.echo(as_json(reports))
-    else:
-        print_reports(plain_console(), reports, context)
-    end_with_problems(reports, context)
+    print_all(context, run_load(context, find_dumps(paths), contents), as_json_=as_json_)
 
 
 def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
@@ -170,12 +157,26 @@ def _row(name: str, reports: Sequence[Report]) -> tuple[tuple[str], tuple[int | 
     return (name,), (*counts, duration(seconds), round(tally.read / max(seconds, 1e-3)))
 
 
-def end_with_problems(reports: Sequence[Report], context: Context) -> None:
-    """Print the problems of loads and exit with the first one's code."""
-    found = [(report.path.name, problem) for report in reports for problem in report.problems]
-    for name, problem in found:
-        place = "" if isinstance(problem, DumpError | NotResumed) else f"{name}: "  # they name it already
-        print_line(f"Error: {place}{describe(problem, context.program())}", stderr=True)
-    if found:
-        failure = failure_of(found[0][1]) or FAILURES[GraphinatorError]
+def print_all(context: Context, reports: Iterator[Report], *, as_json_: bool = False) -> None:
+    """Run loads to their end, print their reports and problems.
+
+    Also prints those before an error. Exits with the code of the first problem.
+    """
+    ended: list[Report] = []
+    is_complete = False
+    try:
+        for report in reports:
+            ended.append(report)  # noqa: PERF402 - extend does not promise to keep them
+        is_complete = True
+    finally:
+        if as_json_:
+            click.echo(as_json(ended, complete=is_complete))
+        elif ended:
+            print_reports(plain_console(), ended, context)
+        problems = [(report.path.name, problem) for report in ended for problem in report.problems]
+        for name, problem in problems:
+            place = "" if isinstance(problem, DumpError | NotResumed) else f"{name}: "  # they name it already
+            print_line(f"Error: {place}{describe(problem, context.program())}", stderr=True)
+    if problems:
+        failure = failure_of(problems[0][1]) or FAILURES[GraphinatorError]
         click.get_current_context().exit(failure.code)

@@ -4,7 +4,7 @@ import click
 
 from ops.commands.console import plain_console, print_line
 from ops.commands.context import Context
-from ops.commands.load import end_with_problems, print_reports, with_progress
+from ops.commands.load import print_all, with_progress
 from ops.commands.progress import DumpProgress
 from workers import loader
 from workers.app import connect_redis
@@ -38,9 +38,7 @@ def resume(context: Context, forget: str | None) -> None:
         run_finish(context)
         print_line("no load is to be resumed")
         return
-    reports = list(with_progress(context, len(stalled), loader.resume))
-    print_reports(plain_console(), reports, context)
-    end_with_problems(reports, context)
+    print_all(context, with_progress(context, len(stalled), loader.resume))
 
 
 @click.command(short_help="Finish batches in flight and update the statistics.")

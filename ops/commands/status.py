@@ -27,7 +27,7 @@ from workers.settings import Settings
 from workers.state.in_flight import InFlight
 from workers.state.keys import REJECTED_MESSAGES
 from workers.state.runs import Run, Runs, RunState
-from workers.state.statistics import Freshness, Statistics, StatisticsState
+from workers.state.statistics import Statistics, StatisticsState
 from workers.upstream.inbox import Inbox, Waiting
 from workers.worker import open_driver
 
@@ -299,7 +299,7 @@ def print_upstream(console: Console, upstream: list[dict[str, Any]]) -> None:
 def print_statistics(console: Console, statistics: Statistics, context: Context) -> None:
     """Print the age of the statistics in the graph."""
     at = "" if statistics.at is None else utc(statistics.at)
-    if statistics.state is Freshness.FRESH:
+    if statistics.is_fresh:
         console.print(f"statistics as of {at}")
     else:
         since = at and f" since {at}"

@@ -182,7 +182,7 @@ def await_ingested(product: Product) -> None:
     while (
         any(map(waiting, RecordType))
         or product.redis.exists(IN_FLIGHT, LOAD_LOCK)
-        or not statistics.is_fresh()
+        or not statistics.get().is_fresh
     ):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -204,7 +204,7 @@ def main(parts: list[str]) -> int:
     modules = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
     unnoticed = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        home = os.environ.setdefault("GRAPHINATOR_TEST_HOME", f"{folder}/home")
+        home = os.environ.setdefault("TEST_HOME", f"{folder}/home")
         copy = Copy(Path(folder))
         try:
             for module, file in modules.items():
@@ -216,7 +216,7 @@ def main(parts: list[str]) -> int:
         finally:
             copy.close()
             if Path(folder) in Path(home).parents:
-                del os.environ["GRAPHINATOR_TEST_HOME"]
+                del os.environ["TEST_HOME"]
                 subprocess.run(
                     [Path(sys.executable).with_name("graphinator"), "--home", home, "down"],
                     cwd=ROOT,

@@ -63,7 +63,7 @@ def test_a_task_that_is_withdrawn_while_it_runs_leaves_no_result(
         tasks.withdraw()
         tasks.end(lease, TOKEN, COUNTED)
     assert tasks.result(TOKEN) is None
-    assert not statistics.is_fresh()
+    assert not statistics.get().is_fresh
 
 
 def test_a_worker_that_lost_its_lease_leaves_no_result(
@@ -75,7 +75,7 @@ def test_a_worker_that_lost_its_lease_leaves_no_result(
         with pytest.raises(LeaseLost):
             tasks.end(lease, TOKEN, COUNTED)
     assert tasks.result(TOKEN) is None
-    assert not statistics.is_fresh()
+    assert not statistics.get().is_fresh
 
 
 def test_a_task_that_is_too_much_for_neo4j_each_time_is_given_up_and_one_that_only_waits_is_not(
@@ -98,7 +98,7 @@ def test_statistics_are_stale_until_they_are_counted_and_from_the_next_write_on(
     end(tasks, COUNTED)
     fresh = statistics.get()
     assert fresh.state is Freshness.FRESH
-    assert statistics.is_fresh()
+    assert statistics.get().is_fresh
     statistics.mark_stale()
     stale = statistics.get()
     assert stale.state is Freshness.STALE

@@ -292,7 +292,7 @@ def test_statistics_are_stale_when_records_of_upstream_tasks_are_written(
             pipe.execute()
         (batch,) = sender.in_flight.batches()
         tasks.write_batch([tasks.normalise(batch, 0)], batch)
-        assert not worker.statistics.is_fresh()
+        assert not worker.statistics.get().is_fresh
 
 
 def test_a_message_stays_unacknowledged_while_redis_is_too_full_for_its_retry(

@@ -60,7 +60,7 @@ def test_waiting_records_are_written_and_leave_the_statistics_stale(
     assert recovering.is_needed()
     recovering.run()
     assert (worker.inbox.waiting(), len(worker.in_flight)) == ({}, 0)
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
     assert not recovering.is_needed()
 
 
@@ -73,7 +73,7 @@ def test_statistics_are_counted_when_they_have_been_stale_for_the_interval(
     make_stale(redis, time.time() - interval - 60)
     assert recovering.is_needed()
     recovering.run()
-    assert worker.statistics.is_fresh()
+    assert worker.statistics.get().is_fresh
     assert not recovering.is_needed()
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_recovered_while_a_load_runs(worker: Worker, recovering: Reco
     # The load may have started since that look.
     with pytest.raises(BusyError):
         recovering.run()
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
     assert worker.inbox.waiting()[RecordType.LABELS].records == 1
 
 
@@ -97,7 +97,7 @@ def test_batches_of_a_killed_load_are_completed(worker: Worker, recovering: Reco
     recovering.run()
     assert len(worker.in_flight) == 0
     assert worker.runs.progress("labels-1")[0].created == 1
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
 
 
 def test_a_count_that_failed_waits_for_the_interval_again(
@@ -111,7 +111,7 @@ def test_a_count_that_failed_waits_for_the_interval_again(
     monkeypatch.setattr(recovering, "_on_wait", fail)
     with pytest.raises(TaskFailed, match="no memory"):
         recovering.run()
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
     assert not recovering.is_needed()
 
 

@@ -236,7 +236,7 @@ def test_an_exclusive_task_runs_while_it_is_asked_for(worker: process.Worker) ->
     token = asked(worker)
     assert tasks.finish(token, False) == {"counted": True}
     assert worker.exclusive.result(token) == TaskResult(counted=True)
-    assert worker.statistics.is_fresh()
+    assert worker.statistics.get().is_fresh
     assert "skipped" in tasks.finish(token, False)
 
 
@@ -272,7 +272,7 @@ def test_a_failed_exclusive_task_keeps_its_reason(
     with pytest.raises(GraphRejected):
         tasks.finish(token, False)
     assert worker.exclusive.result(token) == TaskResult(error="no such index")
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
 
 
 def test_a_record_that_comes_in_another_version_has_changed(worker: process.Worker, redis: Redis) -> None:
@@ -288,11 +288,11 @@ def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: p
     assert tasks.finish(asked(worker), True) == {"counted": True}
     store(worker.in_flight, [GOOD])
     run(1)
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
     assert tasks.finish(asked(worker), False) == {"counted": True}
     store(worker.in_flight, [GOOD])
     assert run(1) == Tally(unchanged=1).as_dict()
-    assert worker.statistics.is_fresh()
+    assert worker.statistics.get().is_fresh
 
 
 def test_statistics_are_stale_when_a_full_finish_breaks_off_before_its_count(
@@ -305,7 +305,7 @@ def test_statistics_are_stale_when_a_full_finish_breaks_off_before_its_count(
     monkeypatch.setattr(tasks, "count", break_off)
     with pytest.raises(GraphUnavailable):
         tasks.finish(asked(worker), True)
-    assert not worker.statistics.is_fresh()
+    assert not worker.statistics.get().is_fresh
 
 
 def test_a_poison_task_is_given_up(worker: process.Worker) -> None:

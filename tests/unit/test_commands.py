@@ -24,7 +24,7 @@ import ops
 from ops.cli import _Commands, main
 from ops.commands.console import plain_console, print_table
 from ops.commands.context import Context
-from ops.commands.load import as_json, end_with_problems, print_reports, print_warnings
+from ops.commands.load import as_json, print_all, print_reports, print_warnings
 from ops.commands.progress import LoadProgress
 from ops.commands.quarantine import _lines
 from ops.commands.status import faults, print_status
@@ -35,7 +35,7 @@ from pipeline.errors import DumpError, GraphinatorError, printable
 from pipeline.model import RecordType
 from pipeline.reader.dump import find_dumps
 from workers.loader import Progress, Report, WouldVanish
-from workers.sender import NO_WORKER
+from workers.sender import NO_WORKER, LoadBroken, TaskFailed
 from workers.settings import ServerNotSet, Settings, load_settings, variable
 from workers.state.runs import Reading, Tally
 from workers.upstream.quarantine import Entry
@@ -54,7 +54,6 @@ HALF_WAY = Progress(
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Context:
     """The context of a command whose home has white space and brackets in its name."""
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)  # the tests' own, no setting
     monkeypatch.setattr("sys.argv", ["graphinator"])
     return Context(load_settings(home=tmp_path / "a [red] home"))
 
@@ -138,11 +137,9 @@ def test_a_table_wider_than_the_terminal_becomes_blocks() -> None:
 def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> None:
     @click.command()
     def command() -> None:
-        end_with_problems([report()], context)
-        end_with_problems(
-            [report(WouldVanish(RecordType.LABELS, 3, 4)), report(DumpError("[b].xml", 1, "no dump"))],
-            context,
-        )
+        print_all(context, iter([report()]), as_json_=True)
+        failed = [report(WouldVanish(RecordType.LABELS, 3, 4)), report(DumpError("[b].xml", 1, "no dump"))]
+        print_all(context, iter(failed), as_json_=True)
 
     ended = CliRunner().invoke(command)
     first, second = ended.stderr.splitlines()
@@ -150,7 +147,23 @@ def test_each_problem_is_printed_once_and_names_its_dump(context: Context) -> No
         "Error: a[red]b.xml: this dump lacks 3 of the 4 labels in the graph, so none was removed; load a complete"
     )
     assert second == "Error: [b].xml: no dump (at byte 1 of the XML)"
-    assert (ended.stdout, ended.exit_code) == ("", ExitCode.VANISHED)
+    assert [json.loads(line)["complete"] for line in ended.stdout.splitlines()] == [True, False]
+    assert ended.exit_code == ExitCode.VANISHED
+
+
+def test_an_error_after_a_dump_does_not_hide_its_report(context: Context) -> None:
+    def reports() -> Iterator[Report]:
+        yield report(LoadBroken("a poison batch"))
+        raise TaskFailed("the statistics: no memory")
+
+    @click.command()
+    def command() -> None:
+        print_all(context, reports())
+
+    ended = CliRunner().invoke(command)
+    assert isinstance(ended.exception, TaskFailed)
+    assert ended.stdout.splitlines()[-1].split()[:2] == ["labels", "3"]
+    assert "Error: a[red]b.xml: a poison batch" in ended.stderr
 
 
 def test_what_is_not_printable_is_escaped() -> None:
@@ -171,7 +184,6 @@ def test_what_is_not_printable_is_escaped() -> None:
 def test_the_home_may_stand_behind_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     (tmp_path / "stack.json").write_text("{}}")
     ended = CliRunner().invoke(main, [word.replace("HOME", str(tmp_path)) for word in words])
     assert str(tmp_path / "stack.json") in ended.stderr
@@ -184,7 +196,6 @@ def test_the_home_may_stand_behind_the_command(
 def test_a_file_name_is_printable_in_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, encoding: str
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     path = tmp_path / "ä\x1b[2J\r\n.xml"
     path.write_text("<a>")
     runner = CliRunner(charset=encoding)
@@ -214,7 +225,6 @@ def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
 def test_a_fifo_and_a_device_are_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     fifo = tmp_path / "labels.xml"
     os.mkfifo(fifo)
     for path in (str(fifo), "/dev/null"):
@@ -245,7 +255,6 @@ def forbidden() -> Iterator[Path]:
 def test_a_dump_without_permission_to_read_it_is_a_file_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, command: str, forbidden: Path
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     for path in (forbidden, forbidden.parent):
         ended = CliRunner().invoke(main, ["--home", str(forbidden.parent), command, str(path)])
         assert ended.stderr == f"Error: {forbidden}: the file cannot be opened: Permission denied\n"
@@ -348,7 +357,6 @@ def test_hints_name_the_home_that_was_named(
 
 @pytest.mark.parametrize("arguments", [[], ["quarantine"]])
 def test_help_fits_a_screen_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     lines = CliRunner().invoke(main, [*arguments, "--help"], terminal_width=80).output.splitlines()
     assert "Commands:" in lines
     assert len(lines) <= 24
@@ -371,14 +379,12 @@ def test_down_says_what_it_stopped() -> None:
 def test_a_stack_that_does_not_run_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     ended = CliRunner().invoke(main, ["--home", str(tmp_path), *command])
     assert ended.stdout.startswith("the stack is not running")
     assert (ended.stderr, ended.exit_code) == ("", 0)
 
 
 def test_a_check_of_a_stack_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     ended = CliRunner().invoke(main, ["--home", str(tmp_path), "status", "--check"])
     assert ended.stdout.startswith("the stack is not running: `")
     assert (ended.stdout.count("\n"), ended.stderr, ended.exit_code) == (1, "", ExitCode.UNHEALTHY)
@@ -388,7 +394,6 @@ def test_a_check_of_a_stack_that_does_not_run_fails(tmp_path: Path, monkeypatch:
 def test_a_command_that_needs_the_stack_says_so_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.delenv("GRAPHINATOR_TEST_HOME", raising=False)
     ended = CliRunner().invoke(main, ["--home", str(tmp_path), *command])
     assert ended.stderr.startswith("Error: the stack is not running; start it with `")
     assert ended.stderr.endswith(" up`, or set GRAPHINATOR_REDIS_URL\n")

@@ -31,6 +31,11 @@ class Statistics:
     #: A rebuild of everything derived has begun and not ended: `finish` begins it again.
     rebuild: bool = False
 
+    @property
+    def is_fresh(self) -> bool:
+        """Return True while the statistics are those of the graph."""
+        return self.state is Freshness.FRESH
+
 
 class StatisticsState:
     """The state of the statistics, in one Redis.
@@ -47,10 +52,6 @@ class StatisticsState:
         state = Freshness.FRESH if set(times) == {"counted"} else Freshness.STALE
         at = times.get("counted" if state is Freshness.FRESH else "stale")
         return Statistics(state, at, "rebuild" in times)
-
-    def is_fresh(self) -> bool:
-        """Return True while the statistics are those of the graph."""
-        return self.get().state is Freshness.FRESH
 
     def mark_stale(self, *, rebuild: bool = False) -> None:
         """Note that the graph is about to change. Call it before the write.

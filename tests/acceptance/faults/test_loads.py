@@ -113,7 +113,7 @@ def test_derived_data_is_stale_until_finish_has_ended(
     for key in (LOAD_LOCK, EXCLUSIVE_LEASE):
         product.redis.expire(key, 1)  # they would go by themselves in 30 s
     product.workers(2)
-    wait_until(StatisticsState(product.redis).is_fresh, "a worker has repaired it")
+    wait_until(lambda: StatisticsState(product.redis).get().is_fresh, "a worker has repaired it")
     is_exact(product, releases)
     assert product.run("verify", releases, **SMALL).stdout.splitlines()[-1].startswith("statistics as of")
 

@@ -38,6 +38,7 @@ from tests.acceptance.test_updates import await_ingested
 from tests.integration.history import write_dump
 from workers.app import INGEST, INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE, WRITTEN
 from workers.settings import Settings
+from workers.state.in_flight import MAX_CRASHES
 from workers.state.keys import REJECTED_MESSAGES
 
 #: One load meets a crash at several moments: early, in the middle and late in the life of a batch.
@@ -159,7 +160,7 @@ def test_a_poison_batch_is_given_up_and_named(product: Product, tmp_path: Path) 
     product.workers(0)
     load = start(product, dump)
     for _ in range(10):
-        with crashing_worker(product, "the batch is not committed", times=100) as crashing:
+        with crashing_worker(product, "the batch is not committed", times=MAX_CRASHES) as crashing:
             wait_until(lambda: crashing.poll() is not None or load.poll() is not None, "a crash or an end")
         if load.poll() is not None:
             break
