@@ -14,7 +14,6 @@ from ops.commands.status import print_counts
 from ops.commands.up import start_stack
 from ops.stack.state import Endpoints
 from pipeline.graph.summary import highlights, node_counts, relationship_counts
-from pipeline.reader.dump import find_dumps
 from workers.worker import open_driver
 
 #: 1,000 records of each type, from both ends of the Discogs dump of 2020-08-06 (CC0).
@@ -29,7 +28,7 @@ def demo(context: Context) -> None:
     """Start the stack, load 4,000 sample records and show the graph."""
     console = plain_console()
     endpoints = start_stack(context)
-    print_all(context, run_load(context, find_dumps([SAMPLE])))
+    print_all(context, run_load(context, [SAMPLE]))
     asyncio.run(show(console, context, endpoints))
 
 

@@ -51,12 +51,13 @@ def load(
     A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """
     contents = Contents(partial=partial, allow_vanish=allow_vanish)
-    print_all(context, run_load(context, find_dumps(paths), contents), as_json_=as_json_)
+    print_all(context, run_load(context, paths, contents), as_json_=as_json_)
 
 
-def run_load(context: Context, dumps: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
-    """Load dumps with a progress display. Yield the report of each dump."""
-    return with_progress(
+def run_load(context: Context, paths: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
+    """Load the dumps in `paths` with a progress display. Yield the report of each dump."""
+    dumps = find_dumps(paths)
+    yield from with_progress(
         context, len(dumps), lambda app, show, wait: load_dumps(app, dumps, show, wait, contents)
     )
 

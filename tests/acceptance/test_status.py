@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import printable
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import Product, without_workers
 from tests.acceptance.faults.harness import TINY, kill, runs, server, start, wait_until, workers
 from tests.acceptance.test_load import servers_of_ones_own
 from tests.acceptance.test_updates import await_ingested, upstream
@@ -122,6 +122,7 @@ def test_a_load_under_way_shows_since_when_how_far_and_in_which_batches(
     assert re.search(
         rf"^{run['run']}  {sample[3].name}  running  .* {run['percent']} % ", printed, re.MULTILINE
     )
+    without_workers(product.stack)  # the messages of the dead ones would be redelivered in a later test
 
 
 def test_records_of_upstream_tasks_are_seen_from_their_acceptance_on(product: Product) -> None:

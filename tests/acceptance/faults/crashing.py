@@ -5,6 +5,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,9 @@ CRASHES = "tests:crashes"
 def crash(redis: Redis) -> None:
     """Send SIGKILL, or `CRASH_SIGNAL`, to this process, up to `CRASH_TIMES` times."""
     if redis.incr(CRASHES) <= int(os.environ["CRASH_TIMES"]):
-        os.kill(os.getpid(), signal.Signals[os.environ.get("CRASH_SIGNAL", "SIGKILL")])
+        # To this thread: another one might take a signal to the process, and this one would go on for a moment.
+        number = signal.Signals[os.environ.get("CRASH_SIGNAL", "SIGKILL")]
+        signal.pthread_kill(threading.get_ident(), number)
 
 
 def _around(owner: Any, name: str, *, before: bool) -> Callable[[Redis], None]:
