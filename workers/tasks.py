@@ -83,11 +83,15 @@ class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     retry_jitter = True
 
     def retry(self, *args: Any, **options: Any) -> Any:
-        """Retry as Celery does, but raise an answer of Redis that does not pass."""
+        """Retry as Celery does, but raise an answer of Redis that does not pass.
+
+        A worker holds the message during the pause: it must end well before the visibility timeout.
+        """
         error = options.get("exc")
         if isinstance(error, redis.exceptions.ResponseError) and not is_not_now(error):
             raise error
-        return super().retry(*args, **options)
+        pause = min(options.pop("countdown", 0), this_worker().settings.batch_timeout_seconds)
+        return super().retry(*args, countdown=pause, **options)
 
 
 class CallTask(GraphTask):

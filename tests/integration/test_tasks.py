@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from celery.exceptions import ChordError, Reject
+from celery.exceptions import ChordError, Reject, Retry
 from celery.worker import WorkController
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -73,6 +73,25 @@ def test_a_task_is_retried_while_redis_refuses_to_write(
     with refusing(redis, refusal), pytest.raises(Reject) as raised:
         store.run()
     assert vars(raised.value)["requeue"] is True
+
+
+def test_a_retry_waits_for_at_most_the_budget_of_a_task(worker: process.Worker) -> None:
+    @worker.recovery._app.task(base=tasks.GraphTask, shared=False)
+    def fail() -> None:
+        raise GraphUnavailable("away")
+
+    budget = 2
+    worker.settings = worker.settings.model_copy(update={"batch_timeout_seconds": budget})
+    for attempt in range(40):
+        fail.push_request(
+            id="call",
+            retries=attempt,
+            called_directly=False,
+            delivery_info={"exchange": "", "routing_key": INGEST_QUEUE},
+        )
+        with pytest.raises(Retry) as raised:
+            fail.run()
+        assert cast("int", raised.value.when) <= budget
 
 
 def test_a_task_is_not_retried_when_redis_would_always_refuse(worker: process.Worker, redis: Redis) -> None:
