@@ -90,8 +90,8 @@ class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         error = options.get("exc")
         if isinstance(error, redis.exceptions.ResponseError) and not is_not_now(error):
             raise error
-        pause = min(options.pop("countdown", 0), this_worker().settings.batch_timeout_seconds)
-        return super().retry(*args, countdown=pause, **options)
+        options["countdown"] = min(options["countdown"], this_worker().settings.batch_timeout_seconds)
+        return super().retry(*args, **options)
 
 
 class CallTask(GraphTask):
