@@ -35,9 +35,12 @@ class TaskName:
     name: str
     queue: str
 
-    def signature(self, app: Celery, *args: object) -> "Signature[Any]":
-        """Return a message for the task, whose result nobody awaits."""
-        options = {"queue": self.queue, "ignore_result": True, "argsrepr": repr(args)}
+    def signature(self, app: Celery, *args: object, shown: str) -> "Signature[Any]":
+        """Return a message for the task, whose result nobody awaits.
+
+        Flower shows `shown` in place of the arguments.
+        """
+        options = {"queue": self.queue, "ignore_result": True, "argsrepr": shown}
         return app.signature(self.name, args=args, options=options)
 
 

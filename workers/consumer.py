@@ -1,6 +1,7 @@
-"""Celery's consumer, adapted."""
+"""Celery's consumer and request, adapted."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,10 @@ from celery.app.task import Context
 from celery.exceptions import InvalidTaskError
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker import consumer
+from celery.worker.request import Request
 from kombu.exceptions import ContentDisallowed, DecodeError
 
+from pipeline.records.accept import RecordsRefused, arguments
 from workers.celery_redis import WRONG_SHAPE, NotAMessage, describe, insist
 
 
@@ -64,6 +67,17 @@ class Consumer(consumer.Consumer):
         """Reject a message for a task that this version lacks; its caller is told."""
         message.keep(f"no task has its name: {describe(exc)}")
         super().on_unknown_task(body, message, exc)
+
+
+class IngestRequest(Request):
+    """A call of `ingest`; in place of its records, Flower shows their number and type."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        named = {name: value for name, value in self.kwargs.items() if name != "strict"}
+        with suppress(RecordsRefused):
+            record_type, records = arguments(self.args, named)
+            self._argsrepr, self._kwargsrepr = f"{len(records):,} {record_type.value}", ""
 
 
 def _check(message: Any) -> None:

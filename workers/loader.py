@@ -220,8 +220,9 @@ class Load:
         self._is_read_whole = False
         self._all_ids, self._spared = DumpIds(), 0
         self._batches_sent = 0
-        #: The batch that is being filled, and the ids of its records.
+        #: The batch that is being filled: its chunks, their numbers of records, and the ids in it.
         self._chunks: list[bytes] = []
+        self._records: list[int] = []
         self._ids: set[int] = set()
         self._tally = Tally()
         self._failures: list[str] = []
@@ -266,16 +267,17 @@ class Load:
         if len(self._chunks) == self._settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
             self._send()
         self._chunks.append(pack(chunk))
+        self._records.append(len(chunk.records) + len(chunk.rejected))
         self._ids.update(chunk.ids)
         self._show()
 
     def _send(self) -> None:
         if self._chunks:
             self._batches_sent += 1
-            meta = BatchMeta(self._dump.record_type, self._run, str(self._dump.path), len(self._chunks))
+            meta = BatchMeta(self._dump.record_type, self._run, str(self._dump.path), self._records)
             batch = f"{self._run}-{self._plan.attempt}-{self._batches_sent}"
             self._sender.send(batch, meta, self._chunks, self._ids)
-            self._chunks, self._ids = [], set()
+            self._chunks, self._records, self._ids = [], [], set()
 
     def _drain(self) -> None:
         """Wait for the last batch, then collect the problems."""
@@ -301,7 +303,7 @@ class Load:
                 self._run,
                 record_type.value,
                 self._plan.allow_vanish,
-                reason="the removal of records that the dump lacks",
+                reason=f"the removal of {record_type.value} that {self._dump.path.name} lacks",
             )
         except TaskFailed as error:
             self._problems.append(error)

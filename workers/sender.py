@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from celery import Celery, chord
 from kombu.exceptions import OperationalError
@@ -35,6 +36,7 @@ from workers.state.exclusive import ExclusiveTasks, TaskResult
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import IN_FLIGHT
 from workers.state.lease import Holder, Lease, LoadLock
+from workers.state.runs import UPSTREAM
 
 #: The reason of a wait while no worker answers.
 NO_WORKER = "a worker: none answers"
@@ -139,7 +141,8 @@ class Sender:
 
     def finish(self, *, full: bool = False) -> TaskResult:
         """Have a worker count the statistics; with `full`, rebuild everything derived before."""
-        return self.run_exclusive(FINISH, full, reason="the statistics")
+        reason = "derived relationships and statistics" if full else "the statistics"
+        return self.run_exclusive(FINISH, full, reason=reason)
 
     def run_exclusive(self, task: TaskName, *args: object, reason: str) -> TaskResult:
         """Have a worker run an exclusive task and wait for its end. Raises TaskFailed."""
@@ -155,7 +158,7 @@ class Sender:
                 except CameBack:
                     self.drain()
                     continue
-                send_exclusive(self._app, task, token, *args)
+                send_exclusive(self._app, task, token, *args, shown=reason)
                 sent_at, patience = time.monotonic(), self._settings.resend_after_seconds
             self.wait(reason)
         while self._exclusive.is_running():
@@ -233,7 +236,7 @@ class Sender:
                 self.in_flight.forget(batch)
                 continue
             try:
-                send_batch(self._app, batch, meta.chunks)
+                send_batch(self._app, batch, meta)
             except OperationalError as error:
                 # It is stored, and stays overdue.
                 logger.warning("a batch could not be sent: %s", error)
@@ -241,12 +244,20 @@ class Sender:
             self.in_flight.mark_sent(batch)
 
 
-def send_batch(app: Celery, batch: str, chunks: int) -> None:
+def send_batch(app: Celery, batch: str, meta: BatchMeta) -> None:
     """Send the chord of a stored batch: a `normalise` task a chunk, then `write_batch`."""
-    header = [NORMALISE.signature(app, batch, index) for index in range(chunks)]
-    body = WRITE_BATCH.signature(app, batch)
+
+    def shown(records: int, part: str) -> str:
+        source = "upstream tasks" if meta.source == UPSTREAM else Path(meta.source).name
+        return f"{records:,} {meta.record_type.value} of {source}, {part} {batch}"
+
+    header = [
+        NORMALISE.signature(app, batch, index, shown=shown(records, f"chunk {index + 1} of {meta.chunks} of"))
+        for index, records in enumerate(meta.records)
+    ]
+    body = WRITE_BATCH.signature(app, batch, shown=shown(sum(meta.records), "batch"))
     for task in (*header, body):
-        task.link_error(BATCH_FAILED.signature(app, batch))
+        task.link_error(BATCH_FAILED.signature(app, batch, shown=batch))
     chord(header, app=app)(body)
 
 
@@ -263,6 +274,6 @@ def open_sender(app: GraphinatorApp, on_wait: OnWait, holder: Holder = Holder.LO
         yield sender
 
 
-def send_exclusive(app: Celery, task: TaskName, token: str, *args: object) -> None:
+def send_exclusive(app: Celery, task: TaskName, token: str, *args: object, shown: str) -> None:
     """Send an exclusive task that is asked for already."""
-    task.signature(app, token, *args).apply_async()
+    task.signature(app, token, *args, shown=shown).apply_async()

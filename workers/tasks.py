@@ -90,6 +90,7 @@ class GraphTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         error = options.get("exc")
         if isinstance(error, redis.exceptions.ResponseError) and not is_not_now(error):
             raise error
+        options["argsrepr"] = self.request.get("argsrepr")
         options["countdown"] = min(options["countdown"], this_worker().settings.batch_timeout_seconds)
         return super().retry(*args, **options)
 
@@ -113,7 +114,7 @@ def normalise(batch: str, index: int) -> Summary:
         meta = worker.in_flight.meta(batch)
         chunk = worker.in_flight.chunk(batch, index)
         if meta is None or chunk is None:
-            return Tally().as_dict()  # a late redelivery: the batch is done
+            return Tally().summary()  # a late redelivery: the batch is done
         known = worker.loop.run(
             fingerprints(worker.driver(), meta.record_type, chunk.ids),
             timeout_seconds=worker.settings.batch_timeout_seconds,
@@ -125,7 +126,7 @@ def normalise(batch: str, index: int) -> Summary:
         worker.in_flight.store_rows(batch, index, normalised.rows)
         return Tally(
             normalised.unchanged, normalised.created, normalised.changed, len(normalised.rejected)
-        ).as_dict()
+        ).summary()
 
 
 @app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
@@ -160,11 +161,17 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             quarantine.resolve({row["id"] for row in rows}.difference(row["id"] for row, _ in refused))
             quarantine.note_newer()
             worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
-            return tally.as_dict()
+            return tally.summary()
 
 
 # A caller's mistake is no error of the worker: Celery logs what a task declares without a traceback.
-@app.task(name=INGEST.name, base=CallTask, bind=True, throws=(RecordsRefused,))
+@app.task(
+    name=INGEST.name,
+    base=CallTask,
+    Request="workers.consumer:IngestRequest",
+    bind=True,
+    throws=(RecordsRefused,),
+)
 def ingest(self: CallTask, /, *given: Any, strict: bool = True, **named: Any) -> Summary:
     """Take `records` of one `record_type` (artists, labels, masters or releases) from an upstream task.
 
@@ -185,7 +192,7 @@ def ingest(self: CallTask, /, *given: Any, strict: bool = True, **named: Any) ->
     refused = {place: each for place, each in enumerate(outcomes) if isinstance(each, Refused)}
     acceptance = worker.inbox.add(call, number, type_, accepted, refused=len(refused))
     if refused:
-        meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, 0)
+        meta = BatchMeta(type_, upstream_run(type_), UPSTREAM, [])
         rejected = [Rejected(-1, each.reason, each.raw) for each in refused.values()]
         _quarantine_of(worker, f"{UPSTREAM}-{task}", meta).add(rejected)
         if strict:

@@ -216,12 +216,11 @@ def test_a_record_that_neo4j_refuses_is_quarantined_and_its_batch_is_written(
 
 def test_a_batch_that_no_retry_helps_ends_the_load_with_its_reason(product: Product) -> None:
     batches = InFlight(product.redis)
-    batches.store(
-        "spoilt", BatchMeta(RecordType.LABELS, "spoilt-run", "labels.xml", chunks=1), [b"not compressed"]
-    )
+    meta = BatchMeta(RecordType.LABELS, "spoilt-run", "labels.xml", [1])
+    batches.store("spoilt", meta, [b"not compressed"])
     url = product.endpoints().broker_url()
     with Celery(broker=url, backend=url, loader="workers.celery_redis:Loader", set_as_current=False) as app:
-        send_batch(app, "spoilt", 1)
+        send_batch(app, "spoilt", meta)
         while len(batches):
             time.sleep(0.05)
         cast("RedisBackend", app.backend).client.close()

@@ -33,6 +33,7 @@ from workers.app import FINISH, REMOVE_VANISHED, GraphinatorApp, TaskName, confi
 from workers.loader import Contents, load, resume
 from workers.sender import open_sender
 from workers.settings import Settings
+from workers.state.in_flight import BatchMeta
 from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, PREFIX
 from workers.state.runs import UPSTREAM
 from workers.worker import Worker
@@ -62,14 +63,14 @@ class Deliveries:
         """Kill the next load when it has sent so many batches."""
         self._left = batches
 
-    def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
-        self._running.append(self._pool.submit(self._chord, batch, chunks))
+    def send_batch(self, _: Celery, batch: str, meta: BatchMeta) -> None:
+        self._running.append(self._pool.submit(self._chord, batch, meta.chunks))
         if self._left is not None and not batch.startswith(UPSTREAM):
             self._left -= 1
             if not self._left:
                 raise Killed
 
-    def send_exclusive(self, _: Celery, task: TaskName, *args: object) -> None:
+    def send_exclusive(self, _: Celery, task: TaskName, *args: object, **_options: object) -> None:
         self._running.append(self._pool.submit(lambda: self._task(EXCLUSIVE_TASKS[task], *args)))
 
     def _chord(self, batch: str, chunks: int) -> None:

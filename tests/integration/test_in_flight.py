@@ -16,7 +16,7 @@ from workers.state.runs import Runs, Tally
 CHUNK = Chunk(
     RecordType.LABELS, [10, 40], [1, 2], [b"<label/>", b"<label>\xff</label>"], [Rejected(0, "why", b"<")]
 )
-META = BatchMeta(RecordType.LABELS, "run", "labels.xml", chunks=2)
+META = BatchMeta(RecordType.LABELS, "run", "labels.xml", records=[1, 1])
 
 
 @pytest.fixture

@@ -329,12 +329,12 @@ def test_records_leave_the_inbox_in_the_transaction_that_stores_their_batch(
     ingest("labels", {"id": 1}, {"id": 2})
     ingest("labels", {"id": 1, "name": "newer"})
     head = worker.inbox.head(RecordType.LABELS, 3, 1 << 20)
-    meta = BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1)
+    meta = BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", [1])
     chunk = pack(Chunk(RecordType.LABELS, [-1] * 3, head.ids, head.records))
     worker.in_flight.store("b", meta, [chunk], also=partial(worker.inbox.remove, head=head))
     assert waiting(worker) == {}
     assert redis.hget("graphinator:inbox", "bytes") == b"0"
-    assert run(1) == Tally(created=2, unchanged=1).as_dict()
+    assert run(1) == Tally(created=2, unchanged=1).summary()
 
 
 def test_no_record_is_lost_when_redis_comes_back_with_records_that_were_sent(
@@ -375,7 +375,7 @@ def test_records_of_a_failed_batch_go_to_the_quarantine(
     worker: process.Worker,
 ) -> None:
     chunk = pack(Chunk(RecordType.LABELS, [-1], [1], [b'{"id":1}']))
-    worker.in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [chunk])
+    worker.in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", [1]), [chunk])
     tasks.batch_failed(None, ValueError("no help"), None, "b")
     assert [(entry.reason, entry.raw) for entry in worker.quarantine] == [
         ("ValueError: no help", b'{"id":1}')
@@ -385,7 +385,7 @@ def test_records_of_a_failed_batch_go_to_the_quarantine(
 def store_ingested(worker: process.Worker, batch: str, *records: bytes) -> None:
     ids = [*range(1, len(records) + 1)]
     chunk = pack(Chunk(RecordType.RELEASES, [-1] * len(ids), ids, list(records)))
-    worker.in_flight.store(batch, BatchMeta(RecordType.RELEASES, "ingest-releases", "ingest", 1), [chunk])
+    worker.in_flight.store(batch, BatchMeta(RecordType.RELEASES, "ingest-releases", "ingest", [1]), [chunk])
 
 
 def test_a_written_record_leaves_the_quarantine_and_a_refused_one_is_counted_once(

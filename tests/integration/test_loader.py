@@ -16,7 +16,7 @@ from workers import sender as sender_module
 from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
 from workers.loader import Progress, Report, load
 from workers.settings import Settings
-from workers.state.in_flight import InFlight
+from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import EXCLUSIVE
 from workers.state.runs import RunPlan, Runs, RunState, Tally
 
@@ -34,10 +34,8 @@ class Workers:
         #: The ids in each dump, as stored for the removal of the others.
         self.contained: list[BitMap64] = []
 
-    def send_batch(self, _: Celery, batch: str, chunks: int) -> None:
-        meta = self._in_flight.meta(batch)
-        assert meta is not None
-        found = [self._in_flight.chunk(batch, index) for index in range(chunks)]
+    def send_batch(self, _: Celery, batch: str, meta: BatchMeta) -> None:
+        found = [self._in_flight.chunk(batch, index) for index in range(meta.chunks)]
         ids = [id_ for chunk in found if chunk is not None for id_ in chunk.ids]
         rejected = sum(len(chunk.rejected) for chunk in found if chunk is not None)
         self.batches.append(ids)
@@ -46,7 +44,9 @@ class Workers:
         else:
             self._in_flight.complete(batch, meta.run, Tally(created=len(ids), quarantined=rejected))
 
-    def send_exclusive(self, _: Celery, task: TaskName, _token: str, *args: object) -> None:
+    def send_exclusive(
+        self, _: Celery, task: TaskName, _token: str, *args: object, **_options: object
+    ) -> None:
         if task is REMOVE_VANISHED:
             found = self._runs.ids(str(args[0]))
             assert found is not None
@@ -114,7 +114,7 @@ def test_a_load_is_done_only_once_all_its_batches_are(
 ) -> None:
     monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
     path = labels(tmp_path / "labels.xml", *map(record, range(1, 4)))
-    runs, shown, left = Runs(redis), list[Progress](), list[tuple[str, int]]()
+    runs, shown, left = Runs(redis), list[Progress](), list[tuple[str, BatchMeta]]()
     monkeypatch.setattr(sender_module, "send_batch", lambda _, *batch: left.append(batch))
 
     def show(progress: Progress) -> None:

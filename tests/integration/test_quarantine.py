@@ -142,7 +142,7 @@ def test_only_the_holder_of_the_lease_removes_what_its_batch_has_written(
     quarantine: Quarantine, redis: Redis
 ) -> None:
     in_flight = InFlight(redis)
-    in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", 1), [])
+    in_flight.store("b", BatchMeta(RecordType.LABELS, "ingest-labels", "ingest", [1]), [])
     records = [Rejected(index, "bad", b"<label>%d</label>" % index) for index in range(3)]
     quarantine.add(RecordType.LABELS, "labels.xml", records, "load")
     quarantine.add(RecordType.LABELS, "ingest", records[:1], "b")

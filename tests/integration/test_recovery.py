@@ -92,7 +92,7 @@ def test_nothing_is_recovered_while_a_load_runs(worker: Worker, recovering: Reco
 def test_batches_of_a_killed_load_are_completed(worker: Worker, recovering: Recovery, redis: Redis) -> None:
     make_stale(redis, time.time())
     chunk = pack(Chunk(RecordType.LABELS, [0], [LABEL.id], [LABEL.raw]))
-    worker.in_flight.store("b", BatchMeta(RecordType.LABELS, "labels-1", "labels.xml", 1), [chunk])
+    worker.in_flight.store("b", BatchMeta(RecordType.LABELS, "labels-1", "labels.xml", [1]), [chunk])
     assert recovering.is_needed()
     recovering.run()
     assert len(worker.in_flight) == 0

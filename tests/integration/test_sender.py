@@ -25,7 +25,7 @@ from workers.state.keys import EXCLUSIVE, EXCLUSIVE_LEASE, IN_FLIGHT, LOAD_LOCK
 from workers.state.lease import Holder, LeaseLost
 from workers.state.runs import Tally
 
-META = BatchMeta(RecordType.LABELS, "run", "labels.xml", chunks=1)
+META = BatchMeta(RecordType.LABELS, "run", "labels.xml", records=[1])
 CHUNK = pack(Chunk(RecordType.LABELS, [0], [1], [b"<label><id>1</id></label>"]))
 ACTS: dict[str, Callable[[Sender], object]] = {
     "stores a batch": lambda sender: sender.send("b", META, [CHUNK], {1}),

@@ -119,7 +119,7 @@ def store(in_flight: InFlight, *chunks: list[bytes], record_type: RecordType = R
         ids = [*range(first, first + len(records))]
         packed.append(pack(Chunk(record_type, ids, ids, records)))
         first += len(records)
-    in_flight.store("b", BatchMeta(record_type, "run", "dump.xml", len(chunks)), packed)
+    in_flight.store("b", BatchMeta(record_type, "run", "dump.xml", [*map(len, chunks)]), packed)
 
 
 def run(chunks: int) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def test_a_worker_starts_while_neo4j_is_away(
 
 
 def test_messages_that_outlive_their_batch_do_nothing(in_flight: InFlight) -> None:
-    assert tasks.normalise("gone", 0) == Tally().as_dict()
+    assert tasks.normalise("gone", 0) == Tally().summary()
     assert "skipped" in tasks.write_batch([], "gone")
     tasks.batch_failed(None, ValueError("x"), None, "gone")
     assert len(in_flight) == 0
@@ -190,14 +190,14 @@ def test_a_second_copy_of_a_body_skips_while_the_first_writes(in_flight: InFligh
     with in_flight.lease("b"):
         assert "another copy" in run(1)["skipped"]
     assert len(in_flight) == 1
-    assert run(1) == Tally(created=1).as_dict()
+    assert run(1) == Tally(created=1).summary()
     assert len(in_flight) == 0
 
 
 def test_rows_that_do_not_fit_the_summaries_are_not_written(in_flight: InFlight) -> None:
     store(in_flight, [GOOD])
     tasks.normalise("b", 0)
-    assert "do not fit" in tasks.write_batch([Tally(created=2).as_dict()], "b")["skipped"]
+    assert "do not fit" in tasks.write_batch([Tally(created=2).summary()], "b")["skipped"]
     assert len(in_flight) == 1
 
 
@@ -206,7 +206,7 @@ async def test_refused_records_are_quarantined_with_their_text(
 ) -> None:
     records = releases(b"Ann", b"B" * 40_000, b"Cy", b"D" * 40_000)
     store(worker.in_flight, records[:2], records[2:], record_type=RecordType.RELEASES)
-    assert await asyncio.to_thread(run, 2) == Tally(created=2, quarantined=2).as_dict()
+    assert await asyncio.to_thread(run, 2) == Tally(created=2, quarantined=2).summary()
     assert sorted(await fingerprints(driver, RecordType.RELEASES, [1, 2, 3, 4])) == [1, 3]
     assert sorted(entry.raw for entry in worker.quarantine) == sorted([records[1], records[3]])
     assert worker.runs.progress("run") == (Tally(created=2, quarantined=2), [])
@@ -218,7 +218,7 @@ def test_records_that_a_full_quarantine_does_not_keep_are_counted(
     worker.quarantine = Quarantine(redis, limit_bytes=1)
     store(worker.in_flight, [b"<label><id>1</id><name>no end", GOOD])
     with caplog.at_level(logging.WARNING):
-        assert run(1) == Tally(created=1, quarantined=1).as_dict()
+        assert run(1) == Tally(created=1, quarantined=1).summary()
     assert worker.runs.not_kept("run") == 1
     assert "the quarantine is full" in caplog.text
 
@@ -239,7 +239,7 @@ def test_a_poison_batch_is_given_up(in_flight: InFlight) -> None:
     with pytest.raises(PoisonBatch):
         tasks.normalise("b", 0)
     with pytest.raises(PoisonBatch):
-        tasks.write_batch([Tally(created=1).as_dict()], "b")
+        tasks.write_batch([Tally(created=1).summary()], "b")
     assert len(in_flight) == 1  # until the errback of the chord fails it
 
 
@@ -297,7 +297,7 @@ def test_a_failed_exclusive_task_keeps_its_reason(
 def test_a_record_that_comes_in_another_version_has_changed(worker: process.Worker, redis: Redis) -> None:
     for record, tally in ((GOOD, Tally(created=1)), (GOOD.replace(b"One", b"Uno"), Tally(changed=1))):
         store(worker.in_flight, [record])
-        assert run(1) == tally.as_dict()
+        assert run(1) == tally.summary()
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
 
 
@@ -310,7 +310,7 @@ def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: p
     assert not worker.statistics.get().is_fresh
     assert tasks.finish(asked(worker), False) == {"counted": True}
     store(worker.in_flight, [GOOD])
-    assert run(1) == Tally(unchanged=1).as_dict()
+    assert run(1) == Tally(unchanged=1).summary()
     assert worker.statistics.get().is_fresh
 
 

@@ -66,11 +66,17 @@ class BatchMeta(msgspec.Struct, frozen=True):
     run: str
     #: The file or the caller that the records came from.
     source: str
-    chunks: int
+    #: The number of records in each chunk.
+    records: list[int]
     #: For records of upstream calls: their calls, in the order of the records.
     calls: list[CallRecords] = []
     #: Loads that had stalled before these calls were sent; `resume` leaves what is written of them.
     stalled: list[str] = []
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks."""
+        return len(self.records)
 
 
 class CallOutcome(NamedTuple):

@@ -55,6 +55,10 @@ class Tally(msgspec.Struct, frozen=True):
         """Return the numbers by name, for messages and reports."""
         return msgspec.structs.asdict(self)
 
+    def summary(self) -> dict[str, int]:
+        """Return the numbers that are not zero, by name; Flower shows them."""
+        return {name: number for name, number in self.as_dict().items() if number}
+
 
 class RunPlan(msgspec.Struct, frozen=True):
     """The dump that a run loads, and its options."""

@@ -71,7 +71,7 @@ def send_records(
     run = upstream_run(record_type)
     chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records], upstream=upstream)
     batch = f"{run}-{secrets.token_hex(8)}"
-    meta = BatchMeta(record_type, run, UPSTREAM, 1, [*calls], [*stalled])
+    meta = BatchMeta(record_type, run, UPSTREAM, [len(ids)], [*calls], [*stalled])
     sender.send(batch, meta, [pack(chunk)], set(ids), also=also)
 
 
