@@ -29,6 +29,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Neo4j lives for minutes here: its second compiler would take a third of all processor time and never pay.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+#: Several stacks run side by side: together they must fit into a small machine.
+os.environ.setdefault("GRAPHINATOR_NEO4J_HEAP_MEGABYTES", "1024")
+os.environ.setdefault("GRAPHINATOR_NEO4J_PAGECACHE_MEGABYTES", "256")
+os.environ.setdefault("GRAPHINATOR_REDIS_MEGABYTES", "240")
 
 #: Levels of tests, the longest first: two processes share the work evenly only if its end is in small parts.
 LEVELS = ("acceptance", "integration", "contract", "static", "unit")

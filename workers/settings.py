@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         ge=0,
         le=256,
         description="worker processes of the embedded stack",
-        json_schema_extra=_shown("one a core"),
+        json_schema_extra=_shown("one a core, with 1 GB of memory each"),
     )
     worker_threads: int = Field(
         3, ge=1, le=64, description="tasks that a worker of the embedded stack runs at a time"
@@ -101,11 +101,19 @@ class Settings(BaseSettings):
         None, repr=False, description="password at Neo4j", json_schema_extra=_shown("the embedded stack's")
     )
     neo4j_database: str = Field("neo4j", min_length=1, description="database in Neo4j that holds the graph")
-    neo4j_heap_megabytes: int = Field(
-        1024, ge=256, le=65536, description="heap of the embedded Neo4j, taken whole at the start"
+    neo4j_heap_megabytes: int | None = Field(
+        None,
+        ge=256,
+        le=65536,
+        description="heap of the embedded Neo4j, taken whole at the start",
+        json_schema_extra=_shown("by the machine's memory"),
     )
-    neo4j_pagecache_megabytes: int = Field(
-        256, ge=16, le=1_048_576, description="page cache of the embedded Neo4j"
+    neo4j_pagecache_megabytes: int | None = Field(
+        None,
+        ge=16,
+        le=1_048_576,
+        description="page cache of the embedded Neo4j",
+        json_schema_extra=_shown("by the machine's memory"),
     )
 
     redis_url: str | None = Field(
@@ -121,7 +129,13 @@ class Settings(BaseSettings):
         description="password at Redis, unless the URL has one",
         json_schema_extra=_shown("the embedded stack's"),
     )
-    redis_megabytes: int = Field(240, ge=32, le=65536, description="memory of the embedded Valkey, at most")
+    redis_megabytes: int | None = Field(
+        None,
+        ge=32,
+        le=65536,
+        description="memory of the embedded Valkey, at most",
+        json_schema_extra=_shown("by the machine's memory"),
+    )
     quarantine_megabytes: int = Field(
         64, ge=1, le=65536, description="raw text of quarantined records kept in Redis, at most"
     )
@@ -155,7 +169,13 @@ class Settings(BaseSettings):
         3 * 2**20, ge=4096, le=64 * 2**20, description="raw XML in one `normalise` task, about"
     )
     chunks_per_batch: int = Field(2, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
-    batches_in_flight: int = Field(8, ge=1, le=1024, description="chords under way at a time, per load")
+    batches_in_flight: int = Field(
+        default_factory=lambda: max(8, 4 * (os.cpu_count() or 1)),
+        ge=1,
+        le=1024,
+        description="chords under way at a time, per load",
+        json_schema_extra=_shown("4 a core, 8 at least"),
+    )
 
     statistics_seconds: int = Field(
         3600,

@@ -98,8 +98,8 @@ def read_status(context: Context) -> tuple[dict[str, Any], list[Exception]]:
 
 def read_stack(home: Path, found: Running) -> Endpoints | None:
     """Return the embedded stack if any of its processes runs."""
-    ports = load_state(home).ports
-    return Endpoints.from_ports(home, ports, len(found.workers())) if found.roles and ports else None
+    state = load_state(home)
+    return Endpoints.from_state(home, state, len(found.workers())) if found.roles and state.ports else None
 
 
 def read_redis(settings: Settings) -> dict[str, Any]:

@@ -34,7 +34,10 @@ def up(context: Context, workers: int | None, as_json_: bool) -> None:
             f"Neo4j  {endpoints.neo4j_uri}  user {endpoints.neo4j_user}  password in {endpoints.password_file}"
         )
         console.print(f"       {endpoints.browser}")
+        memory = {name: f"{number:,} MB" for name, number in endpoints.megabytes.items()}
+        console.print(f"       heap {memory['heap']}, page cache {memory['pagecache']}")
         console.print(f"Redis  {endpoints.redis_url}  password in {endpoints.redis_password_file}")
+        console.print(f"       {memory['redis']} at most")
         console.print(
             f"{counted(endpoints.workers, 'worker')}; stop everything with `{context.command('down')}`"
         )

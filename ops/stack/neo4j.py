@@ -63,7 +63,9 @@ def environment(data: Path, class_path: Sequence[Path]) -> dict[str, str]:
     return {**os.environ, **own}
 
 
-def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes: int) -> None:
+def configure(
+    data: Path, *, bolt_port: int, http_port: int, heap_megabytes: int, pagecache_megabytes: int
+) -> None:
     """Write the server's configuration."""
     settings = {
         "server.default_listen_address": LOOPBACK,
@@ -73,6 +75,8 @@ def configure(data: Path, *, bolt_port: int, http_port: int, pagecache_megabytes
         "server.http.listen_address": f"{LOOPBACK}:{http_port}",
         "server.http.advertised_address": f"{LOOPBACK}:{http_port}",
         "server.https.enabled": "false",
+        # The command line sets it; here it is what SHOW SETTINGS tells.
+        "server.memory.heap.max_size": f"{heap_megabytes}m",
         "server.memory.pagecache.size": f"{pagecache_megabytes}m",
         "dbms.security.auth_enabled": "true",
         # No telemetry.

@@ -38,6 +38,8 @@ OnProgress = Callable[[str, int, int], None]
 KEEPER = "keeper"
 #: The ports of each server, with the usual numbers.
 PORTS = {"valkey": {"redis": 6379}, "neo4j": {"bolt": 7687, "http": 7474}}
+#: The figures of each server in the saved memory.
+MEMORY = {"valkey": ["redis"], "neo4j": ["heap", "pagecache"]}
 
 VALKEY_READY_SECONDS = 60
 NEO4J_READY_SECONDS = 180
@@ -63,8 +65,8 @@ class Stack:
     def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> Endpoints:
         """Start missing servers and adjust the number of workers. Wait until all are ready.
 
-        With `workers=None`, run at least one worker per core and keep those that run. A worker that takes no work is
-        replaced.
+        With `workers=None`, run at least the default number of workers and keep those that run. A worker that takes no
+        work is replaced.
 
         Raises:
             SettingError: the settings name other servers.
@@ -82,14 +84,15 @@ class Stack:
         on_progress = on_progress or _show_nothing
         before = running_roles(self.home)
         if workers is None:
-            workers = max([os.cpu_count() or 1, *worker_numbers(before)])
-        resources.check(self.settings, StackState(workers=workers).roles(), before)
+            workers = max([resources.default_workers(), *worker_numbers(before)])
+        wanted = StackState(workers=workers, megabytes=resources.choose(self.settings, workers))
+        resources.check(self.settings, wanted, before)
         self._make_home()
         with exclusive(self._lock) as held:
             before = running_roles(self.home)
             try:
                 self._stop([KEEPER])  # it has the settings of an earlier call
-                self._start(workers, before, held, on_progress)
+                self._start(wanted, before, held, on_progress)
             except BaseException:
                 if not before:
                     self._stop(running_roles(self.home))
@@ -151,10 +154,14 @@ class Stack:
         except OSError as error:
             raise StackError(f"cannot make {error.filename}: {error.strerror}") from error
 
-    def _start(self, workers: int, before: list[str], held: int, on_progress: OnProgress) -> None:
+    def _start(self, wanted: StackState, before: list[str], held: int, on_progress: OnProgress) -> None:
         # Two homes that start together must not choose the same ports.
         with exclusive(self.settings.cache / "start.lock"):
-            state = StackState(self._choose_ports(before), workers)
+            saved = load_state(self.home).megabytes
+            kept = {
+                name: saved[name] for server in before for name in MEMORY.get(server, ()) if name in saved
+            }
+            state = StackState(self._choose_ports(before), wanted.workers, {**wanted.megabytes, **kept})
             save_state(self.home, state)
             for server in PORTS:
                 if server not in before:
@@ -162,7 +169,7 @@ class Stack:
             # A server that ran before may not be ready yet: a killed call may have started it.
             self._await_servers(state.ports, on_progress)
         self._start_daemon(KEEPER, state, held, on_progress)
-        left_over = [number for number in worker_numbers(running_roles(self.home)) if number > workers]
+        left_over = [number for number in worker_numbers(running_roles(self.home)) if number > state.workers]
         self._stop(f"worker{number}" for number in {*left_over, *self.idle_workers()})
         self._start_workers(state, held, on_progress)
 
@@ -191,11 +198,11 @@ class Stack:
                 valkey.configure(data, redis_password_file(self.home))
                 if (repair := valkey.cut_torn_tail(data, held)) is not None:
                     self._on_repair(repair)
-                command = valkey.command(data, state.ports["redis"], self.settings.redis_megabytes)
+                command = valkey.command(data, state.ports["redis"], state.megabytes["redis"])
             case "neo4j":
                 command, environment = self._prepare_neo4j(state, held, on_progress)
             case _:
-                settings = Endpoints.from_ports(self.home, state.ports, state.workers).connect(self.settings)
+                settings = Endpoints.from_state(self.home, state, state.workers).connect(self.settings)
                 number = int(role.removeprefix("worker"))
                 command = worker_process.command(settings, worker_process.node_name(self.home, number))
                 environment = worker_process.environment(settings, self.home)
@@ -215,12 +222,13 @@ class Stack:
             data,
             bolt_port=state.ports["bolt"],
             http_port=state.ports["http"],
-            pagecache_megabytes=self.settings.neo4j_pagecache_megabytes,
+            heap_megabytes=state.megabytes["heap"],
+            pagecache_megabytes=state.megabytes["pagecache"],
         )
         neo4j.ensure_password(
             data, self.password_file, class_path, Daemon(self.home, "neo4j-admin").log, held
         )
-        return neo4j.command(data, self.settings.neo4j_heap_megabytes), neo4j.environment(data, class_path)
+        return neo4j.command(data, state.megabytes["heap"]), neo4j.environment(data, class_path)
 
     def _await_servers(self, ports: Mapping[str, int], on_progress: OnProgress) -> None:
         on_progress("starting Valkey", 0, 1)
@@ -281,7 +289,7 @@ class Stack:
     def _endpoints(self) -> Endpoints:
         """Return the endpoints of this stack, whether its servers run or not."""
         workers = len(worker_numbers(running_roles(self.home)))
-        return Endpoints.from_ports(self.home, load_state(self.home).ports, workers)
+        return Endpoints.from_state(self.home, load_state(self.home), workers)
 
 
 def _show_nothing(step: str, done: int, total: int) -> None:

@@ -21,12 +21,14 @@ SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
 
 
 class StackState(msgspec.Struct, frozen=True):
-    """The ports of a stack and its number of workers, saved before anything starts."""
+    """The ports of a stack, its workers and their memory, saved before anything starts."""
 
     #: By name: `bolt`, `http`, `redis`. Kept for the next start.
     ports: dict[str, int] = {}
     #: Worker processes that should run.
     workers: int = 0
+    #: By name: Neo4j's `heap` and `pagecache`, and `redis`. Chosen when the server starts.
+    megabytes: dict[str, int] = {}
 
     def roles(self) -> list[str]:
         """Return the daemons that should run, in the order of their start."""
@@ -88,7 +90,7 @@ def running(home: Path) -> Running:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The addresses of a running stack, and its number of workers."""
+    """Addresses and memory of a running stack, and its number of workers."""
 
     home: Path
     neo4j_uri: str
@@ -97,11 +99,13 @@ class Endpoints:
     browser: str
     redis_url: str
     redis_password_file: Path
+    megabytes: Mapping[str, int]
     workers: int
 
     @classmethod
-    def from_ports(cls, home: Path, ports: Mapping[str, int], workers: int) -> Self:
-        """Build the endpoints from the saved ports."""
+    def from_state(cls, home: Path, state: StackState, workers: int) -> Self:
+        """Build the endpoints from the saved state and the number of workers that run."""
+        ports = state.ports
         return cls(
             home=home,
             neo4j_uri=f"bolt://{LOOPBACK}:{ports['bolt']}",
@@ -110,6 +114,7 @@ class Endpoints:
             browser=f"http://{LOOPBACK}:{ports['http']}/browser/",
             redis_url=f"redis://{LOOPBACK}:{ports['redis']}/0",
             redis_password_file=redis_password_file(home),
+            megabytes=state.megabytes,
             workers=workers,
         )
 
@@ -123,6 +128,7 @@ class Endpoints:
                 "browser": self.browser,
             },
             "redis": {"url": self.redis_url, "password_file": str(self.redis_password_file)},
+            "megabytes": dict(self.megabytes),
             "workers": self.workers,
             "home": str(self.home),
         }
@@ -175,7 +181,7 @@ def read_endpoints(home: Path) -> Endpoints | None:
 
     It is also None before the first `up` has ended.
     """
-    found, ports = running(home), load_state(home).ports
-    if not set(SERVERS) <= set(found.roles) or not ports or not password_file(home).exists():
+    found, state = running(home), load_state(home)
+    if not set(SERVERS) <= set(found.roles) or not state.ports or not password_file(home).exists():
         return None
-    return Endpoints.from_ports(home, ports, len(found.workers()))
+    return Endpoints.from_state(home, state, len(found.workers()))

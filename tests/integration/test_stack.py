@@ -162,7 +162,7 @@ def test_valkey_is_durable_and_never_evicts(servers: Endpoints) -> None:
         options = redis.config_get("*")
     assert options["appendonly"] == "yes"
     assert options["maxmemory-policy"] == "noeviction"
-    assert options["maxmemory"] == str(240 * 2**20)
+    assert options["maxmemory"] == str(servers.megabytes["redis"] * 2**20)
 
 
 def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
