@@ -18,13 +18,15 @@ from ops.commands.console import print_line
 from ops.commands.context import Context
 from ops.exit_codes import ExitCode, describe, failure_of
 from pipeline.errors import printable
-from workers.settings import default_of, load_settings
+from workers.settings import load_settings
 
 #: Modules by command. A command is imported when it is called, so that `load` does not carry what only `up` needs.
 COMMANDS = {
     "demo": "ops.commands.demo",
     "up": "ops.commands.up",
+    "fetch": "ops.commands.fetch",
     "load": "ops.commands.load",
+    "update": "ops.commands.fetch",
     "resume": "ops.commands.resume",
     "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
@@ -75,6 +77,13 @@ class _Commands(click.Group):
             ctx.fail("--home names a folder")
         return super().parse_args(ctx, [*homes, *others, *args[end:]])
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Leave `--help` out of the help, which fits one screen so."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.hidden = True
+        return option
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """List the commands in the order of their use."""
         return list(COMMANDS)
@@ -119,9 +128,9 @@ class _Commands(click.Group):
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Folder of the stack.  [env: GRAPHINATOR_HOME; default: {default_of('home')}]",
+    help="Folder of the stack.  [env: GRAPHINATOR_HOME]",
 )
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
-    """Load and update Discogs dumps in Neo4j. Start with `graphinator demo`."""
+    """Load Discogs dumps into Neo4j. Start with `demo`; COMMAND --help tells more."""
     ctx.obj = Context(load_settings(home=home))

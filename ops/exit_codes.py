@@ -10,6 +10,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ops.fetch.errors import FetchBusy, FetchError, SiteRefused, SiteUnavailable
 from pipeline.errors import (
     BusyError,
     DamagedError,
@@ -21,6 +22,7 @@ from pipeline.errors import (
     SettingError,
     StackError,
     UnreadableError,
+    WrongChecksum,
 )
 from workers.loader import NotResumed, QuarantineFull, WouldVanish
 from workers.sender import LoadBroken
@@ -50,9 +52,9 @@ class ExitCode(IntEnum):
         ),
     )
     USAGE = 2, "wrong usage, or a setting with a wrong value"
-    DUMP = 3, "a file is not a dump, or breaks off"
+    DUMP = 3, "a file is not a dump, breaks off, or has a wrong checksum"
     STACK = 4, "a server of the embedded stack, or a file, cannot be used"
-    BUSY = 5, "another load is under way"
+    BUSY = 5, "another load, or another download into the same folder, is under way"
     NEO4J = 6, "Neo4j refuses, or does not answer"
     INCOMPLETE = (
         7,
@@ -61,6 +63,7 @@ class ExitCode(IntEnum):
     REDIS = 8, "Redis does not answer, or refuses"
     VANISHED = 9, "too many records are missing from a dump; nothing was removed"
     UNHEALTHY = 10, "`status --check` found a fault: something does not run, or a load has stalled or failed"
+    DISCOGS = 11, "dumps cannot be downloaded: the site refuses, does not answer, or does not have them yet"
     INTERRUPTED = 130, "interrupted"
 
 
@@ -89,11 +92,22 @@ FAILURES: dict[type[BaseException], Failure] = {
     UnreadableError: Failure(ExitCode.STACK),
     DamagedError: Failure(ExitCode.DUMP, "get the file again, and load it"),
     GzipBombError: Failure(ExitCode.DUMP, "GRAPHINATOR_INFLATE_RATIO is the limit"),
+    WrongChecksum: Failure(
+        ExitCode.DUMP, "download it again; it is loaded as it is when the checksum file is gone"
+    ),
     StackError: Failure(ExitCode.STACK),
     OSError: Failure(ExitCode.STACK),
     click.FileError: Failure(ExitCode.STACK),
     BusyError: Failure(
         ExitCode.BUSY, f"wait for its end; the lock of a killed load expires within {LEASE_SECONDS} s"
+    ),
+    FetchBusy: Failure(ExitCode.BUSY),
+    FetchError: Failure(ExitCode.DISCOGS),
+    SiteUnavailable: Failure(ExitCode.DISCOGS, "the same command goes on with what has arrived"),
+    SiteRefused: Failure(
+        ExitCode.DISCOGS,
+        "a browser may get the dumps, `graphinator load` loads them; "
+        "GRAPHINATOR_DUMPS_LIST_URL and GRAPHINATOR_DUMPS_URL are the addresses",
     ),
     GraphError: Failure(ExitCode.NEO4J),
     DatabaseMissing: Failure(ExitCode.NEO4J, "GRAPHINATOR_NEO4J_DATABASE names the database"),

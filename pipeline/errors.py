@@ -5,6 +5,7 @@ GraphinatorError            one line that a user can read
 ├── DumpError               a file is not a dump, or breaks off
 │   ├── UnreadableError     it cannot be opened
 │   ├── DamagedError        its gzip data is corrupt
+│   ├── WrongChecksum       it is not the file that Discogs published
 │   └── GzipBombError       it inflates to more than is allowed
 ├── StackError              a server of the embedded stack does not start
 ├── BusyError               another load is under way
@@ -76,6 +77,10 @@ class DamagedError(DumpError):
 
     Records that were read before this shows may be wrong.
     """
+
+
+class WrongChecksum(DumpError):
+    """A file is not the one that its checksum file describes."""
 
 
 class GzipBombError(DumpError):

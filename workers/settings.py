@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,7 +25,7 @@ PREFIX = "GRAPHINATOR_"
 #: Settings that hold or may hold a secret: never shown, and readable from a file named by `<variable>_FILE`.
 SECRETS = frozenset({"neo4j_password", "redis_url", "redis_password"})
 #: Settings that no message shows: a wrong address may have a password in it.
-_UNSHOWN = SECRETS | {"neo4j_uri"}
+_UNSHOWN = SECRETS | {"neo4j_uri", "dumps_list_url", "dumps_url"}
 
 
 class ServerNotSet(SettingError):
@@ -150,6 +150,17 @@ class Settings(BaseSettings):
         48, ge=1, le=65536, description="records of upstream tasks that wait in Redis, at most (packed)"
     )
 
+    dumps_list_url: str = Field(
+        "https://data.discogs.com/?prefix=data%2F{year}%2F",
+        repr=False,
+        description="page that names the dumps of a year, for `fetch` and `update`",
+    )
+    dumps_url: str = Field(
+        "https://data.discogs.com/?download=data%2F{year}%2F{name}",
+        repr=False,
+        description="address of a dump, and of its checksum file",
+    )
+
     record_bytes: int = Field(
         MAX_RECORD_BYTES,
         ge=KEPT_BYTES,
@@ -209,6 +220,15 @@ class Settings(BaseSettings):
         if uri is not None:
             check_neo4j(uri)
         return uri
+
+    @field_validator("dumps_list_url", "dumps_url")
+    @classmethod
+    def _http(cls, url: str, info: ValidationInfo) -> str:
+        wanted = "{name}" if info.field_name == "dumps_url" else ""
+        if not url.startswith(("https://", "http://")) or wanted not in url:
+            msg = f"should be an address that begins with https:// or http://{f' and holds {wanted}' if wanted else ''}"
+            raise ValueError(msg)
+        return url
 
     @field_validator("redis_url")
     @classmethod

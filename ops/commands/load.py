@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 
 from ops.commands.console import counted, duration, plain_console, print_line, print_table
 from ops.commands.context import SERVER_SECONDS, Context, DumpPath
-from ops.commands.progress import LoadProgress
+from ops.commands.progress import ByteProgress, LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError, GraphUnavailable
 from pipeline.graph.schema import check_database
 from pipeline.model import RecordType
+from pipeline.reader.checksum import Published, published
 from pipeline.reader.dump import find_dumps
 from workers.app import GraphinatorApp, connect_redis
 from workers.loader import FULL, Contents, NotResumed, Progress, Report
@@ -48,18 +51,53 @@ def load(
     A dump is complete by default: records of its type that it lacks are removed from the graph, except those that
     upstream tasks handed over. Use --partial for a file with only some records.
 
+    A dump is compared with the file discogs_…_CHECKSUM.txt beside it first, if there is one.
+
     A record that cannot be read goes to the quarantine: see `graphinator quarantine`.
     """
     contents = Contents(partial=partial, allow_vanish=allow_vanish)
     print_all(context, run_load(context, paths, contents), as_json_=as_json_)
 
 
-def run_load(context: Context, paths: Sequence[Path], contents: Contents = FULL) -> Iterator[Report]:
-    """Load the dumps in `paths` with a progress display. Yield the report of each dump."""
+def run_load(
+    context: Context, paths: Sequence[Path], contents: Contents = FULL, *, checked: bool = False
+) -> Iterator[Report]:
+    """Load the dumps in `paths` with a progress display. Yield the report of each dump.
+
+    Each one is compared with its checksum file, if there is one, unless `checked` says that it has been.
+    """
     dumps = find_dumps(paths)
+    if not checked:
+        check_dumps(context, dumps)
     yield from with_progress(
         context, len(dumps), lambda app, show, wait: load_dumps(app, dumps, show, wait, contents)
     )
+
+
+def check_dumps(context: Context, dumps: Sequence[Path]) -> None:
+    """Compare dumps with the checksum files beside them, with a progress display. Raises WrongChecksum.
+
+    Before the load, which would find some damage late, and some not at all.
+    """
+    console = plain_console(stderr=True)
+    known = [each for each in map(published, dumps) if each is not None]
+    print_warnings(
+        console,
+        [f"{each.file.name} has no checksum of {each.dump.name}" for each in known if each.sha256 is None],
+    )
+    known = [each for each in known if each.sha256 is not None]
+    if not known:
+        return
+    connect_redis(context.connected()).ping()  # a check takes a while; without Redis it is for nothing
+    with ByteProgress(context, console, "checking", len(known)) as progress:
+        for each in known:
+            _check(each, progress)
+
+
+def _check(dump: Published, progress: ByteProgress) -> None:
+    size, started = dump.dump.stat().st_size, time.monotonic()
+    dump.verify(lambda done: progress.show(dump.dump, dump.record_type, done, size))
+    progress.end(dump.dump, f"checked, {decimal(size)} in {duration(time.monotonic() - started)}")
 
 
 def with_progress(

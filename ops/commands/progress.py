@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
+from rich.filesize import decimal
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
@@ -23,6 +24,8 @@ from workers.sender import NO_WORKER
 
 #: Interval between two lines where there is no terminal.
 LINE_SECONDS = 10.0
+#: The shortest time between two updates of bytes.
+SHOWN_SECONDS = 0.1
 #: Pause before each count of the workers.
 COUNT_SECONDS = 2.0
 
@@ -85,11 +88,16 @@ class DumpProgress:
         waiting_for: str = "",
     ) -> None:
         """Show the share of a dump that is done, and numbers."""
+        rate = records / max(self._task(path, record_type).elapsed or 0.0, 1e-3)
+        numbers = ", ".join([f"{counted(records, 'record')} done", f"{rate:,.0f}/s", *more])
+        self._advance(path, record_type, share, numbers, waiting_for)
+
+    def _advance(
+        self, path: Path, record_type: RecordType, share: float, numbers: str, waiting_for: str = ""
+    ) -> None:
         task = self._task(path, record_type)
         # Rounded down: 100 % is the end.
         self._bar.update(task.id, completed=share, percent=int(100 * share))
-        rate = records / max(task.elapsed or 0.0, 1e-3)
-        numbers = ", ".join([f"{counted(records, 'record')} done", f"{rate:,.0f}/s", *more])
         waits = [self._describe_wait(waiting_for)] if waiting_for else []
         self._bar.lines = [numbers, *waits]
         if not self._console.is_interactive and time.monotonic() - self._line_at >= LINE_SECONDS:
@@ -128,6 +136,26 @@ class DumpProgress:
         """Describe a wait, with the command that helps."""
         hint = f"; `{self._context.worker_command()}` starts one" if reason == NO_WORKER else ""
         return f"waiting for {reason}{hint}"
+
+
+class ByteProgress(DumpProgress):
+    """Shows the progress of downloads and of checks, in bytes."""
+
+    def __init__(self, context: Context, console: Console, doing: str, files: int) -> None:
+        super().__init__(context, console, doing, files)
+        self._shown_at = 0.0
+
+    def show(
+        self, path: Path, record_type: RecordType, done: int, size: int | None, moved: int | None = None
+    ) -> None:
+        """Show how much of a dump is done, and how fast: `moved`, by default `done`."""
+        now = time.monotonic()
+        if self._bar.tasks and now - self._shown_at < SHOWN_SECONDS:
+            return
+        self._shown_at = now
+        rate = (done if moved is None else moved) / max(self._task(path, record_type).elapsed or 0.0, 1e-3)
+        numbers = f"{decimal(done)}{f' of {decimal(size)}' if size else ''}, {decimal(int(rate))}/s"
+        self._advance(path, record_type, min(done / size, 1.0) if size else 0.0, numbers)
 
 
 class LoadProgress(DumpProgress):

@@ -25,7 +25,7 @@ from ops.cli import _Commands, main
 from ops.commands.console import plain_console, print_table
 from ops.commands.context import Context
 from ops.commands.load import as_json, print_all, print_reports, print_warnings
-from ops.commands.progress import LoadProgress
+from ops.commands.progress import ByteProgress, LoadProgress
 from ops.commands.quarantine import _lines
 from ops.commands.status import faults, print_status
 from ops.commands.up import describe_stopped
@@ -330,7 +330,7 @@ def test_a_bug_is_not_hidden() -> None:
 def test_hints_name_commands_options_and_settings_that_exist(failure: Failure) -> None:
     settings = {variable(name) for name in Settings.model_fields}
     assert set(re.findall(r"GRAPHINATOR_\w+", failure.hint)) <= settings
-    commands = [main.get_command(click.Context(main), name) for name in ("load", "resume")]
+    commands = [main.get_command(click.Context(main), name) for name in ("load", "resume", "fetch")]
     options = {option for each in commands if each for parameter in each.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", failure.hint)) <= options
     for command in re.findall(r"`graphinator ([a-z ]+)`", failure.hint):
@@ -462,6 +462,26 @@ def test_the_progress_of_a_dump_fits_80_columns_and_60(context: Context) -> None
         assert any(line.startswith("  waiting for a worker: none answers; `graphinator") for line in frame)
         assert "1,000 quarantined" in " ".join(line.strip() for line in frame)
         assert "\u2026" not in text_of(console)
+
+
+@pytest.mark.parametrize(("width", "size"), [(80, 11_200_898_615), (60, None)])
+def test_the_progress_of_a_download_fits_the_terminal(context: Context, width: int, size: int | None) -> None:
+    console = printed(width)
+    console.soft_wrap = False  # as on standard error
+    dump = Path("discogs_20261101_releases.xml.gz")
+    with ByteProgress(context, console, "fetching", files=4) as display:
+        display.show(dump, RecordType.RELEASES, 9_876_543_210, size, 0)
+        display._bar.refresh()
+        display.wait("the next attempt at 12:34:56: data.discogs.com does not answer (503)")
+        display.end(dump, "11.2 GB in 12:34:56, 12.3 MB/s")
+    frame = re.split("\r|\n", text_of(console))
+    assert max(map(cell_len, frame)) <= width
+    share = 88 if size else 0
+    assert any(
+        re.fullmatch(rf"releases [━╸╺ ]{{10,}} {share} % --:-- left, file 1 of 4 *", line) for line in frame
+    )
+    assert any(line.startswith(f"  9.9 GB{' of 11.2 GB' if size else ''}, 0 bytes/s") for line in frame)
+    assert "\u2026" not in text_of(console)
 
 
 def test_servers_of_ones_own_get_their_workers_from_celery(

@@ -54,6 +54,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("NEO4J_URI", "bolt://h:1?a=b", "nothing with bolt://"),
         ("NEO4J_URI", "neo4j://h?a=1&a=2", "each name once"),
         ("NEO4J_URI", "neo4j://h?a=", "each name once"),
+        ("DUMPS_LIST_URL", "ftp://host/", "begins with https:// or http://"),
+        ("DUMPS_URL", "https://host/", "holds {name}"),
         ("HOME", "~nouser/x", "no home folder of ~nouser"),
         ("CACHE", "~nouser/x", "no home folder of ~nouser"),
         ("REDIS_URL_FILE", "~nouser/x", "no home folder of ~nouser"),
@@ -147,6 +149,11 @@ def test_a_secret_is_in_no_message_and_in_no_representation(environment: pytest.
         with pytest.raises(SettingError, match=r"^GRAPHINATOR_NEO4J_URI: ") as raised:
             load_settings()
         assert "swordfish" not in str(raised.value)
+    environment.delenv("GRAPHINATOR_NEO4J_URI")
+    environment.setenv("GRAPHINATOR_DUMPS_URL", "http://me:swordfish@host")
+    with pytest.raises(SettingError, match=r"^GRAPHINATOR_DUMPS_URL: ") as raised:
+        load_settings()
+    assert "swordfish" not in str(raised.value)
 
 
 def test_two_passwords_of_redis_are_refused(environment: pytest.MonkeyPatch) -> None:
