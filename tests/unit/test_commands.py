@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -403,6 +405,15 @@ def test_a_command_that_needs_the_stack_says_so_first(
 def test_the_version_is_that_of_the_distribution() -> None:
     assert f'\nversion = "{ops.__version__}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert ops.__version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_the_command_runs_as_the_module_that_the_compose_file_names() -> None:
+    (entrypoint,) = re.findall(
+        r"entrypoint: \[(python, -m, ops)\]", (ROOT / "docker-compose.yml").read_text()
+    )
+    words = [sys.executable, *entrypoint.split(", ")[1:], "--version"]
+    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown == f"graphinator, version {ops.__version__}\n"
 
 
 def test_an_exported_entry_is_one_line_of_json() -> None:
