@@ -26,7 +26,7 @@ ASKED_PAUSE_SECONDS = 2 * 3600.0
 SILENCE_SECONDS = 60.0
 
 _CHECKSUMS = "CHECKSUM"
-_NAME = re.compile(rf"discogs_(\d{{8}})_({'|'.join(RecordType)}|{_CHECKSUMS})\.(?:xml\.gz|txt)\b")
+_NAME = re.compile(rf"discogs_(\d{{8}})_({'|'.join(RecordType)}|{_CHECKSUMS})\.(?:xml\.gz|txt)(?![\w.])")
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 #: Called with the reason before each pause.

@@ -3,6 +3,8 @@
 import datetime
 import hashlib
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,9 +88,11 @@ def test_what_is_there_and_right_is_not_downloaded_again(site: DumpSite, tmp_pat
 
 def test_the_newest_month_is_the_newest_that_is_complete(site: DumpSite, tmp_path: Path) -> None:
     site.publish(f"{YEAR}0301", "labels", checksums=False)
+    site.files[f"discogs_{YEAR}0301_CHECKSUM.txt.asc"] = b"another file"
     site.publish(f"{YEAR}0401", "artists", "labels")
     assert json.loads(labels(site, tmp_path, "--json").stdout)["date"] == f"{YEAR}0401"
     assert json.loads(fetch(site, tmp_path, "--json").stdout)["date"] == DATE
+    assert json.loads(labels(site, tmp_path, "--month", DATE[:6], "--json").stdout)["date"] == DATE
     ended = labels(site, tmp_path, "--month", f"{YEAR}03")
     assert (ended.exit_code, len(list(tmp_path.glob(f"*{YEAR}0301*")))) == (ExitCode.DISCOGS, 0)
     assert f"{YEAR}03 is not complete: 127.0.0.1:" in error_of(ended)
@@ -304,6 +308,29 @@ def test_a_folder_that_cannot_be_used_is_one_line(site: DumpSite, tmp_path: Path
         f"Error: {tmp_path}/dumps: 1.0 EB of discogs_{DATE}_labels.xml.gz are missing, and "
     )
     assert error.endswith(" are free; free some space, then run the same command again")
+
+
+def test_the_commands_of_the_page_do_what_it_says(site: DumpSite, tmp_path: Path) -> None:
+    site.publish("20261001", *TYPES)
+    page = Path(__file__).parents[2] / "docs/howto/monthly-update.md"
+    commands = re.findall(r"^\$ graphinator (fetch .*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        words = shlex.split(command.replace("~", str(tmp_path)), comments=True)
+        ended = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), *words], env=environment(site))
+        assert ended.exit_code == 0, ended.output
+    arrived = {path.name for path in (tmp_path / "dumps").glob("*.gz")}
+    newest = max(DATE, "20261001")
+    assert arrived == {
+        "discogs_20261001_labels.xml.gz",
+        *(f"discogs_{newest}_{each}.xml.gz" for each in TYPES),
+    }
+
+
+def test_the_folder_is_one_of_the_home_by_default(site: DumpSite, tmp_path: Path) -> None:
+    words = ["--home", str(tmp_path), "fetch", "--type", "masters"]
+    assert CliRunner().invoke(main, words, env=environment(site)).exit_code == 0
+    assert is_right(site, tmp_path / "dumps", "masters")
 
 
 @pytest.mark.parametrize("month", [f"{YEAR}13", "2026", "newest"])
