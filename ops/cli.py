@@ -3,7 +3,6 @@
 import importlib
 import io
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -16,7 +15,7 @@ import click
 from ops import __version__
 from ops.commands.console import print_line
 from ops.commands.context import Context
-from ops.exit_codes import ExitCode, describe, failure_of
+from ops.exit_codes import describe, failure_of
 from pipeline.errors import printable
 from workers.settings import load_settings
 
@@ -34,11 +33,9 @@ COMMANDS = {
     "quarantine": "ops.commands.quarantine",
     "schema": "ops.commands.schema",
     "down": "ops.commands.up",
+    "worker": "ops.commands.celery",
+    "flower": "ops.commands.celery",
 }
-
-# A tilde holds a code and its name together; after \b, click does not wrap.
-_CODES = ", ".join(f"{code.value}~{code.name.lower()}" for code in ExitCode)
-EPILOG = "\b\n" + textwrap.fill(f"Exit codes: {_CODES}", 78).replace("~", " ")
 
 
 @contextmanager
@@ -123,7 +120,7 @@ class _Commands(click.Group):
             ctx.exit(failure.code)
 
 
-@click.group(cls=_Commands, epilog=EPILOG)
+@click.group(cls=_Commands)
 @click.version_option(__version__)
 @click.option(
     "--home",

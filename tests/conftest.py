@@ -83,7 +83,7 @@ def choose_ports(home: Path) -> None:
     if not load_state(home).ports:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = filter(is_free, random.sample(range(20_000, 30_000), 1000))
-        save_state(home, StackState(ports=dict(zip(("redis", "bolt", "http"), free, strict=False))))
+        save_state(home, StackState(ports=dict(zip(("redis", "bolt", "http", "flower"), free, strict=False))))
 
 
 def end_keeper(stack: Stack) -> None:

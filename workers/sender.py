@@ -247,15 +247,16 @@ class Sender:
 def send_batch(app: Celery, batch: str, meta: BatchMeta) -> None:
     """Send the chord of a stored batch: a `normalise` task a chunk, then `write_batch`."""
 
-    def shown(records: int, part: str) -> str:
+    # Flower's list shows the first 45 characters or so.
+    def shown(records: int, *part: str) -> str:
         source = "upstream tasks" if meta.source == UPSTREAM else Path(meta.source).name
-        return f"{records:,} {meta.record_type.value} of {source}, {part} {batch}"
+        return ", ".join([f"{records:,} {meta.record_type.value}", *part, source, f"batch {batch}"])
 
     header = [
-        NORMALISE.signature(app, batch, index, shown=shown(records, f"chunk {index + 1} of {meta.chunks} of"))
+        NORMALISE.signature(app, batch, index, shown=shown(records, f"chunk {index + 1} of {meta.chunks}"))
         for index, records in enumerate(meta.records)
     ]
-    body = WRITE_BATCH.signature(app, batch, shown=shown(sum(meta.records), "batch"))
+    body = WRITE_BATCH.signature(app, batch, shown=shown(sum(meta.records)))
     for task in (*header, body):
         task.link_error(BATCH_FAILED.signature(app, batch, shown=batch))
     chord(header, app=app)(body)

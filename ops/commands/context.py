@@ -67,5 +67,4 @@ class Context:
 
     def worker_command(self) -> str:
         """Return the command line that starts a worker, for hints."""
-        is_own = self.settings.redis_url is not None
-        return "celery -A workers.app worker …" if is_own else self.command("up")
+        return self.command("up" if self.settings.redis_url is None else "worker")

@@ -18,7 +18,7 @@ from ops.commands.context import SERVER_SECONDS, Context
 from ops.commands.load import print_warnings
 from ops.exit_codes import ExitCode, fact_of, failure_of
 from ops.stack.stack import KEEPER, Stack
-from ops.stack.state import SERVERS, Endpoints, Running, load_state, running
+from ops.stack.state import FLOWER, NAMES, SERVERS, Endpoints, Running, load_state, running
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
 from pipeline.graph.summary import node_counts, relationship_counts
@@ -193,9 +193,9 @@ def _stack_faults(stack: dict[str, Any], up: str) -> Iterator[str]:
     roles, wanted = stack["running"], stack["wanted_workers"]
     if KEEPER not in roles:
         yield f"the keeper does not run, so nothing is started again that ends: `{up}` starts it"
-    for role, name in SERVERS.items():
+    for role in [*SERVERS, *([FLOWER] if stack["flower"] else [])]:
         if role not in roles:
-            yield f"{name} does not run: `{up}` starts it; its log: {logs / role}.log"
+            yield f"{NAMES[role]} does not run: `{up}` starts it; its log: {logs / role}.log"
     if stack["workers"] < wanted:
         missing = [number for number in range(1, wanted + 1) if f"worker{number}" not in roles]
         log = logs / f"worker{missing[0]}.log"
@@ -248,6 +248,9 @@ def print_servers(console: Console, status: dict[str, Any], context: Context) ->
             f"         {counted(rejected, 'message')} rejected, since no worker can handle them: "
             f"see the Redis list {REJECTED_MESSAGES}"
         )
+    if stack is not None and stack["flower"]:
+        flower = [stack["flower"]["url"], f"user {stack['flower']['user']}"]
+        console.print("  ".join(["Flower ", *flower, *([] if FLOWER in stack["running"] else ["down"])]))
     console.print(f"workers  {workers or 'none'}")
 
 

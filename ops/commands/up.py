@@ -9,7 +9,7 @@ from ops.commands.console import counted, plain_console, print_line
 from ops.commands.context import Context, WholeNumber
 from ops.stack.process import running_roles
 from ops.stack.stack import Stack
-from ops.stack.state import SERVERS, Endpoints
+from ops.stack.state import FLOWER_USER, NAMES, SERVERS, Endpoints, flower_password_file
 
 
 @click.command(short_help="Start the stack: Valkey, Neo4j and workers.")
@@ -18,26 +18,34 @@ from ops.stack.state import SERVERS, Endpoints
     type=WholeNumber(0, 256),
     help="Number of worker processes.  [default: GRAPHINATOR_WORKERS, else one per core]",
 )
+@click.option(
+    "--flower/--no-flower",
+    default=None,
+    help="Also run Flower, the page that watches workers and tasks.  [default: as it is]",
+)
 @click.option("--json", "as_json_", is_flag=True, help="Print the addresses as JSON.")
 @click.pass_obj
-def up(context: Context, workers: int | None, as_json_: bool) -> None:
+def up(context: Context, workers: int | None, flower: bool | None, as_json_: bool) -> None:
     """Start the embedded stack: Valkey, Neo4j and workers.
 
     A running stack stays up; only missing parts are started.
     """
-    endpoints = start_stack(context, workers)
+    endpoints = start_stack(context, workers, with_flower=flower)
     if as_json_:
         click.echo(json.dumps(endpoints.to_json()))
     else:
         console = plain_console()
         console.print(
-            f"Neo4j  {endpoints.neo4j_uri}  user {endpoints.neo4j_user}  password in {endpoints.password_file}"
+            f"Neo4j   {endpoints.neo4j_uri}  user {endpoints.neo4j_user}  password in {endpoints.password_file}"
         )
-        console.print(f"       {endpoints.browser}")
+        console.print(f"        {endpoints.browser}")
         memory = {name: f"{number:,} MB" for name, number in endpoints.megabytes.items()}
-        console.print(f"       heap {memory['heap']}, page cache {memory['pagecache']}")
-        console.print(f"Redis  {endpoints.redis_url}  password in {endpoints.redis_password_file}")
-        console.print(f"       {memory['redis']} at most")
+        console.print(f"        heap {memory['heap']}, page cache {memory['pagecache']}")
+        console.print(f"Redis   {endpoints.redis_url}  password in {endpoints.redis_password_file}")
+        console.print(f"        {memory['redis']} at most")
+        if endpoints.flower_url is not None:
+            file = flower_password_file(endpoints.home)
+            console.print(f"Flower  {endpoints.flower_url}  user {FLOWER_USER}  password in {file}")
         console.print(
             f"{counted(endpoints.workers, 'worker')}; stop everything with `{context.command('down')}`"
         )
@@ -56,11 +64,13 @@ def describe_stopped(roles: list[str]) -> str:
     """Describe in one line what `down` has stopped."""
     workers = sum(role.startswith("worker") for role in roles)
     parts = [counted(workers, "worker")] if workers else []
-    parts += [name for role, name in SERVERS.items() if role in roles]
+    parts += [name for role, name in NAMES.items() if role in roles]
     return f"stopped {', '.join(parts)}" if parts else "the stack is not running"
 
 
-def start_stack(context: Context, workers: int | None = None) -> Endpoints:
+def start_stack(
+    context: Context, workers: int | None = None, *, with_flower: bool | None = None
+) -> Endpoints:
     """Start the stack with a progress display. `workers` overrides the setting."""
     console = plain_console(stderr=True)
     missing = set(SERVERS) - set(running_roles(context.settings.home))
@@ -82,4 +92,5 @@ def start_stack(context: Context, workers: int | None = None) -> Endpoints:
             bars.update(tasks[step], completed=done)
 
         stack = Stack(context.settings, on_repair=console.print)
-        return stack.up(context.settings.workers if workers is None else workers, show)
+        workers = context.settings.workers if workers is None else workers
+        return stack.up(workers, show, with_flower=with_flower)

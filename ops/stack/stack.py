@@ -8,12 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.util import find_spec
 
 from celery import Celery
+from msgspec.structs import replace
 
-from ops.stack import jars, neo4j, ports, resources, valkey, worker_process
+from ops.stack import flower, jars, neo4j, ports, resources, valkey, worker_process
 from ops.stack.files import exclusive
 from ops.stack.logs import last_line
 from ops.stack.process import Daemon, running_roles, stop, worker_numbers
 from ops.stack.state import (
+    FLOWER,
+    SERVERS,
     Endpoints,
     StackState,
     load_state,
@@ -37,15 +40,20 @@ OnProgress = Callable[[str, int, int], None]
 
 KEEPER = "keeper"
 #: The ports of each server, with the usual numbers.
-PORTS = {"valkey": {"redis": 6379}, "neo4j": {"bolt": 7687, "http": 7474}}
+PORTS = {
+    "valkey": {"redis": 6379},
+    "neo4j": {"bolt": 7687, "http": 7474},
+    FLOWER: {"flower": flower.PORT},
+}
 #: The figures of each server in the saved memory.
 MEMORY = {"valkey": ["redis"], "neo4j": ["heap", "pagecache"]}
 
 VALKEY_READY_SECONDS = 60
 NEO4J_READY_SECONDS = 180
+FLOWER_READY_SECONDS = 60
 WORKERS_READY_SECONDS = 120
 #: In the order of stopping. Workers have little time, because work in flight is in Redis and starts again.
-STOP_SECONDS = {KEEPER: 5, "worker": 30, "valkey": 30, "neo4j": 60}
+STOP_SECONDS = {KEEPER: 5, FLOWER: 10, "worker": 30, "valkey": 30, "neo4j": 60}
 
 
 class Stack:
@@ -62,11 +70,17 @@ class Stack:
         self._on_repair = on_repair
         self._lock = self.home / "stack.lock"
 
-    def up(self, workers: int | None = None, on_progress: OnProgress | None = None) -> Endpoints:
+    def up(
+        self,
+        workers: int | None = None,
+        on_progress: OnProgress | None = None,
+        *,
+        with_flower: bool | None = None,
+    ) -> Endpoints:
         """Start missing servers and adjust the number of workers. Wait until all are ready.
 
         With `workers=None`, run at least the default number of workers and keep those that run. A worker that takes no
-        work is replaced.
+        work is replaced. With `with_flower=None`, a running stack keeps Flower, or stays without it.
 
         Raises:
             SettingError: the settings name other servers.
@@ -85,7 +99,12 @@ class Stack:
         before = running_roles(self.home)
         if workers is None:
             workers = max([resources.default_workers(), *worker_numbers(before)])
-        wanted = StackState(workers=workers, megabytes=resources.choose(self.settings, workers))
+        if with_flower is None:
+            with_flower = bool(before) and load_state(self.home).flower
+        if with_flower:
+            flower.check_installed()
+        memory = resources.choose(self.settings, workers)
+        wanted = StackState(workers=workers, flower=with_flower, megabytes=memory)
         resources.check(self.settings, wanted, before)
         self._make_home()
         with exclusive(self._lock) as held:
@@ -161,17 +180,18 @@ class Stack:
             kept = {
                 name: saved[name] for server in before for name in MEMORY.get(server, ()) if name in saved
             }
-            state = StackState(self._choose_ports(before), wanted.workers, {**wanted.megabytes, **kept})
+            state = replace(wanted, ports=self._choose_ports(before), megabytes={**wanted.megabytes, **kept})
             save_state(self.home, state)
-            for server in PORTS:
+            for server in SERVERS:
                 if server not in before:
                     self._start_daemon(server, state, held, on_progress)
             # A server that ran before may not be ready yet: a killed call may have started it.
             self._await_servers(state.ports, on_progress)
         self._start_daemon(KEEPER, state, held, on_progress)
-        left_over = [number for number in worker_numbers(running_roles(self.home)) if number > state.workers]
-        self._stop(f"worker{number}" for number in {*left_over, *self.idle_workers()})
+        left_over = set(running_roles(self.home)) - {KEEPER, *state.roles()}
+        self._stop([*left_over, *(f"worker{number}" for number in self.idle_workers())])
         self._start_workers(state, held, on_progress)
+        self._start_flower(state, held, on_progress)
 
     def _choose_ports(self, before: list[str]) -> dict[str, int]:
         saved = load_state(self.home).ports
@@ -201,11 +221,13 @@ class Stack:
                 command = valkey.command(data, state.ports["redis"], state.megabytes["redis"])
             case "neo4j":
                 command, environment = self._prepare_neo4j(state, held, on_progress)
+            case "flower":
+                command = flower.command(self.home, state.ports["flower"])
+                environment = self._celery_environment() | flower.login(self.home)
             case _:
-                settings = Endpoints.from_state(self.home, state, state.workers).connect(self.settings)
                 number = int(role.removeprefix("worker"))
-                command = worker_process.command(settings, worker_process.node_name(self.home, number))
-                environment = worker_process.environment(settings, self.home)
+                command = worker_process.command(self.settings, worker_process.node_name(self.home, number))
+                environment = self._celery_environment()
         Daemon(self.home, role).start(command, environment, held)
 
     def _prepare_neo4j(
@@ -242,6 +264,20 @@ class Stack:
         self._wait(["neo4j"], NEO4J_READY_SECONDS, lambda: neo4j.is_ready(*login))
         file.replace(self.password_file)
         on_progress("starting Neo4j", 1, 1)
+
+    def _celery_environment(self) -> dict[str, str]:
+        """Return the environment of workers and Flower."""
+        own = worker_process.own_environment(self.settings)
+        return own | self._endpoints().environment(self.settings)
+
+    def _start_flower(self, state: StackState, held: int, on_progress: OnProgress) -> None:
+        if not state.flower:
+            return
+        on_progress("starting Flower", 0, 1)
+        if Daemon(self.home, FLOWER).pid() is None:
+            self._start_daemon(FLOWER, state, held, on_progress)
+        self._wait([FLOWER], FLOWER_READY_SECONDS, lambda: flower.is_ready(state.ports["flower"]))
+        on_progress("starting Flower", 1, 1)
 
     def _start_workers(self, state: StackState, held: int, on_progress: OnProgress) -> None:
         up = worker_numbers(running_roles(self.home))

@@ -12,27 +12,32 @@ from ops.stack.ports import LOOPBACK
 from ops.stack.process import running_roles, worker_numbers
 from pipeline.errors import StackError
 from workers.addresses import with_password
-from workers.settings import Settings
+from workers.settings import Settings, variable
 
 NEO4J_USER = "neo4j"
 NEO4J_DATABASE = "neo4j"
+FLOWER_USER = "flower"
 #: Names of the servers by role, in the order of their start.
 SERVERS = {"valkey": "Valkey", "neo4j": "Neo4j"}
+FLOWER = "flower"
+NAMES = {**SERVERS, FLOWER: "Flower"}
 
 
 class StackState(msgspec.Struct, frozen=True):
-    """The ports of a stack, its workers and their memory, saved before anything starts."""
+    """Ports, memory and wanted daemons of a stack, saved before anything starts."""
 
-    #: By name: `bolt`, `http`, `redis`. Kept for the next start.
+    #: By name: `bolt`, `http`, `redis`, `flower`. Kept for the next start.
     ports: dict[str, int] = {}
     #: Worker processes that should run.
     workers: int = 0
+    flower: bool = False
     #: By name: Neo4j's `heap` and `pagecache`, and `redis`. Chosen when the server starts.
     megabytes: dict[str, int] = {}
 
     def roles(self) -> list[str]:
         """Return the daemons that should run, in the order of their start."""
-        return [*SERVERS, *(f"worker{number}" for number in range(1, self.workers + 1))]
+        workers = (f"worker{number}" for number in range(1, self.workers + 1))
+        return [*SERVERS, *([FLOWER] if self.flower else []), *workers]
 
 
 def load_state(home: Path) -> StackState:
@@ -100,6 +105,8 @@ class Endpoints:
     redis_url: str
     redis_password_file: Path
     megabytes: Mapping[str, int]
+    #: None unless Flower should run.
+    flower_url: str | None
     workers: int
 
     @classmethod
@@ -115,6 +122,7 @@ class Endpoints:
             redis_url=f"redis://{LOOPBACK}:{ports['redis']}/0",
             redis_password_file=redis_password_file(home),
             megabytes=state.megabytes,
+            flower_url=f"http://{LOOPBACK}:{ports['flower']}" if state.flower else None,
             workers=workers,
         )
 
@@ -129,6 +137,12 @@ class Endpoints:
             },
             "redis": {"url": self.redis_url, "password_file": str(self.redis_password_file)},
             "megabytes": dict(self.megabytes),
+            "flower": self.flower_url
+            and {
+                "url": self.flower_url,
+                "user": FLOWER_USER,
+                "password_file": str(flower_password_file(self.home)),
+            },
             "workers": self.workers,
             "home": str(self.home),
         }
@@ -160,6 +174,20 @@ class Endpoints:
             own |= {"redis_url": self.redis_url, "redis_password": self.redis_password()}
         return settings.model_copy(update=own)
 
+    def environment(self, settings: Settings) -> dict[str, str]:
+        """Return the variables of what `connect` fills in. Passwords are passed as their files."""
+        own: dict[str, object] = {}
+        if settings.neo4j_uri is None:
+            own |= {
+                "neo4j_uri": self.neo4j_uri,
+                "neo4j_user": self.neo4j_user,
+                "neo4j_password_file": self.password_file,
+                "neo4j_database": NEO4J_DATABASE,
+            }
+        if settings.redis_url is None:
+            own |= {"redis_url": self.redis_url, "redis_password_file": self.redis_password_file}
+        return {variable(name): str(value) for name, value in own.items()}
+
 
 def password_file(home: Path) -> Path:
     """Return the path of the file with Neo4j's password."""
@@ -169,6 +197,11 @@ def password_file(home: Path) -> Path:
 def redis_password_file(home: Path) -> Path:
     """Return the path of the file with Redis's password."""
     return home / "redis.password"
+
+
+def flower_password_file(home: Path) -> Path:
+    """Return the path of the file with Flower's password."""
+    return home / "flower.password"
 
 
 def state_file(home: Path) -> Path:

@@ -16,13 +16,15 @@ from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from ops.stack.state import password_file, redis_password_file
 from pipeline.errors import GraphinatorError
 from workers.app import QUEUES, app
 from workers.settings import PREFIX, SECRETS, Settings, variable
 
 #: Time in which even a busy worker answers.
 PATIENCE_SECONDS = 5.0
+
+#: The command line of Celery; -P: it imports nothing from the current folder.
+CELERY = (sys.executable, "-P", "-m", "celery", "-A", "workers.app")
 
 
 def node_name(home: Path, number: int) -> str:
@@ -33,12 +35,7 @@ def node_name(home: Path, number: int) -> str:
 def command(settings: Settings, name: str) -> list[str]:
     """Return the command line of a worker: threads pool, all queues."""
     return [
-        sys.executable,
-        "-P",  # do not import from the current folder
-        "-m",
-        "celery",
-        "-A",
-        "workers.app",
+        *CELERY,
         "worker",
         "--pool=threads",
         f"--concurrency={settings.worker_threads}",
@@ -57,16 +54,6 @@ def own_environment(settings: Settings) -> dict[str, str]:
         variable(name): str(value) for name, value in settings if value is not None and name not in SECRETS
     }
     return {**inherited, **own}
-
-
-def environment(settings: Settings, home: Path) -> dict[str, str]:
-    """Return the environment of a worker. Passwords are passed as their files in `home`."""
-    return {
-        **own_environment(settings),
-        variable("redis_url"): settings.redis_url or "",
-        variable("neo4j_password") + "_FILE": str(password_file(home)),
-        variable("redis_password") + "_FILE": str(redis_password_file(home)),
-    }
 
 
 def active_workers(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:

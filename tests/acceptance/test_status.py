@@ -146,4 +146,4 @@ def test_servers_of_ones_own_are_checked(product: Product, tmp_path: Path) -> No
     (fault,) = checked(product, **{**own, "redis_url": "redis://127.0.0.1:9/0"})
     assert fault.startswith("Redis does not answer (")
     product.workers(0)
-    assert checked(product, **own) == ["no worker takes work: `celery -A workers.app worker …` starts one"]
+    assert checked(product, **own) == ["no worker takes work: `graphinator worker` starts one"]

@@ -98,11 +98,10 @@ def crashing_worker(
     stack = product.stack
     endpoints = read_endpoints(stack.home)
     assert endpoints is not None
-    settings = endpoints.connect(stack.settings)
     name = worker_process.node_name(stack.home, 99)
-    command = [part for part in worker_process.command(settings, name) if part != "-P"]
+    command = [part for part in worker_process.command(stack.settings, name) if part != "-P"]
     command[command.index("workers.app")] = "tests.acceptance.faults.crashing"
-    environment = worker_process.environment(settings, stack.home)
+    environment = worker_process.own_environment(stack.settings) | endpoints.environment(stack.settings)
     with (stack.home / "logs" / "crashing.log").open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -203,12 +203,12 @@ def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_nam
     assert product.graph_differences([good, endless]) == []
 
 
-def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product, settings: Settings) -> None:
+def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product) -> None:
     deaf, other = (worker_process.node_name(product.stack.home, number) for number in (1, 2))
 
     def is_healthy(name: str) -> bool:
         check = [sys.executable, "-m", "ops.stack.worker_process", name]
-        environment = worker_process.environment(settings, product.stack.home)
+        environment = product.environment() | product.endpoints().environment(product.stack.settings)
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
 
     def idle_workers() -> list[int]:
@@ -247,7 +247,7 @@ def test_a_worker_with_a_wrong_password_or_database_says_so_at_once(
     product: Product, settings: Settings, wrong: dict[str, str], line: str
 ) -> None:
     name = worker_process.node_name(product.stack.home, 98)
-    environment = worker_process.environment(settings, product.stack.home)
+    environment = product.environment() | product.endpoints().environment(product.stack.settings)
     environment["GRAPHINATOR_NEO4J_PASSWORD"] = settings.neo4j_password or ""
     del environment["GRAPHINATOR_NEO4J_PASSWORD_FILE"]
     outcome = subprocess.run(
