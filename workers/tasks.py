@@ -9,7 +9,8 @@ incomplete.
 import gc
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec
@@ -20,15 +21,13 @@ from asgiref.sync import sync_to_async
 from celery import Task
 from celery.exceptions import ChordError, Reject
 
-from pipeline.chunk import Chunk, Rejected
+from pipeline.chunk import Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
 from pipeline.graph.derived import count, rebuild
 from pipeline.graph.lookup import find_vanished, fingerprints
 from pipeline.graph.schema import create_text_indexes
-from pipeline.model import RecordType
-from pipeline.reader.dump import ids_in
+from pipeline.model import RecordType, Row
 from pipeline.records.accept import Accepted, RecordsRefused, Refused, accept, arguments, refusal
-from pipeline.records.normalise import Normalised
 from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, WRITTEN, app
 from workers.batch_writer import BatchWriter
@@ -108,25 +107,18 @@ class CallTask(GraphTask):
 
 @app.task(name=NORMALISE.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
 def normalise(batch: str, index: int) -> Summary:
-    """Store the new and changed rows of one chunk; return its tally."""
+    """Store the rows of one chunk; return their number and a tally of other records."""
     worker = this_worker()
     with worker.in_flight.attempt(batch, str(index)):
         meta = worker.in_flight.meta(batch)
         chunk = worker.in_flight.chunk(batch, index)
         if meta is None or chunk is None:
-            return Tally().summary()  # a late redelivery: the batch is done
-        known = worker.loop.run(
-            fingerprints(worker.driver(), meta.record_type, chunk.ids),
-            timeout_seconds=worker.settings.batch_timeout_seconds,
-        )
-        normalised = normalise_chunk(chunk, known)
-        quarantine = _quarantine_of(worker, batch, meta)
-        quarantine.add(normalised.rejected)
-        quarantine.resolve(_unchanged(chunk, normalised))
-        worker.in_flight.store_rows(batch, index, normalised.rows)
-        return Tally(
-            normalised.unchanged, normalised.created, normalised.changed, len(normalised.rejected)
-        ).summary()
+            return {}  # a late redelivery: the batch is done
+        rows, rejected = normalise_chunk(chunk)
+        _quarantine_of(worker, batch, meta).add(rejected)
+        worker.in_flight.store_rows(batch, index, rows)
+        superseded = len(chunk) - len(rows) - len(rejected)
+        return {"rows": len(rows), **Tally(unchanged=superseded, quarantined=len(rejected)).summary()}
 
 
 @app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
@@ -139,23 +131,30 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             return {"skipped": "another copy of this batch has written it, or is writing it"}
         with worker.in_flight.attempt(batch, "body"):
             rows = worker.in_flight.rows(batch, meta.chunks)
-            tally = sum((Tally(**summary) for summary in summaries), Tally())
-            if rows is None or len(rows) != tally.created + tally.changed:
+            counts = sum(map(Counter, summaries), Counter[str]())
+            if rows is None or len(rows) != counts["rows"]:
                 # The chunks are still there, and the batch is in flight: it is sent again.
                 return {"skipped": "the rows do not fit the summaries"}
+            known = _known(worker, batch, meta.record_type, rows)
+            lacked = [row for row in rows if known.get(row["id"]) != row["properties"]["fingerprint"]]
             writer = BatchWriter(worker.driver(), lease, worker.statistics)
             refused = worker.loop.run(
-                lease.run(writer.write, meta.record_type, rows),
+                lease.run(writer.write, meta.record_type, lacked),
                 timeout_seconds=worker.settings.batch_timeout_seconds,
             )
-            if rows:
+            if lacked:
                 # The driver's results hold their parameters, all rows once more, in cycles.
                 gc.collect()
             quarantine = _quarantine_of(worker, batch, meta)
-            if refused:
-                quarantine.add_refused(refused)
-                changed = sum(row["known"] for row, _ in refused)
-                tally += Tally(created=changed - len(refused), changed=-changed, quarantined=len(refused))
+            quarantine.add_refused(refused)
+            written = {row["id"] for row in lacked}.difference(row["id"] for row, _ in refused)
+            changed = len(written & known.keys())
+            tally = Tally(
+                counts["unchanged"] + len(rows) - len(lacked),
+                len(written) - changed,
+                changed,
+                counts["quarantined"] + len(refused),
+            )
             if meta.source == UPSTREAM:
                 quarantine.remove_written(lease)
             quarantine.resolve({row["id"] for row in rows}.difference(row["id"] for row, _ in refused))
@@ -314,11 +313,20 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
     return TaskResult(counted=True)
 
 
-def _unchanged(chunk: Chunk, normalised: Normalised) -> Iterator[int]:
-    """Iterate over the ids of a chunk's records that the graph has."""
-    others = {row["id"] for row in normalised.rows}
-    others.update(ids_in(Chunk(chunk.record_type, [], [], [], normalised.rejected)))
-    yield from (id_ for id_ in chunk.ids if id_ not in others)
+def _known(worker: Worker, batch: str, record_type: RecordType, rows: Sequence[Row]) -> dict[int, int]:
+    """Return the fingerprints that the graph had of a batch's records before it was written.
+
+    They are stored: a redelivered task counts the same records as created and changed.
+    """
+    known = worker.in_flight.known(batch)
+    if known is None:
+        ids = [row["id"] for row in rows]
+        known = worker.loop.run(
+            fingerprints(worker.driver(), record_type, ids),
+            timeout_seconds=worker.settings.batch_timeout_seconds,
+        )
+        worker.in_flight.store_known(batch, known)
+    return known
 
 
 def _quarantine_of(worker: Worker, batch: str, meta: BatchMeta) -> BatchQuarantine:

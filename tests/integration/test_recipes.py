@@ -50,7 +50,7 @@ async def main():
         for value in (FIRST, SECOND):
             accepted = accept(RecordType.RELEASES, value)
             chunk = Chunk(RecordType.RELEASES, [0], [accepted.id], [accepted.raw])
-            row, = normalise(chunk, {}).rows
+            (row,), _ = normalise(chunk)
             await write_records(driver, RecordType.RELEASES, [row])
             verification = Verification(RecordType.RELEASES)
             await verification.check(driver, chunk)

@@ -179,7 +179,7 @@ def test_a_worker_starts_while_neo4j_is_away(
 
 
 def test_messages_that_outlive_their_batch_do_nothing(in_flight: InFlight) -> None:
-    assert tasks.normalise("gone", 0) == Tally().summary()
+    assert tasks.normalise("gone", 0) == {}
     assert "skipped" in tasks.write_batch([], "gone")
     tasks.batch_failed(None, ValueError("x"), None, "gone")
     assert len(in_flight) == 0
@@ -195,10 +195,33 @@ def test_a_second_copy_of_a_body_skips_while_the_first_writes(in_flight: InFligh
 
 
 def test_rows_that_do_not_fit_the_summaries_are_not_written(in_flight: InFlight) -> None:
-    store(in_flight, [GOOD])
-    tasks.normalise("b", 0)
-    assert "do not fit" in tasks.write_batch([Tally(created=2).summary()], "b")["skipped"]
+    store(in_flight, [GOOD], [GOOD])
+    summary = tasks.normalise("b", 0)
+    assert "do not fit" in tasks.write_batch([summary], "b")["skipped"]
+    tasks.normalise("b", 1)
+    assert "do not fit" in tasks.write_batch([summary, {}], "b")["skipped"]
     assert len(in_flight) == 1
+
+
+def test_a_batch_counts_what_it_has_written_though_its_tasks_are_delivered_again(
+    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise RedisConnectionError("gone")
+
+    for versions, tally in (
+        ((b"a", b"b"), Tally(created=2)),
+        ((b"a", b"x"), Tally(unchanged=1, changed=1)),
+    ):
+        store(
+            worker.in_flight,
+            [b"<label><id>%d</id><name>%b</name></label>" % each for each in enumerate(versions, 1)],
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.in_flight, "complete", break_off)
+            with pytest.raises(RedisConnectionError):
+                run(1)
+        assert run(1) == tally.summary()
 
 
 async def test_refused_records_are_quarantined_with_their_text(

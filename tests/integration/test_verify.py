@@ -30,7 +30,7 @@ def chunk_of(record_type: RecordType, raws: Sequence[bytes]) -> Chunk:
 
 
 async def write(driver: Driver, chunk: Chunk) -> None:
-    await write_records(driver, chunk.record_type, normalise(chunk, {}).rows)
+    await write_records(driver, chunk.record_type, normalise(chunk)[0])
 
 
 async def compare(driver: Driver, *chunks: Chunk, partial: bool = False) -> Differences:

@@ -95,7 +95,7 @@ class InFlight:
     def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis = redis
         self._lease_seconds = lease_seconds
-        self._store_rows = script(redis, "store_rows")
+        self._store_once = script(redis, "store_once")
         self._count_attempt = script(redis, "count_attempt")
         self._settle = script(redis, "settle_batch")
 
@@ -168,12 +168,12 @@ class InFlight:
 
     def store_rows(self, batch: str, index: int, rows: list[Row]) -> None:
         """Store the rows of one chunk, unless the batch is done."""
-        self._store_rows(keys=[batch_key(batch)], args=[f"rows:{index}", pack(rows)])
+        self._store_once(keys=[batch_key(batch)], args=[f"rows:{index}", pack(rows)])
 
     def note_refused(self, batch: str, entries: Iterable[str]) -> None:
         """Note the quarantine entries of records of the batch, unless it is done."""
         for entry in entries:
-            self._store_rows(keys=[batch_key(batch)], args=[f"{_REFUSED}{entry}", ""])
+            self._store_once(keys=[batch_key(batch)], args=[f"{_REFUSED}{entry}", ""])
 
     def refused(self, batch: str) -> set[str]:
         """Return the quarantine entries that were noted."""
@@ -189,6 +189,15 @@ class InFlight:
                 return None
             rows += unpack(blob, list[Row])
         return rows
+
+    def store_known(self, batch: str, known: dict[int, int]) -> None:
+        """Store the fingerprints that the graph has of a batch before it is written."""
+        self._store_once(keys=[batch_key(batch)], args=["known", pack(known)])
+
+    def known(self, batch: str) -> dict[int, int] | None:
+        """Return what was stored by `store_known`, None before."""
+        blob = optional_bytes(self._redis.hget(batch_key(batch), "known"))
+        return None if blob is None else unpack(blob, dict[int, int])
 
     @contextmanager
     def attempt(self, batch: str, part: str) -> Iterator[None]:
