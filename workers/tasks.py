@@ -6,7 +6,6 @@ does raise is infrastructure, and is retried without limit, or a defect: then th
 incomplete.
 """
 
-import gc
 import logging
 import secrets
 from collections import Counter
@@ -142,9 +141,6 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 lease.run(writer.write, meta.record_type, lacked),
                 timeout_seconds=worker.settings.batch_timeout_seconds,
             )
-            if lacked:
-                # The driver's results hold their parameters, all rows once more, in cycles.
-                gc.collect()
             quarantine = _quarantine_of(worker, batch, meta)
             quarantine.add_refused(refused)
             written = {row["id"] for row in lacked}.difference(row["id"] for row, _ in refused)

@@ -139,10 +139,18 @@ class Bulk(list[Any]):
 
 
 async def execute(tx: neo4j.AsyncManagedTransaction, text: str, **parameters: Any) -> None:
-    """Run a statement and consume its result, unless all its parameters are empty."""
+    """Run a statement and consume its result, unless all its parameters are empty.
+
+    The driver's result holds its parameters in a cycle, so they are emptied: a batch is freed without a garbage
+    collection.
+    """
     if any(value for value in parameters.values() if isinstance(value, list | dict)):
-        result = await tx.run(text, {name: _bulk(value) for name, value in parameters.items()})
+        sent = {name: _bulk(value) for name, value in parameters.items()}
+        result = await tx.run(text, sent)
         await result.consume()
+        for value in sent.values():
+            if isinstance(value, list | dict):
+                value.clear()
 
 
 def _bulk(value: Any) -> Any:

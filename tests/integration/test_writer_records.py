@@ -1,5 +1,9 @@
 """One record in the graph, new and changed."""
 
+import gc
+import weakref
+from typing import Any
+
 from pipeline.graph.derived import count
 from pipeline.graph.driver import Driver
 from pipeline.graph.writer import Written, write_records
@@ -59,6 +63,22 @@ async def test_a_record_that_says_nothing_but_its_id_is_a_node(driver: Driver) -
         assert await write_records(driver, record_type, [row]) == Written(created=1)
         rows[record_type, 1] = row
     await expect(driver, rows)
+
+
+async def test_a_written_batch_is_freed_without_a_garbage_collection(driver: Driver) -> None:
+    class Kept(dict[str, Any]):
+        """A dictionary that takes weak references."""
+
+    row = release(1)
+    row["properties"] = Kept(row["properties"])
+    properties = weakref.ref(row["properties"])
+    gc.disable()
+    try:
+        await write_records(driver, RecordType.RELEASES, [row])
+        del row
+        assert properties() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_empty_batch_is_no_work(driver: Driver) -> None:
