@@ -121,7 +121,7 @@ def opened(path: Path) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def home(classes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home whose stack has been started once."""
     with opened(tmp_path_factory.mktemp("life")) as home:
         home.up()
@@ -149,7 +149,9 @@ MOMENTS = [
 ]
 
 
-def test_whatever_is_killed_during_the_first_start_the_next_one_gives_a_working_stack(tmp_path: Path) -> None:
+def test_whatever_is_killed_during_the_first_start_the_next_one_gives_a_working_stack(
+    classes: None, tmp_path: Path
+) -> None:
     with opened(tmp_path) as home:
         for turn, has_come in enumerate(MOMENTS):
             with home.start() as up:
