@@ -21,9 +21,6 @@ RUN useradd --uid 10001 --create-home graphinator \
     && install -d -o graphinator /data
 USER graphinator
 
-# SIGTERM is Celery's warm shutdown: what is under way is finished, the rest stays in Redis. The two settings that are
-# options of the command line come from the environment like all others; a wrong value is refused at the start.
+# SIGTERM is Celery's warm shutdown: what is under way is finished, the rest stays in Redis.
 STOPSIGNAL SIGTERM
-CMD ["sh", "-c", "exec celery -A workers.app worker --pool=threads --concurrency=${GRAPHINATOR_WORKER_THREADS:-3} \
-     --queues=normalise,write,ingest --hostname=worker@%h --loglevel=${GRAPHINATOR_LOG_LEVEL:-INFO} \
-     --without-gossip --without-mingle"]
+CMD ["python", "-m", "ops", "worker"]

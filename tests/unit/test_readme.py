@@ -14,7 +14,6 @@ from pipeline.records.parse import parse
 from tests.checks.docs import ROOT, pages, render
 from tests.oddities import handmade
 from tests.oracle import expected_graph
-from workers.app import QUEUES
 
 PAGES = {page: page.read_text(encoding="utf-8") for page in pages()}
 PATH = re.compile(r"`((?:pipeline|workers|ops|tests|docs)/[\w./-]+)`")
@@ -89,10 +88,6 @@ def test_the_counts_of_the_demo_are_those_of_the_sample() -> None:
     section = _text("README.md").partition("nodes: ")[2].partition("•")[0]
     shown = re.findall(r"(\d[\d,]*) (\w+)", section)
     assert {name: int(number.replace(",", "")) for number, name in shown} == counts, "mend README.md"
-
-
-def test_a_worker_started_by_hand_serves_the_queues_of_the_stacks_workers() -> None:
-    assert f"-Q {','.join(QUEUES)} " in _text("docs/howto/several-machines.md")
 
 
 def test_make_targets_exist() -> None:
