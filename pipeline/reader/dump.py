@@ -20,15 +20,15 @@ from pipeline.records.identity import IdentityError, identity
 class Dump:
     """An open dump, from `open_dump`. The context manager closes the file."""
 
-    def __init__(
-        self, path: Path, source: Source, record_type: RecordType, records: Iterator[RawRecord]
-    ) -> None:
+    def __init__(self, path: Path, source: Source, record_type: RecordType, splitter: Splitter) -> None:
         self.path = path
         #: Bytes of the file as stored, compressed or not.
         self.size = path.stat().st_size
         self.record_type = record_type
         self._source = source
-        self._records = records
+        self._splitter = splitter
+        self._records = iter(splitter)
+        #: The number of records before the chunk in progress.
         self._read = 0
 
     def __enter__(self) -> Self:
@@ -61,26 +61,27 @@ class Dump:
         error: DumpError | None = None
         chunk, size = self._empty(), 0
         try:
-            for record in self._records:
-                if size and len(record.raw) > size_bytes // 2:
-                    yield chunk
-                    chunk, size = self._empty(), 0
-                self._add(chunk, record)
-                size += len(record.raw)
-                # Two long records need not be in memory at once.
-                del record
+            while True:
+                taken = self._splitter.take_plain(chunk, records, size_bytes - size)
+                if not taken:
+                    record = next(self._records, None)
+                    if record is None:
+                        break
+                    if size and len(record.raw) > size_bytes // 2:
+                        self._read += len(chunk)
+                        yield chunk
+                        chunk, size = self._empty(), 0
+                    self._add(chunk, record)
+                    taken = len(record.raw)
+                    # Two long records need not be in memory at once.
+                    del record
+                size += taken
                 if size >= size_bytes or len(chunk) >= records:
+                    self._read += len(chunk)
                     yield chunk
                     chunk, size = self._empty(), 0
         except ReadError as fault:
-            doubt = ""
-            if fault.kind is DamagedError:
-                doubtful, chunk = chunk, chunk.before(fault.verified)
-                self._read -= len(doubtful) - len(chunk)
-                after = f" after byte {fault.verified:,}" if fault.verified else ""
-                doubt = f", and may be wrong{after}" if self._read else ""
-            error = fault.kind(self.path, fault.position, f"{fault.reason}; {self._count()}{doubt}")
-            error.__cause__ = fault.__cause__
+            chunk, error = self._broken_off(chunk, fault)
         if len(chunk):
             yield chunk
         if error is not None:
@@ -89,9 +90,20 @@ class Dump:
     def _empty(self) -> Chunk:
         return Chunk(self.record_type, [], [], [])
 
+    def _broken_off(self, chunk: Chunk, fault: ReadError) -> tuple[Chunk, DumpError]:
+        """Return the last chunk, without doubtful records, and the error for callers."""
+        doubt = ""
+        if fault.kind is DamagedError:
+            chunk = chunk.before(fault.verified)
+            after = f" after byte {fault.verified:,}" if fault.verified else ""
+            doubt = f", and may be wrong{after}" if self._read + len(chunk) else ""
+        read = _number(self._read + len(chunk))
+        error = fault.kind(self.path, fault.position, f"{fault.reason}; {read}{doubt}")
+        error.__cause__ = fault.__cause__
+        return chunk, error
+
     def _add(self, chunk: Chunk, record: RawRecord) -> None:
         position, raw, reason = record
-        self._read += 1
         if reason is None:
             try:
                 number = identity(self.record_type, raw)
@@ -103,7 +115,6 @@ class Dump:
                 chunk.records.append(raw)
                 return
         if self._damage is not None and position >= self._damage.verified:
-            self._read -= 1
             raise ReadError(position, self._damage.reason, DamagedError, self._damage.verified)
         chunk.rejected.append(Rejected(position, reason, raw))
 
@@ -112,12 +123,13 @@ class Dump:
         """The fault of a gzip file; the first rejected record has all of it read."""
         return self._source.damage()
 
-    def _count(self) -> str:
-        if self._read == 0:
-            return "no record before that was read"
-        if self._read == 1:
-            return "the one record before that was read"
-        return f"the {self._read:,} records before that were read"
+
+def _number(read: int) -> str:
+    if read == 0:
+        return "no record before that was read"
+    if read == 1:
+        return "the one record before that was read"
+    return f"the {read:,} records before that were read"
 
 
 def ids_in(chunk: Chunk) -> Iterator[int]:
@@ -154,7 +166,7 @@ def open_dump(
     try:
         record_type, root_closed = read_prolog(buffer)
         splitter = Splitter(record_type, buffer, root_closed=root_closed, max_record_bytes=max_record_bytes)
-        return Dump(path, source, record_type, iter(splitter))
+        return Dump(path, source, record_type, splitter)
     except ReadError as fault:
         source.close()
         raise fault.kind(path, fault.position, fault.reason) from fault.__cause__

@@ -8,7 +8,7 @@ from isal import isal_zlib
 
 from pipeline.errors import DamagedError, DumpError, GzipBombError
 
-#: Bytes of XML in one block.
+#: Bytes of XML in one block, at least; it has less than twice as many.
 BLOCK_BYTES = 1 << 20
 #: Bytes of XML per compressed byte, at most. Discogs' dumps have about 7, deflate reaches 1,032.
 INFLATE_RATIO = 200
@@ -85,19 +85,21 @@ class Source:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the XML in blocks; raise ReadError after the last block before a fault."""
-        block = bytearray()
+        parts, size = list[bytes](), 0
         fault: ReadError | None = None
         try:
             for data in self._content():
                 self.position += len(data)
-                block += data
-                while len(block) >= self._block_bytes:
-                    yield bytes(block[: self._block_bytes])
-                    del block[: self._block_bytes]
+                for at in range(0, len(data), self._block_bytes):
+                    parts.append(data[at : at + self._block_bytes])
+                    size += len(parts[-1])
+                    if size >= self._block_bytes:
+                        yield b"".join(parts)
+                        parts, size = [], 0
         except ReadError as error:
             fault = error
-        if block:
-            yield bytes(block)
+        if parts:
+            yield b"".join(parts)
         if fault is not None:
             raise fault
 

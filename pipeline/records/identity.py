@@ -12,13 +12,16 @@ from pipeline.records.xml import PARSER_OPTIONS, malformed, without_illegal
 
 #: The id of other records is a child element.
 ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
-_ATTRIBUTE = re.compile(rb"<(?:master|release) id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]")
+_ATTRIBUTE = rb"<%b id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]"
 _SPACE = rb"[ \t\r\n]*+"
 # Also images that are not well-formed: a record whose id is legible does not vanish from the graph.
 _IMAGES = rb"<images>[^<]*+(?:<(?!/images>|images[ \t\r\n/>]|[!?])[^<]*+)*+</images>"
-_CHILD = re.compile(
-    rb"<(?:artist|label)>%b(?:%b%b)?+<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
-)
+_CHILD = rb"<%%b>%b(?:%b%b)?+<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
+#: The start of a record as Discogs writes it; group 1 is the id.
+ID_PATTERNS = {
+    each: re.compile((_ATTRIBUTE if each in ID_IS_ATTRIBUTE else _CHILD) % each.element.encode())
+    for each in RecordType
+}
 # Small, so that little is parsed behind the id and few elements are held.
 _STEP_BYTES = 32 << 10
 
@@ -34,7 +37,7 @@ def identity(record_type: RecordType, record: bytes) -> int:
     The text behind it need not be well-formed. Raises IdentityError.
     """
     # Records as Discogs writes them need no parser, which takes longer than all other reading.
-    found = (_ATTRIBUTE if record_type in ID_IS_ATTRIBUTE else _CHILD).match(record)
+    found = ID_PATTERNS[record_type].match(record)
     if found and (number := int(found[1])):
         return number
     try:

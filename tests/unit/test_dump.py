@@ -54,6 +54,14 @@ def test_a_sample_dump_is_read_whole(record_type: RecordType) -> None:
     assert between.split() == [f"<{record_type}>".encode(), f"</{record_type}>".encode()]
 
 
+def test_a_record_of_another_type_is_text(tmp_path: Path) -> None:
+    record = b'<release id="1"><title>T</title></release>'
+    xml = b'<releases>%b<master id="2"></release>%b</releases>' % (record, record)
+    (chunk,) = chunks_of(written(tmp_path, xml))
+    assert chunk.records == [record, record]
+    assert [each.raw for each in chunk.rejected] == [b'<master id="2"></release>']
+
+
 @hypothesis.settings(
     max_examples=80,
     derandomize=True,

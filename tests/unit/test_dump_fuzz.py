@@ -6,6 +6,7 @@ import random
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from pipeline.chunk import Chunk
 from pipeline.errors import DumpError
 from pipeline.model import RecordType
 from pipeline.reader.dump import ids_in, open_dump
-from pipeline.reader.splitter import KEPT_BYTES
+from pipeline.reader.prolog import read_prolog
+from pipeline.reader.source import Buffer, ReadError
+from pipeline.reader.splitter import KEPT_BYTES, RawRecord, Splitter
+from pipeline.records.accept import legible_id
 from pipeline.records.parse import Malformed, parse
 
 #: `make test` reads the same few files each time; `FUZZ=20000` goes looking for new ones. A file follows from its seed alone.
@@ -263,12 +267,33 @@ def _check_parse(chunk: Chunk) -> None:
             assert outcome["id"] == number
 
 
+def _check_plain(outcome: Outcome, xml: bytes, limit: int) -> None:
+    """Compare with the records found one by one, without the fast path for plain ones."""
+    found, ids = list[RawRecord](), dict[int, int | None]()
+    with suppress(ReadError):
+        buffer = Buffer([xml])
+        record_type, root_closed = read_prolog(buffer)
+        for each in Splitter(record_type, buffer, root_closed=root_closed, max_record_bytes=limit):
+            found.append(each)
+            ids[each.position] = None if each.reason else legible_id(record_type, each.raw)
+    accepted = [
+        accepted
+        for chunk in outcome.chunks
+        for accepted in zip(chunk.positions, chunk.ids, chunk.records, strict=True)
+    ]
+    rejected = [(each.position, each.raw) for chunk in outcome.chunks for each in chunk.rejected]
+    assert accepted == [(each.position, ids[each.position], each.raw) for each in found if ids[each.position]]
+    assert rejected == [(each.position, each.raw) for each in found if not ids[each.position]]
+
+
 def _check_case(path: Path, case: Case) -> None:
     path.write_bytes(case.content)
     limits = (case.limit, case.records, case.size_bytes)
     outcome = _read(path, case.block_bytes, *limits)
     _check(outcome, _inflated(case.content), *limits)
     assert _read(path, 1 << 20, *limits) == outcome
+    if not case.content.startswith(b"\x1f\x8b"):
+        _check_plain(outcome, case.content, case.limit)
 
 
 @pytest.mark.timeout(7200)
