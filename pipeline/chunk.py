@@ -51,7 +51,14 @@ class Chunk:
             rejected=[each for each in self.rejected if each.position < position],
         )
 
-    def without(self, ids: BitMap64) -> "Chunk":
+    def extend(self, other: "Chunk") -> None:
+        """Add the records of another chunk."""
+        self.positions.extend(other.positions)
+        self.ids.extend(other.ids)
+        self.records.extend(other.records)
+        self.rejected.extend(other.rejected)
+
+    def without(self, ids: BitMap64 | set[int]) -> "Chunk":
         """Return the chunk without the records of these ids."""
         kept = [index for index, id_ in enumerate(self.ids) if id_ not in ids]
         return replace(

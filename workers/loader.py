@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from pyroaring import BitMap64
 
-from pipeline.chunk import Chunk
 from pipeline.errors import DamagedError, DumpError, GraphinatorError
 from pipeline.model import RecordType
 from pipeline.reader.dump import Dump, open_dump
-from pipeline.reader.ids import DumpIds
 from workers.app import REMOVE_VANISHED, GraphinatorApp, connect_quarantine
+from workers.batches import Batches
+from workers.comparison import Compared, Comparison, Fingerprints
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
-from workers.state.encoding import pack
-from workers.state.in_flight import BatchMeta
 from workers.state.runs import Reading, RunEnd, RunPlan, Runs, Tally
 from workers.upstream.dispatch import dispatch
 
@@ -121,12 +118,11 @@ def load(
     while another load runs, LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a
     file is among the problems of its report: the records before it are loaded.
     """
-    with open_sender(app, on_wait) as sender:
-        # Records from upstream tasks are older than the dumps that are read from now on.
-        dispatch(sender, app.settings, everything=True)
+    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+        _write_inbox(sender, app)
         runs = Runs(sender.redis)
         planned = _plan(runs, sender.holder, paths, contents)
-        yield from _load_all(app, sender, runs, planned, on_progress)
+        yield from _load_all(app, sender, graph, planned, on_progress)
 
 
 def resume(
@@ -137,10 +133,9 @@ def resume(
     Records that were accepted after a load began stay as they are. A run whose dump cannot be opened stays stalled: its
     report says NotResumed. Raises BusyError and LeaseLost.
     """
-    with open_sender(app, on_wait) as sender:
-        dispatch(sender, app.settings, everything=True)
-        # Those that are written are newer than the loads that are resumed.
-        sender.drain()
+    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+        # Its records are newer than the loads that are resumed.
+        _write_inbox(sender, app)
         runs = Runs(sender.redis)
         planned = []
         for run in runs.stalled():
@@ -156,7 +151,13 @@ def resume(
             again = msgspec.structs.replace(plan, holder=sender.holder, attempt=plan.attempt + 1)
             runs.plan(run.name, again)
             planned.append((run.name, again))
-        yield from _load_all(app, sender, runs, planned, on_progress)
+        yield from _load_all(app, sender, graph, planned, on_progress)
+
+
+def _write_inbox(sender: Sender, app: GraphinatorApp) -> None:
+    """Have the records of upstream tasks written: a dump is compared with them."""
+    dispatch(sender, app.settings, everything=True)
+    sender.drain("the records of upstream tasks that are being written")
 
 
 def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) -> list[tuple[str, RunPlan]]:
@@ -180,14 +181,14 @@ def _plan(runs: Runs, holder: str, paths: Sequence[Path], contents: Contents) ->
 def _load_all(
     app: GraphinatorApp,
     sender: Sender,
-    runs: Runs,
+    graph: Fingerprints,
     planned: Sequence[tuple[str, RunPlan]],
     on_progress: Callable[[Progress], None],
 ) -> Iterator[Report]:
     on_wait = sender.on_wait
     for run, plan in planned:
         with open_dump(plan.path, **app.settings.dump_limits()) as dump:
-            yield Load(app, sender, runs, dump, on_progress, run, plan).run()
+            yield Load(app, sender, graph, dump, on_progress, run, plan).run()
         sender.on_wait = on_wait
     sender.finish()
 
@@ -199,7 +200,7 @@ class Load:
         self,
         app: GraphinatorApp,
         sender: Sender,
-        runs: Runs,
+        graph: Fingerprints,
         dump: Dump,
         on_progress: Callable[[Progress], None],
         run: str,
@@ -207,23 +208,20 @@ class Load:
     ) -> None:
         self._settings = app.settings
         self._sender = sender
-        self._runs = runs
+        self._runs = Runs(sender.redis)
+        self._quarantine = connect_quarantine(app.settings, sender.redis)
         self._dump = dump
         self._on_progress = on_progress
         self._run = run
         self._started_on, self._started_at = time.time(), time.monotonic()
         self._plan = plan
-        #: The ids of records that were accepted after this load began, when it is resumed.
-        self._newer = runs.newer(run)
+        self._comparison = Comparison(graph, self._runs.newer(run), self._show)
+        self._batches = Batches(
+            sender, app.settings, dump.record_type, run, str(dump.path), f"{run}-{plan.attempt}"
+        )
         self._shown_at = 0.0
-        self._read = 0
+        self._read = self._unchanged = self._spared = 0
         self._is_read_whole = False
-        self._all_ids, self._spared = DumpIds(), 0
-        self._batches_sent = 0
-        #: The batch that is being filled: its chunks, their numbers of records, and the ids in it.
-        self._chunks: list[bytes] = []
-        self._records: list[int] = []
-        self._ids: set[int] = set()
         self._tally = Tally()
         self._failures: list[str] = []
         self._problems: list[GraphinatorError] = []
@@ -238,11 +236,12 @@ class Load:
         return self._report(vanished)
 
     def _read_dump(self) -> None:
-        """Send the dump in batches, up to its end or its first fault."""
+        """Send the records that the graph lacks, up to the first fault of the dump."""
+        chunks = self._dump.chunks(self._settings.chunk_records, self._settings.chunk_bytes)
         try:
-            for chunk in self._dump.chunks(self._settings.chunk_records, self._settings.chunk_bytes):
-                self._add(chunk)
-                del chunk  # not while the next one is read
+            for compared in self._comparison.compare(chunks):
+                self._add(compared)
+                del compared  # not while the next one is read
                 if len(self._failures) >= MAX_FAILED:
                     self._problems.append(
                         LoadBroken(f"{MAX_FAILED} batches failed, the rest of the dump was not read")
@@ -252,32 +251,17 @@ class Load:
                 self._is_read_whole = True
         except DumpError as error:
             self._problems.append(error)
-        self._send()
+        self._batches.send()
 
-    def _add(self, chunk: Chunk) -> None:
-        self._read += len(chunk.records) + len(chunk.rejected)
-        self._all_ids.add(chunk)
-        if not self._newer.isdisjoint(BitMap64(chunk.ids)):
-            records = len(chunk.ids)
-            chunk = chunk.without(self._newer)
-            self._runs.add_tally(self._run, Tally(unchanged=records - len(chunk.ids)))
-            if not chunk.ids and not chunk.rejected:
-                return
-        # A record that comes again waits for the next batch, and so counts as the newer one.
-        if len(self._chunks) == self._settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
-            self._send()
-        self._chunks.append(pack(chunk))
-        self._records.append(len(chunk.records) + len(chunk.rejected))
-        self._ids.update(chunk.ids)
+    def _add(self, compared: Compared) -> None:
+        lacked, unchanged, outdated = compared
+        self._read += len(lacked) + len(unchanged) + outdated
+        self._unchanged += len(unchanged) + outdated
+        # They are in the graph: older versions in the quarantine are done with.
+        for entries in self._quarantine.of_records(self._dump.record_type, unchanged).values():
+            self._quarantine.remove_older(entries, self._plan.at)
+        self._batches.add(lacked)
         self._show()
-
-    def _send(self) -> None:
-        if self._chunks:
-            self._batches_sent += 1
-            meta = BatchMeta(self._dump.record_type, self._run, str(self._dump.path), self._records)
-            batch = f"{self._run}-{self._plan.attempt}-{self._batches_sent}"
-            self._sender.send(batch, meta, self._chunks, self._ids)
-            self._chunks, self._records, self._ids = [], [], set()
 
     def _drain(self) -> None:
         """Wait for the last batch, then collect the problems."""
@@ -285,7 +269,7 @@ class Load:
         self._update()
         if any(isinstance(each, DamagedError) for each in self._problems):
             # Nobody can mend records that a damaged file has garbled.
-            connect_quarantine(self._settings, self._sender.redis).purge_run(self._run)
+            self._quarantine.purge_run(self._run)
         self._problems += map(LoadBroken, dict.fromkeys(self._failures))
         if not_kept := self._runs.not_kept(self._run):
             self._problems.append(QuarantineFull(not_kept))
@@ -296,7 +280,7 @@ class Load:
     def _remove_vanished(self) -> int:
         """Have a worker remove the records that the dump lacks; return their number."""
         record_type = self._dump.record_type
-        self._runs.store_ids(self._run, self._all_ids)
+        self._runs.store_ids(self._run, self._comparison.ids)
         try:
             result = self._sender.run_exclusive(
                 REMOVE_VANISHED,
@@ -351,7 +335,12 @@ class Load:
 
     def _reading(self) -> Reading:
         return Reading(
-            self._started_on, self._read, self._dump.consumed, self._dump.size, whole=self._is_read_whole
+            self._started_on,
+            self._read,
+            self._dump.consumed,
+            self._dump.size,
+            whole=self._is_read_whole,
+            unchanged=self._unchanged,
         )
 
     def _seconds(self) -> float:

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from ops.commands.console import counted, duration, plain_console, print_line, print_table
 from ops.commands.context import SERVER_SECONDS, Context, DumpPath
+from ops.commands.interrupt import interruptible
 from ops.commands.progress import ByteProgress, LoadProgress
 from ops.exit_codes import FAILURES, describe, failure_of
 from pipeline.errors import DumpError, GraphinatorError, GraphUnavailable
@@ -109,7 +110,7 @@ def with_progress(
     console = plain_console(stderr=True)
     settings = context.connected()
     print_warnings(console, [*risks(connect_redis(settings)), *asyncio.run(check_neo4j(settings))])
-    with context.app() as app, LoadProgress(context, console, dumps) as progress:
+    with interruptible(), context.app() as app, LoadProgress(context, console, dumps) as progress:
         for report in load(app, progress.show, progress.wait):
             progress.ended(report)
             yield report
@@ -118,15 +119,12 @@ def with_progress(
 async def check_neo4j(settings: Settings) -> list[str]:
     """Return a warning if Neo4j does not answer.
 
-    The load itself needs no Neo4j, so its address may be missing here. Raises GraphRejected if Neo4j refuses the login,
-    or lacks the database.
+    Raises GraphRejected if Neo4j refuses the login, or lacks the database.
     """
-    if settings.neo4j_uri is None:
-        return []
     try:
         await ask_neo4j(settings)
     except GraphUnavailable as error:
-        return [f"{error}; batches wait for it"]
+        return [f"{error}; the load waits for it"]
     return []
 
 

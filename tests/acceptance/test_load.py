@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import pytest
 from celery import Celery
@@ -304,10 +304,24 @@ def test_a_load_asks_neo4j_before_its_first_batch(
     ended = product.run("load", sample[1], **other)
     assert (ended.returncode, list(Runs(product.redis))) == (6, [])
     assert "another; GRAPHINATOR_NEO4J_DATABASE names the database" in ended.stderr
+
+
+def test_a_load_waits_for_neo4j_until_it_is_interrupted(
+    product: Product, tmp_path: Path, sample: list[Path]
+) -> None:
     away = servers_of_ones_own(product, tmp_path, neo4j_uri="bolt://127.0.0.1:9")
-    ended = product.run("load", sample[1], **away)
-    assert ended.returncode == 0
-    assert "Warning: Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): " in ended.stderr
+    started = product.start("load", sample[1], **away)
+    lines: list[str] = []
+    while not lines or "waiting for Neo4j" not in lines[-1]:
+        assert started.poll() is None
+        lines.append(cast("IO[str]", started.stderr).readline())
+    assert lines[0].startswith("Warning: Neo4j at bolt://127.0.0.1:9 does not answer (waited 3 s): ")
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "Traceback" not in errors
+    assert product.run("resume").returncode == 0
+    assert product.graph_differences([sample[1]]) == []
 
 
 def test_an_error_of_up_is_the_only_line(product: Product, tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ class Reading(msgspec.Struct, frozen=True):
     size_bytes: int = 0
     #: True once the dump is read to its end.
     whole: bool = False
+    #: Records that go into no batch: the graph has them in this version, or in a newer one.
+    unchanged: int = 0
 
     def done(self, tally: Tally) -> float:
         """Estimate the share of the dump whose records are done; 1 only if all are."""
@@ -209,13 +211,6 @@ class Runs:
         """Return the ids of records in the graph that were accepted after the run."""
         return BitMap64(map(int, self._redis.sscan_iter(run_newer_key(run), count=10_000)))
 
-    def add_tally(self, run: str, tally: Tally) -> None:
-        """Add records that go into no batch."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            for name, number in tally.as_dict().items():
-                pipe.hincrby(run_key(run), name, number)
-            pipe.execute()
-
     def set_read(self, run: str, reading: Reading) -> None:
         """Store the part of the dump that is read so far."""
         self._redis.hset(run_key(run), "read", msgspec.json.encode(reading))
@@ -293,9 +288,14 @@ def _run(name: str, stored: dict[str, bytes], holder: bytes | None, begun: Colle
         state = RunState.RUNNING if "read" in stored else RunState.WAITING
     else:
         state = RunState.OVERTAKEN if plan.record_type in begun else RunState.STALLED
-    reading = msgspec.json.decode(stored["read"], type=Reading) if "read" in stored else None
-    return Run(name, plan.record_type, state, _tally(stored), plan, reading, end)
+    return Run(name, plan.record_type, state, _tally(stored), plan, _reading(stored), end)
 
 
-def _tally(stored: dict[str, Any]) -> Tally:
-    return Tally(**{name: int(stored[name]) for name in Tally.__struct_fields__ if name in stored})
+def _reading(stored: dict[str, bytes]) -> Reading | None:
+    return msgspec.json.decode(stored["read"], type=Reading) if "read" in stored else None
+
+
+def _tally(stored: dict[str, bytes]) -> Tally:
+    reading = _reading(stored)
+    of_batches = Tally(**{name: int(stored[name]) for name in Tally.__struct_fields__ if name in stored})
+    return of_batches + Tally(unchanged=reading.unchanged if reading else 0)
