@@ -18,17 +18,17 @@ from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Derived, RecordType, R
 Pair = tuple[Any, Any]
 
 
-def own_ends(record_type: RecordType, rows: Iterable[Row]) -> list[Row]:
-    """Return the nodes of these records and those of their type that they refer to.
+def own_ids(record_type: RecordType, rows: Iterable[Row]) -> list[int]:
+    """Return the ids of the nodes that a batch locks, sorted.
 
-    Sorted by id, with the names that references give.
+    They are these records and those of their type that they refer to.
     """
     rows = list(rows)
-    names: dict[int, str | None] = {row["id"]: None for row in rows}
+    ids: set[int] = {row["id"] for row in rows}
     for relationship in RELATIONSHIPS[record_type].values():
         if relationship.is_own:
-            _add_names(names, relationship, rows)
-    return _ends(names)
+            ids.update(value["id"] for row in rows for value in row[relationship.field])
+    return sorted(ids)
 
 
 def parameters(
@@ -36,23 +36,26 @@ def parameters(
     rows: Sequence[Row],
     missing: Sequence[Sequence[Assertion]],
     derived: Mapping[str, Iterable[Pair]],
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     """Return the parameters of `write_statement`.
 
     `missing` are the assertions of each row that the graph lacks, `derived` the new pairs by type. All ends with names
     are merged, also where nothing is missing: a stub keeps the newest name.
     """
     names = _names(record_type, rows, missing, derived)
-    places = {label: {key: place for place, key in enumerate(sorted(keys))} for label, keys in names.items()}
-    batch: dict[str, list[Any]] = {
-        "records": [row["properties"] for row in rows],
-        **{label: _ends(keys) if NODES[label].key == "id" else sorted(keys) for label, keys in names.items()},
+    keys = {label: sorted(found) for label, found in names.items()}
+    places = {label: {key: place for place, key in enumerate(found)} for label, found in keys.items()}
+    own = [places[record_type.label][row["id"]] for row in rows]
+    batch: dict[str, Any] = {
+        **keys,
+        "names": {label: [names[label][key] for key in keys[label]] for label in _named(record_type)},
+        "records": [[place, row["properties"]] for place, row in zip(own, rows, strict=True)],
         **{field: [] for field in RELATIONSHIPS[record_type]},
     }
     fields = {
         each.field: (batch[each.field], places[each.label]) for each in RELATIONSHIPS[record_type].values()
     }
-    for place, assertions in enumerate(missing):
+    for place, assertions in zip(own, missing, strict=True):
         for field, key, properties in assertions:
             found, ends = fields[field]
             found.append([place, ends[key], *properties])
@@ -68,7 +71,7 @@ def _names(
     missing: Iterable[Sequence[Assertion]],
     derived: Mapping[str, Iterable[Pair]],
 ) -> dict[str, dict[Any, str | None]]:
-    """Return the keys of all ends by label, each with a name for a stub."""
+    """Return the keys of all nodes by label, each with a name for a stub."""
     relationships = RELATIONSHIPS[record_type]
     names: dict[str, dict[Any, str | None]] = {label: {} for label in _labels(record_type)}
     for each in derived_of(record_type):
@@ -83,6 +86,7 @@ def _names(
         for field, key, _ in assertions:
             if field in others:
                 others[field].setdefault(key, None)
+    names[record_type.label].update((row["id"], None) for row in rows)
     return names
 
 
@@ -91,10 +95,19 @@ def write_statement(record_type: RecordType) -> str:
     """Return the statement that writes records of this type, with all relationships that they assert."""
     label = record_type.label
     kept = "".join(f", {name}: n.{name}" for name in NODES[label].kept)
+    properties = f"record {{.*{kept}}}" if kept else "record"
     return "".join(
         (
-            *(_merge(each) for each in _labels(record_type)),
-            statement("write_nodes", label=label, properties=f"record {{.*{kept}}}" if kept else "record"),
+            *(
+                statement(
+                    "merge_named" if each in _named(record_type) else "merge_nodes",
+                    label=each,
+                    key=NODES[each].key,
+                    nodes=_list(each),
+                )
+                for each in _labels(record_type)
+            ),
+            statement("write_records", nodes=_list(label), properties=properties),
             *(_relate(each) for each in RELATIONSHIPS[record_type].values()),
             *(
                 statement("merge_derived", type=each.type, starts=_list(each.start), ends=_list(each.end))
@@ -104,19 +117,15 @@ def write_statement(record_type: RecordType) -> str:
     )
 
 
-def _merge(label: str) -> str:
-    key = NODES[label].key
-    if key == "id":
-        return statement("merge_by_id", label=label, ends=_list(label))
-    return statement("merge_by_key", label=label, key=key, ends=_list(label))
-
-
 def _relate(relationship: Relationship) -> str:
     start, stop = ("end", "record") if relationship.incoming else ("record", "end")
+    records, ends = _list(relationship.record.label), _list(relationship.label)
     identifiers = {
         "type": relationship.type,
         "field": relationship.field,
-        "ends": _list(relationship.label),
+        "lists": ", ".join(dict.fromkeys((records, ends))),
+        "records": records,
+        "ends": ends,
         "start": start,
         "stop": stop,
     }
@@ -138,10 +147,17 @@ def _list(label: str) -> str:
 
 @cache
 def _labels(record_type: RecordType) -> tuple[str, ...]:
-    """Return the labels of the other ends of a record, in lock order."""
-    found = {each.label for each in RELATIONSHIPS[record_type].values()}
+    """Return the labels of a record and of its other ends, in lock order."""
+    found = {record_type.label} | {each.label for each in RELATIONSHIPS[record_type].values()}
     found |= {label for each in derived_of(record_type) for label in (each.start, each.end)}
     return tuple(label for label in NODES if label in found)
+
+
+@cache
+def _named(record_type: RecordType) -> frozenset[str]:
+    """Return the labels of the ends that references give names."""
+    found = {each.label for each in RELATIONSHIPS[record_type].values() if each.is_named}
+    return frozenset(found | {each.end for each in derived_of(record_type) if each.names_end})
 
 
 @cache
@@ -156,7 +172,3 @@ def _add_names(names: dict[Any, str | None], relationship: Relationship, rows: I
     for row in rows:
         for value in row[relationship.field]:
             names[value["id"]] = value["name"] or names.get(value["id"])
-
-
-def _ends(names: Mapping[int, str | None]) -> list[Row]:
-    return [{"id": id_, "name": names[id_]} for id_ in sorted(names)]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from neo4j import AsyncManagedTransaction, unit_of_work
 
 from pipeline.graph.assertions import Stored, assertions_of, read_stored
-from pipeline.graph.batch import own_ends, parameters, write_statement
+from pipeline.graph.batch import own_ids, parameters, write_statement
 from pipeline.graph.cypher import statement
 from pipeline.graph.derived import DerivedChanges
-from pipeline.graph.driver import NO_RETRIES, Driver, execute, graph_errors, repeat
+from pipeline.graph.driver import NO_RETRIES, Bulk, Driver, execute, graph_errors, repeat
 from pipeline.graph.lookup import fingerprints_in
 from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
 
@@ -82,14 +82,12 @@ async def _write(
     rows: Sequence[Row],
     before_commit: BeforeCommit | None,
 ) -> Written:
-    lacked, _ = await _lacked(tx, record_type, sorted(rows, key=lambda row: int(row["id"])))
-    if not lacked:
-        return Written(unchanged=len(rows))
-    await _lock(tx, record_type, own_ends(record_type, lacked), [row["id"] for row in lacked])
-    # A copy of this batch may have been committed while this one waited for its locks.
-    lacked, known = await _lacked(tx, record_type, lacked)
+    rows = sorted(rows, key=lambda row: int(row["id"]))
+    known = await _lock(tx, record_type, own_ids(record_type, rows))
+    lacked = [row for row in rows if known.get(row["id"]) != row["properties"]["fingerprint"]]
     changed = [row["id"] for row in lacked if row["id"] in known]
     if lacked:
+        await _lock_shared(tx, record_type, [row["id"] for row in lacked])
         await _rewrite(tx, record_type, lacked, await read_stored(tx, record_type, changed), [])
     if before_commit is not None:
         await before_commit()
@@ -105,31 +103,27 @@ async def _remove(
 ) -> int:
     known = sorted(await fingerprints_in(tx, record_type, ids)) if ids else []
     if known:
-        await _lock(tx, record_type, [{"id": id_, "name": None} for id_ in known], known)
+        await _lock(tx, record_type, known)
+        await _lock_shared(tx, record_type, known)
         await _rewrite(tx, record_type, [], await read_stored(tx, record_type, known), known)
     if before_commit is not None:
         await before_commit()
     return len(known)
 
 
-async def _lacked(
-    tx: AsyncManagedTransaction, record_type: RecordType, rows: list[Row]
-) -> tuple[list[Row], dict[int, int]]:
-    """Return the rows that the graph lacks, and the fingerprints that it has of rows."""
-    known = await fingerprints_in(tx, record_type, [row["id"] for row in rows]) if rows else {}
-    return [row for row in rows if known.get(row["id"]) != row["properties"]["fingerprint"]], known
+async def _lock(tx: AsyncManagedTransaction, record_type: RecordType, ids: Sequence[int]) -> dict[int, int]:
+    """Lock the nodes of these ids, sorted; return the fingerprints of those that are records."""
+    result = await tx.run(statement("lock_records", label=record_type.label), ids=Bulk(ids))
+    record = await result.single(strict=True)
+    return dict(zip(record["ids"], record["fingerprints"], strict=True))
 
 
-async def _lock(
-    tx: AsyncManagedTransaction, record_type: RecordType, ends: Sequence[Row], ids: Sequence[int]
-) -> None:
-    """Lock the nodes of these records and their neighbours of the same type."""
-    label = record_type.label
-    await execute(tx, statement("lock_records", label=label), ends=ends)
+async def _lock_shared(tx: AsyncManagedTransaction, record_type: RecordType, ids: Sequence[int]) -> None:
+    """Lock the nodes that these records share relationships with."""
     types = "|".join(sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}))
     if types:
         for name in ("lock_shared", "upgrade_shared"):
-            await execute(tx, statement(name, label=label, types=types), ids=ids)
+            await execute(tx, statement(name, label=record_type.label, types=types), ids=ids)
 
 
 async def _rewrite(

@@ -44,7 +44,7 @@ RELATIONSHIPS = {
 
 
 def stored(rows: list[Row]) -> list[dict[str, Any]]:
-    """The answer to `fingerprints` in a graph that holds these rows."""
+    """The answer to `fingerprints` and `lock_records` in a graph that holds these rows."""
     return [
         {
             "ids": [row["id"] for row in rows],
@@ -54,8 +54,8 @@ def stored(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def now_stored(world: World, rows: list[Row]) -> None:
-    world.answer("fingerprints", stored(rows))
-    world.answer("fingerprints_range", stored(rows))
+    for name in ("fingerprints", "fingerprints_range", "lock_records"):
+        world.answer(name, stored(rows))
 
 
 async def write_everything(driver: Driver) -> list[Written]:

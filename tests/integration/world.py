@@ -39,6 +39,7 @@ NOTHING_STORED: dict[str, list[dict[str, Any]]] = {
     "count_relationships": [{"number": 0}],
     "fingerprints": [{"ids": [], "fingerprints": []}],
     "fingerprints_range": [{"ids": [], "fingerprints": []}],
+    "lock_records": [{"ids": [], "fingerprints": []}],
     "stored_records": [{"records": []}],
     "unique_keys": [{"keys": sorted(UNIQUE_KEYS)}],
 }

@@ -1,7 +1,7 @@
 """Rows as parameters: every node once and sorted, relationships between places."""
 
 from pipeline.graph.assertions import assertions_of
-from pipeline.graph.batch import own_ends, parameters
+from pipeline.graph.batch import own_ids, parameters
 from pipeline.graph.derived import DerivedChanges
 from pipeline.model import RecordType, Row
 from tests.integration.rows import artist, credit, master, release
@@ -22,10 +22,12 @@ def test_relationships_name_their_ends_by_place() -> None:
     ]
     made = batch(RecordType.RELEASES, *rows)
     assert {name: values for name, values in made.items() if values} == {
-        "records": [row["properties"] for row in rows],
-        "Artist": [{"id": 3, "name": "Artist 3"}, {"id": 4, "name": "Ann"}, {"id": 5, "name": "Artist 5"}],
-        "Label": [{"id": 9, "name": "Label 9"}],
-        "Master": [{"id": 8, "name": None}],
+        "Release": [7, 8],
+        "records": [[0, rows[0]["properties"]], [1, rows[1]["properties"]]],
+        "Artist": [3, 4, 5],
+        "Label": [9],
+        "names": {"Artist": ["Artist 3", "Ann", "Artist 5"], "Label": ["Label 9"]},
+        "Master": [8],
         "Genre": ["Jazz", "Rock"],
         "Style": ["Oi", "Punk"],
         "Person": ["Al", "Ann"],
@@ -53,12 +55,13 @@ def test_a_stub_has_the_same_one_of_several_names_in_every_process() -> None:
     """Hashes of strings differ from one process to the next."""
     for names in (["Ann", "Annie", "A. Smith"], ["A. Smith", "Annie", "Ann"]):
         row = release(1, credits_=[credit(name, "Drums", 5) for name in names])
-        assert batch(RecordType.RELEASES, row)["Artist"] == [{"id": 5, "name": "Annie"}]
+        assert batch(RecordType.RELEASES, row)["names"] == {"Artist": ["Annie"], "Label": []}
 
 
-def test_a_record_is_among_its_own_ends_and_keeps_its_place_free_of_names() -> None:
-    assert own_ends(RecordType.ARTISTS, [artist(2, aliases=[3]), artist(1)]) == [
-        {"id": 1, "name": None},
-        {"id": 2, "name": None},
-        {"id": 3, "name": "Artist 3"},
-    ]
+def test_a_record_is_one_of_the_nodes_of_its_type_and_takes_its_name_from_no_reference() -> None:
+    rows = [artist(2, aliases=[3, 1]), artist(1)]
+    assert own_ids(RecordType.ARTISTS, rows) == [1, 2, 3]
+    made = batch(RecordType.ARTISTS, *rows)
+    assert (made["Artist"], made["names"]) == ([1, 2, 3], {"Artist": [None, None, "Artist 3"]})
+    assert made["records"] == [[1, rows[0]["properties"]], [0, rows[1]["properties"]]]
+    assert made["aliases"] == [[1, 2], [1, 0]]

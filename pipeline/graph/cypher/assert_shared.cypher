@@ -1,7 +1,7 @@
 // A relationship that both ends may assert: each record sets the flag of its own side.
-CALL (records, @ends) {
+CALL (@lists) {
   UNWIND $batch.@field AS each
-  WITH records[each[0]] AS record, @ends[each[1]] AS end
+  WITH @records[each[0]] AS record, @ends[each[1]] AS end
   MERGE (@start)-[shared:@type]->(@stop)
   SET shared.@flag = true
 }

@@ -1,5 +1,5 @@
-CALL (records, @ends) {
+CALL (@lists) {
   UNWIND $batch.@field AS each
-  WITH records[each[0]] AS record, @ends[each[1]] AS end
+  WITH @records[each[0]] AS record, @ends[each[1]] AS end
   CREATE (@start)-[:@type]->(@stop)
 }

@@ -1,7 +1,7 @@
-// The other ends with the label @label, as a list.
+// The nodes with the label @label, as a list.
 CALL () {
   UNWIND range(0, size($batch.@label) - 1) AS place
   MERGE (n:@label {@key: $batch.@label[place]})
   WITH n ORDER BY place
-  RETURN collect(n) AS @ends
+  RETURN collect(n) AS @nodes
 }
