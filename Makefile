@@ -8,10 +8,10 @@ BATCH_COVERAGE = $(BIN)/coverage report --include='$(BATCH_CODE)' --fail-under=9
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help install demo test lint chaos mutants bench lock docs clean
+.PHONY: help install demo test lint chaos mutants bench bench-quick lock docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## set up .venv from the locked, hash-checked requirements
 
@@ -47,8 +47,12 @@ chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20
 mutants: $(STAMP) ## re-introduce async bugs one by one: what lint and tests notice
 	@$(BIN)/python -m tests.checks.mutants
 
-bench: $(STAMP) ## records/s and memory, beside the baseline
+bench: $(STAMP) ## measure everything again (more than an hour) and render docs/benchmarks.md
 	@$(BIN)/python -m ops.bench
+	@$(BIN)/python -m tests.checks.docs
+
+bench-quick: $(STAMP) ## three minutes: fail if a ratio fell by more than a fifth below the committed one
+	@$(BIN)/python -m ops.bench --check
 
 lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -1,84 +1,65 @@
 """The command `python -m ops.bench`."""
 
 import json
-import tempfile
-from math import ceil
+import sys
 from pathlib import Path
+from statistics import median
 
 import click
 from rich.console import Console
 
-from ops.bench.bench import Bench, Dumps
-from ops.bench.generator import generate
-from ops.bench.month import NEW, next_month
-from ops.bench.stack import BenchStack
-from ops.bench.table import as_json, as_table
+from ops.bench.parts import PARTS, Data, measure, resized
+from ops.bench.report import data_file
 from pipeline.errors import GraphinatorError
-from pipeline.model import RecordType
 
-#: Records of a sample dump, which the generator repeats as a whole.
-SAMPLE_RECORDS = 1000
-#: Copies loaded both ways before the first measurement, enough for the server to compile its code.
-WARM_UP_COPIES = 15
+#: A ratio that is lower by more than this share is a fault.
+TOLERANCE = 0.2
 
 
 @click.command()
-@click.option(
-    "--records", default=120_000, show_default=True, help="Releases; of the other types half as many."
-)
-@click.option("--rounds", default=1, show_default=True, help="Number of rounds; each measures everything.")
-@click.option("--workers", type=int, help="Worker processes.  [default: one a core]")
-@click.option(
-    "--same-indexes/--fewer-indexes",
-    default=True,
-    help="Keep the search indexes of the graph for the common way too, or for ours only.  [default: same]",
-)
-@click.option("--seed", default=1, show_default=True, help="Seed of the generated dumps.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the figures to this file.",
-)
-def main(
-    records: int, rounds: int, workers: int | None, seed: int, same_indexes: bool, json_file: Path | None
-) -> None:
-    """Measure records per second and peak memory, beside the common way.
+@click.argument("names", metavar="[PART]...", nargs=-1, type=click.Choice([*PARTS]))
+@click.option("--releases", type=int, help="Releases; of other types half as many.  [default: by part]")
+@click.option("--rounds", type=int, help="Rounds; each measures everything once.  [default: by part]")
+@click.option("--check", is_flag=True, help="Measure the ratios and compare them with the committed ones.")
+def main(names: tuple[str, ...], releases: int | None, rounds: int | None, *, check: bool) -> None:
+    """Measure the speed, part by part, and write the data of docs/benchmarks.md.
 
-    Takes about a quarter of an hour on two cores. Rates count from the first record to the last one; those of the whole
-    command include its start and `finish`. The stack runs in a temporary folder, which is removed at the end.
+    Without a PART, all are measured, which takes more than an hour on two cores. `make docs` renders the report. Each
+    stack runs in a temporary folder, which is removed at the end.
     """
     notes = Console(stderr=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix="graphinator-bench-") as folder, notes.status("") as status:
-            status.update("generating the dumps")
-            dumps = make_dumps(Path(folder), records, seed)
-            status.update("starting the stack")
-            with BenchStack(workers) as stack:
-                figures = Bench(stack, dumps, status.update, same_indexes=same_indexes).run(rounds)
-    except GraphinatorError as error:
-        raise click.ClickException(str(error)) from error
-    Console().print(as_table(figures))
-    if json_file:
-        json_file.write_text(json.dumps(as_json(figures), indent=2) + "\n", encoding="utf-8")
+    for name in ("ratios",) if check else names or PARTS:
+        notes.print(f"measuring: {name}")
+        with notes.status("") as status:
+            try:
+                data = measure(resized(PARTS[name], releases, rounds), status.update)
+            except GraphinatorError as error:
+                raise click.ClickException(str(error)) from error
+        if check:
+            sys.exit(compare(data))
+        write(data_file(name), data)
 
 
-def make_dumps(folder: Path, releases: int, seed: int) -> Dumps:
-    """Generate the dumps: `releases` releases, and half as many records of each other type."""
-    copies = -(-releases // SAMPLE_RECORDS)
-    multiply = dict.fromkeys(RecordType, -(-copies // 2)) | {RecordType.RELEASES: copies}
-    longer = generate(
-        folder / "longer", {each: number + ceil(number * NEW) for each, number in multiply.items()}, seed
-    )
-    (folder / "next").mkdir()
-    return Dumps(
-        generate(folder / "warm-up", WARM_UP_COPIES, seed + 1),
-        generate(folder / "this", multiply, seed),
-        {
-            each: next_month(longer[each], number * SAMPLE_RECORDS, folder / "next" / longer[each].name, seed)
-            for each, number in multiply.items()
-        },
-    )
+def write(path: Path, data: Data) -> None:
+    """Write the data of a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    click.echo(f"wrote {path}")
+
+
+def compare(data: Data) -> int:
+    """Print the ratios beside the committed ones; return 1 if one fell."""
+    committed, measured = medians(json.loads(data_file("ratios").read_text("utf-8"))), medians(data)
+    fallen = [name for name, ratio in committed.items() if measured[name] < ratio * (1 - TOLERANCE)]
+    for name, ratio in committed.items():
+        verdict = "  fell by more than a fifth" if name in fallen else ""
+        click.echo(f"{name:45} {measured[name]:6.2f} x   committed {ratio:6.2f} x{verdict}")
+    return int(bool(fallen))
+
+
+def medians(data: Data) -> dict[str, float]:
+    """Return the median of each ratio over the rounds."""
+    return {name: median(each[name] for each in data["rounds"]) for name in data["rounds"][0]}
 
 
 if __name__ == "__main__":

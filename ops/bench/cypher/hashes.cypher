@@ -1,4 +1,4 @@
-// Stored hashes of these releases: one row per release.
-MATCH (release:Release)
-WHERE release.id IN $ids
-RETURN release.id AS id, release.sha256 AS sha256
+// Stored hashes of these records: one row per record.
+MATCH (record:Record)
+WHERE record.id IN $ids
+RETURN record.id AS id, record.sha256 AS sha256

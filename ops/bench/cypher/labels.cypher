@@ -1,7 +1,7 @@
-// Labels of the releases.
+// Labels of releases.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (label:Label {id: row.id})
 ON CREATE SET label.name = row.name
-MERGE (release)-[on:ON]->(label)
+MERGE (record)-[on:ON]->(label)
 SET on.catalog_numbers = row.catalog_numbers

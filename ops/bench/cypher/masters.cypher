@@ -1,5 +1,5 @@
-// Masters of the releases.
+// Masters of releases.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (master:Master {id: row.id})
-MERGE (release)-[:DERIVED_FROM]->(master)
+MERGE (record)-[:DERIVED_FROM]->(master)

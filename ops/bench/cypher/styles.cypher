@@ -1,5 +1,5 @@
-// Styles of the releases.
+// Styles of releases and masters.
 UNWIND $rows AS row
-MATCH (release:Release {id: row.release})
+MATCH (record:Record {id: row.record})
 MERGE (style:Style {name: row.name})
-MERGE (release)-[:IS]->(style)
+MERGE (record)-[:IS]->(style)
