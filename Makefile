@@ -32,7 +32,7 @@ test: $(STAMP) ## run every test, on real servers
 	@$(BIN)/python -m pytest --cov -n 3 --dist worksteal
 	@$(BATCH_COVERAGE) > /dev/null 2>&1 || { $(BATCH_COVERAGE); exit 1; }
 
-lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose file
+lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose file, Kubernetes manifests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -40,6 +40,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose f
 	@$(BIN)/ast-grep scan -c tests/checks/sgconfig.yml --report-style short pipeline workers ops tests
 	@$(BIN)/python -m tests.checks.words pipeline workers ops tests
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/kubernetes-validate --strict --quiet --no-warn ops/kubernetes/*/*.yaml
 
 chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
 	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py
@@ -58,9 +59,9 @@ lock: $(STAMP) ## pin the newest allowed requirements and the Neo4j jars again
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --extra flower -c requirements.txt pyproject.toml -o requirements-flower.txt
+		--no-emit-index-url --no-emit-find-links --extra flower --extra fetch -c requirements.txt pyproject.toml -o requirements-image.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --all-extras -c requirements-flower.txt pyproject.toml -o requirements-dev.txt
+		--no-emit-index-url --no-emit-find-links --all-extras -c requirements-image.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/python -m ops.stack.jars
 
 docs: $(STAMP) ## write the generated parts of the documentation again

@@ -9,8 +9,8 @@ from kombu import Connection, Queue
 from redis import Redis
 
 from tests.integration.conftest import REFUSALS, configured, refusing
-from workers.app import GraphinatorApp, configuration
-from workers.celery_redis import MAX_REJECTED_MESSAGES, Transport
+from workers.app import WRITE_QUEUE, GraphinatorApp, configuration
+from workers.celery_redis import MAX_REJECTED_MESSAGES, Channel, Transport
 from workers.settings import Settings
 from workers.state.keys import REJECTED_MESSAGES
 
@@ -136,3 +136,16 @@ def test_a_rejected_message_is_kept_as_soon_as_redis_stores_again(
                 keeping.result(1)
         keeping.result(60)
     assert redis.lrange(REJECTED_MESSAGES, 0, -1) == [b"\xff"]
+
+
+def test_a_message_is_in_the_key_that_keda_counts(connection: Connection, redis: Redis) -> None:
+    def counts() -> tuple[int, int]:
+        return redis.llen(WRITE_QUEUE), redis.hlen(Channel.unacked_key)
+
+    with connection.SimpleQueue(WRITE_QUEUE) as queue:
+        queue.put({})
+        assert counts() == (1, 0)
+        message = queue.get(timeout=10)
+        assert counts() == (0, 1)
+        message.ack()
+        assert counts() == (0, 0)
