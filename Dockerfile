@@ -18,11 +18,13 @@ COPY workers workers
 COPY ops ops
 
 RUN useradd --uid 10001 --create-home graphinator \
-    && install -d -o graphinator -g graphinator /data /data/dumps
+    && install -d -o graphinator -g graphinator /data /data/dumps \
+    && printf '#!/bin/sh\nexec python -m ops "$@"\n' > /usr/local/bin/graphinator \
+    && chmod 755 /usr/local/bin/graphinator
 # By number: Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001
 
 # SIGTERM is Celery's warm shutdown: what is under way is finished, the rest stays in Redis.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["python", "-m", "ops"]
+ENTRYPOINT ["graphinator"]
 CMD ["worker"]

@@ -139,9 +139,9 @@ def test_compose_and_kubernetes_run_the_same(name: str) -> None:
             assert own[probe]["exec"]["command"] == ["sh", "-c", f"exec {asked.replace('$$', '$')}"]
 
 
-def test_the_image_runs_a_worker_and_not_as_root() -> None:
+def test_the_image_is_the_command_and_not_for_root() -> None:
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    assert {'CMD ["worker"]', "USER 10001:10001"} <= set(lines)
+    assert {'ENTRYPOINT ["graphinator"]', 'CMD ["worker"]', "USER 10001:10001"} <= set(lines)
 
 
 def test_the_server_is_the_one_that_is_tested() -> None:
