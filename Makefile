@@ -42,8 +42,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, ast-grep, words, compose f
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/kubernetes-validate --strict --quiet --no-warn ops/kubernetes/*/*.yaml
 
-chaos: $(STAMP) ## the fault tests in their longer form (twenty minutes), and 20,000 inputs for the reader
-	@CHAOS=1 FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py
+chaos: $(STAMP) ## the fault tests in their longer form (half an hour), many inputs and histories
+	@CHAOS=1 FUZZ=20000 HISTORIES=200 $(BIN)/python -m pytest --timeout 3600 -o faulthandler_timeout=4000 tests/acceptance/faults tests/unit/test_dump_fuzz.py tests/integration/test_histories.py
 
 mutants: $(STAMP) ## re-introduce async bugs one by one: what lint and tests notice
 	@$(BIN)/python -m tests.checks.mutants

@@ -28,8 +28,8 @@ from workers.state.keys import PREFIX
 
 COMMAND = Path(sys.executable).parent / "graphinator"
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
-#: Workers acknowledge a message shortly after its result is known.
-LEFTOVER_SECONDS = 60.0
+#: Limit of a wait for what comes within seconds on an idle machine: reached only when it never comes.
+BOUND_SECONDS = 600.0
 
 
 @lru_cache(maxsize=8)
@@ -147,7 +147,7 @@ class Product:
 
     def leftovers(self, *, cut_off: bool = False) -> set[str]:
         """Wait for the last acknowledgements and return the remaining keys."""
-        deadline = time.monotonic() + LEFTOVER_SECONDS
+        deadline = time.monotonic() + BOUND_SECONDS
         while (found := self.remains(cut_off=cut_off)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found

@@ -15,7 +15,7 @@ from celery.backends.redis import RedisBackend
 
 from ops.stack import worker_process
 from pipeline.model import RecordType
-from tests.acceptance.conftest import SAMPLE, Product
+from tests.acceptance.conftest import BOUND_SECONDS, SAMPLE, Product
 from tests.oddities import BROKEN, broken, handmade, oversized
 from tests.oracle import expected_graph
 from workers.sender import send_batch
@@ -119,7 +119,7 @@ def test_an_interrupted_load_is_finished_by_the_next_one(
         assert started.poll() is None, started.communicate()
         time.sleep(0.01)
     started.send_signal(signal.SIGINT)
-    _, errors = started.communicate(timeout=60)
+    _, errors = started.communicate(timeout=BOUND_SECONDS)
     assert started.returncode == 130
     assert "Traceback" not in errors
     result = product.load(releases)

@@ -10,6 +10,7 @@ from ops.commands.quarantine import _lines
 from pipeline.chunk import Rejected
 from pipeline.model import RecordType
 from tests.acceptance.conftest import Product
+from tests.acceptance.faults.harness import wait_until
 from tests.acceptance.test_updates import await_ingested, upstream
 from workers.upstream.quarantine import Quarantine
 
@@ -230,7 +231,5 @@ def test_an_entry_stays_until_its_record_is_written(product: Product) -> None:
     assert product.run("quarantine", "replay").stdout.startswith("1 record replayed")
     assert len(exported(product)) == 1
     product.workers(1)
-    deadline = time.monotonic() + 60
-    while exported(product):
-        assert time.monotonic() < deadline
+    wait_until(lambda: not exported(product), "it is written")
     await_ingested(product)

@@ -10,7 +10,7 @@ import psutil
 from celery import Celery
 
 from ops.stack.stack import Stack
-from tests.acceptance.conftest import Product, opened
+from tests.acceptance.conftest import BOUND_SECONDS, Product, opened
 from tests.acceptance.faults.harness import server, workers
 from tests.conftest import Neo4jServer
 from workers.settings import Settings
@@ -57,7 +57,7 @@ def test_passwords_are_nowhere_but_in_their_files(
 
 def seen_by_flower(product: Product) -> str:
     with Celery(broker=product.endpoints().broker_url(), set_as_current=False) as app:
-        inspect = app.control.inspect(timeout=30, limit=2)
+        inspect = app.control.inspect(timeout=BOUND_SECONDS, limit=2)
         return json.dumps([inspect.conf(with_defaults=True), inspect.stats(), inspect.report()])
 
 

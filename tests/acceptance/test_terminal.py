@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from tests.acceptance.conftest import COMMAND, Product
+from tests.acceptance.conftest import BOUND_SECONDS, COMMAND, Product
 
 WIDTH = 80
 CODES = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
@@ -78,7 +78,7 @@ def test_a_load_shows_what_it_waits_for_and_what_is_written(product: Product, sa
         terminal.until("2 workers")
         terminal.until()
         lines = terminal.lines()
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(BOUND_SECONDS) == 0
     assert is_readable(lines)
     for number, name in enumerate(("labels", "releases"), 1):
         assert shown(BAR.format(name, number), lines)
@@ -96,7 +96,7 @@ def test_a_comparison_has_the_same_bar(product: Product, sample: list[Path]) -> 
     with on_terminal(product, "verify", sample[1], sample[3], chunk_records=20) as terminal:
         terminal.until()
         lines = terminal.lines()
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(BOUND_SECONDS) == 0
     assert is_readable(lines)
     for number, name in enumerate(("labels", "releases"), 1):
         assert shown(BAR.format(name, number), lines)

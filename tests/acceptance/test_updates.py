@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.integration.history import draw_record, to_xml, write_dump
 from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, REJECTED_MESSAGES, STATISTICS
 from workers.state.statistics import StatisticsState
@@ -124,7 +124,7 @@ from celery import Celery, chain, signature
 app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
 app.conf.broker_transport_options = {"visibility_timeout": 720}
 record_type, *records = sys.argv[2:]
-print(app.send_task("graphinator.ingest", (record_type, records), queue="ingest").get(timeout=60))
+print(app.send_task("graphinator.ingest", (record_type, records), queue="ingest").get(timeout=600))
 """
 
 
@@ -143,7 +143,7 @@ def upstream(product: Product, record_type: RecordType, *records: str) -> "subpr
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=BOUND_SECONDS,
         check=False,
     )
 
@@ -155,7 +155,7 @@ from celery import Celery, chain, signature
 app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
 app.conf.broker_transport_options = {"visibility_timeout": 720}
 ingest = signature("graphinator.ingest", ("labels", []), queue="ingest", countdown=int(sys.argv[2]), app=app)
-print(chain(ingest, signature("upstream.report", app=app))().get(timeout=60))
+print(chain(ingest, signature("upstream.report", app=app))().get(timeout=600))
 """
 
 
@@ -164,7 +164,7 @@ def test_a_call_for_a_time_beyond_the_visibility_timeout_fails_at_once(product: 
         [sys.executable, "-W", "ignore", "-c", LATE, product.endpoints().broker_url(), "800"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=BOUND_SECONDS,
         check=False,
     )
     assert "InvalidTaskError: its eta is further away than the visibility timeout, 720 s" in ended.stderr
@@ -178,7 +178,7 @@ def await_ingested(product: Product) -> None:
     def waiting(record_type: RecordType) -> int:
         return int(product.redis.hget(INBOX, f"{record_type}:records") or 0)
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + BOUND_SECONDS
     while (
         any(map(waiting, RecordType))
         or product.redis.exists(IN_FLIGHT, LOAD_LOCK)
@@ -294,7 +294,7 @@ def test_the_example_of_the_docs_runs(product: Product, tmp_path: Path, page: st
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=BOUND_SECONDS,
                 check=False,
             )
         finally:

@@ -238,7 +238,7 @@ def empty(worker: Worker, redis: Redis, neo4j_server: Neo4jServer, driver: Drive
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @hypothesis.settings(
-    max_examples=MANY or 25,
+    max_examples=MANY or 12,
     derandomize=not MANY,
     deadline=None,
     database=None,

@@ -189,7 +189,7 @@ def test_a_second_home_beside_it_keeps_its_data_over_down_and_over_a_crash(
 
         valkey, neo4j = process(second, "valkey"), process(second, "neo4j")
         valkey.kill()
-        valkey.wait(10)
+        valkey.wait(60)
         assert read_endpoints(second.home) is None
         assert up(second) == endpoints
         assert neo4j in processes(second)
@@ -217,7 +217,7 @@ def test_the_number_of_workers_follows_each_up(stack: Stack, servers: Endpoints)
 
         kept = processes(stack)[-1]
         kept.kill()
-        kept.wait(10)
+        kept.wait(60)
         assert up(stack, 1).workers == 1
         assert takes_work(endpoints, names[0])
         assert not takes_work(endpoints, names[1], within=1.0)
@@ -265,7 +265,7 @@ def test_an_idle_worker_quits_at_once(stack: Stack) -> None:
         up(stack, 1)
         idle = processes(stack)[-1]
         idle.send_signal(signal.SIGQUIT)
-        assert psutil.wait_procs([idle], timeout=30)[0] == [idle]
+        assert psutil.wait_procs([idle], timeout=60)[0] == [idle]
     finally:
         up(stack)
 

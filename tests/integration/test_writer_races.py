@@ -149,7 +149,7 @@ async def test_a_reference_deleted_between_merging_and_relating_is_never_lost(dr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_records_that_share_relationships_may_be_written_at_the_same_time(
     driver: Driver, seed: int
 ) -> None:

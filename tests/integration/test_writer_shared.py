@@ -91,7 +91,7 @@ def random_row(draw: random.Random, record_type: RecordType, id_: int, version: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 async def test_the_graph_is_a_function_of_the_newest_records(driver: Driver, seed: int) -> None:
     """Any history of batches leaves the graph of the newest records."""
     draw = random.Random(seed)

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.strictness import BLOCKED_SECONDS, Usage
+
 ROOT = Path(__file__).parents[2]
 
 #: Tests whose body finds nothing wrong, and what the run says of them nevertheless.
@@ -65,7 +67,7 @@ async def test_it(realistic_async_driver):
 import time
 
 async def test_it():
-    time.sleep(0.3)
+    time.sleep(1)
 """,
         "an event loop was blocked",
     ),
@@ -86,7 +88,7 @@ import asyncio, threading, time
 
 async def work():
     await asyncio.sleep(0)
-    time.sleep(0.3)
+    time.sleep(1)
 
 def test_it():
     thread = threading.Thread(target=lambda: asyncio.run(work()))
@@ -179,6 +181,13 @@ def test_a_busy_machine_blocks_no_loop() -> None:
             rivals.enter_context(rival)
             rivals.callback(rival.kill)
         asyncio.run(work())
+
+
+def test_a_wait_for_a_thread_that_waits_for_a_processor_blocks_no_loop() -> None:
+    before = Usage(wall=0.0, processor=0.0, excused=0.0, collecting=0.0, waits=0)
+    after = Usage(wall=0.5, processor=0.01, excused=0.05, collecting=0.0, waits=1)
+    assert after.blocked_seconds(before, longest_wait=0.15) < BLOCKED_SECONDS
+    assert after.blocked_seconds(before, longest_wait=0.05) > BLOCKED_SECONDS
 
 
 def test_threads_that_begin_and_end_late_block_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ops.stack.launch import START_LINE
 from ops.stack.process import Daemon
 from ops.stack.stack import Stack
 from ops.stack.state import load_state, read_endpoints, running
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Run, Runs, RunState
 from workers.upstream.quarantine import Quarantine
@@ -32,8 +32,6 @@ TINY = {"chunk_records": 10, "chunks_per_batch": 1, "batches_in_flight": 4}
 LONG = "CHAOS" in os.environ
 #: Records in the sample dump.
 RELEASES = 1000
-#: Limit for the recovery from a fault.
-BOUND_SECONDS = 600.0 if LONG else 180.0
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:

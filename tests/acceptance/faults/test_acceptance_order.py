@@ -10,7 +10,7 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.crashing import CALL_MOMENTS
 from tests.acceptance.faults.harness import (
     HURRIED,
@@ -46,7 +46,7 @@ def send(app: Celery, record_type: RecordType, records: list[Plain]) -> "AsyncRe
 
 def accepted(app: Celery, record_type: RecordType, records: list[Plain]) -> int:
     """Hand records over, wait, and return the number of accepted records."""
-    return send(app, record_type, records).get(timeout=60)["accepted"]
+    return send(app, record_type, records).get(timeout=BOUND_SECONDS)["accepted"]
 
 
 @pytest.mark.parametrize("moment", CALL_MOMENTS)
@@ -68,7 +68,7 @@ def test_of_two_versions_the_later_accepted_one_counts_though_its_worker_is_kill
     # A call that nobody saw before is the latest one when it is redelivered.
     was_seen = moment != "a call is not seen"
     expected = {"a call is not seen": (100, 0), "a call is seen": (50, 50), "a call is accepted": (100, 0)}
-    summary = second.get(timeout=60)
+    summary = second.get(timeout=BOUND_SECONDS)
     assert (summary["accepted"], summary["superseded"]) == expected[moment]
     await_ingested(product)
     newest = labels("third", range(1, 51)) if was_seen else labels("second", range(1, 51))
@@ -112,7 +112,7 @@ def test_a_load_that_a_later_one_has_overtaken_is_not_resumed_and_a_missing_dump
             load.kill()
         load.communicate()
         product.redis.delete(LOAD_LOCK)  # it would go by itself in 30 s
-    product.load(releases, "--partial", **HURRIED)
+    product.load(releases, "--partial", **HURRIED, **SMALL)
     masters.rename(elsewhere)
     refused = product.run("resume", **HURRIED)
     assert refused.returncode == 7

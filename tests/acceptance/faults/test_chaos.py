@@ -17,9 +17,8 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.harness import (
-    BOUND_SECONDS,
     HURRIED,
     LONG,
     RELEASES,

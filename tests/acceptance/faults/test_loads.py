@@ -92,7 +92,7 @@ def test_derived_data_is_stale_until_finish_has_ended(
 ) -> None:
     arguments: tuple[object, ...] = ("load", releases)
     if command != "load":
-        product.load(releases)
+        product.load(releases, **SMALL)
         arguments = ("finish", "--full")
         with product.driver() as driver, driver.session() as session:
             session.run(
@@ -100,7 +100,7 @@ def test_derived_data_is_stale_until_finish_has_ended(
             ).consume()
     product.workers(0)
     with crashing_worker(product, moment) as crashing:
-        killed = product.start(*arguments, **HURRIED)
+        killed = product.start(*arguments, **HURRIED, **SMALL)
         wait_until(lambda: crashing.poll() is not None, "the worker has crashed")
         killed.kill()
     killed.communicate()
@@ -127,12 +127,12 @@ def test_a_worker_that_stood_still_during_finish_writes_no_old_statistics(
     product.workers(0)
     with crashing_worker(product, "the statistics are counted in part", signal="SIGSTOP") as worker:
         process = psutil.Process(worker.pid)
-        load = product.start("load", releases, "--json", **HURRIED)
+        load = start(product, releases)
         wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker stands still")
         product.redis.expire(EXCLUSIVE_LEASE, 1)  # it would go by itself in 30 s
         product.workers(2)
         assert ended(load)[0] == 0
-        product.load(newer, **HURRIED)
+        product.load(newer, **HURRIED, **SMALL)
         process.resume()
         wait_until(lambda: "lost the lease on an exclusive task" in log.read_text(), "it has noticed")
     is_exact(product, newer)

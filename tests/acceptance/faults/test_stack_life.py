@@ -21,7 +21,7 @@ from ops.stack import worker_process
 from ops.stack.files import exclusive
 from ops.stack.process import Daemon, running_roles
 from ops.stack.state import Endpoints, read_endpoints
-from tests.acceptance.conftest import COMMAND
+from tests.acceptance.conftest import BOUND_SECONDS, COMMAND
 from tests.acceptance.faults.harness import wait_until
 from tests.conftest import choose_ports
 
@@ -97,7 +97,7 @@ class Home:
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(processes, timeout=60)
+            psutil.wait_procs(processes, timeout=BOUND_SECONDS)
 
     def pid(self, role: str) -> int:
         pid = Daemon(self.path, role).pid()
@@ -107,7 +107,7 @@ class Home:
     def kill(self, role: str) -> None:
         process = psutil.Process(self.pid(role))
         process.kill()
-        process.wait(60)
+        process.wait(BOUND_SECONDS)
 
 
 @contextmanager

@@ -15,10 +15,9 @@ from celery import Celery
 from ops.stack import worker_process
 from ops.stack.stack import Stack
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.crashing import CRASHES, MOMENTS
 from tests.acceptance.faults.harness import (
-    BOUND_SECONDS,
     HURRIED,
     LONG,
     TINY,
@@ -225,7 +224,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product) 
             for queue in QUEUES:
                 app.control.cancel_consumer(queue, destination=[deaf])
             wait_until(lambda: not is_healthy(deaf), "it takes no work")
-            assert app.control.ping(destination=[deaf], timeout=30, limit=1)
+            assert app.control.ping(destination=[deaf], timeout=BOUND_SECONDS, limit=1)
         wait_until(lambda: is_healthy(other), "the other one answers")
         wait_until(lambda: idle_workers() == [1], "it alone is told of")
         assert "worker 1 takes no work" in product.run("status").stdout
@@ -255,7 +254,7 @@ def test_a_worker_with_a_wrong_password_or_database_says_so_at_once(
         env=environment | {f"GRAPHINATOR_NEO4J_{setting}": value for setting, value in wrong.items()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND_SECONDS,
         check=False,
     )
     assert outcome.returncode == 1
