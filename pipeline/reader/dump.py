@@ -13,7 +13,6 @@ from pipeline.model import RecordType
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import BLOCK_BYTES, INFLATE_RATIO, Buffer, ReadError, Source
 from pipeline.reader.splitter import RawRecord, Splitter
-from pipeline.records.accept import legible_id
 from pipeline.records.identity import IdentityError, identity
 
 
@@ -130,14 +129,6 @@ def _number(read: int) -> str:
     if read == 1:
         return "the one record before that was read"
     return f"the {read:,} records before that were read"
-
-
-def ids_in(chunk: Chunk) -> Iterator[int]:
-    """Yield the ids of a chunk's records and the legible ids of its rejected ones."""
-    yield from chunk.ids
-    for rejected in chunk.rejected:
-        if (number := legible_id(chunk.record_type, rejected.raw)) is not None:
-            yield number
 
 
 def open_dump(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.chunk import Chunk
 from pipeline.model import RecordType
-from pipeline.reader.dump import ids_in, open_dump
+from pipeline.reader.dump import open_dump
+from pipeline.reader.ids import DumpIds
 
 SAMPLES = Path(__file__).parents[2] / "ops" / "sample"
 RECORDS = [b"<label><id>%d</id><name>L</name></label>" % number for number in range(1, 24)]
@@ -174,7 +175,9 @@ def test_a_rejected_record_has_an_id_where_it_is_legible(tmp_path: Path) -> None
         xml = b"<labels>\n%b\n<label><id>1</id></label>\n</labels>" % raw
         (chunk,) = chunks_of(written(tmp_path, xml))
         assert len(chunk.rejected) == 1
-        assert list(ids_in(chunk)) == [1, *ids], raw[:60]
+        contained = DumpIds()
+        contained.add(chunk)
+        assert list(contained.ids) == [1, *ids], raw[:60]
 
 
 def test_rejected_records_count_towards_a_chunk(tmp_path: Path) -> None:

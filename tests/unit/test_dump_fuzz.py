@@ -15,7 +15,7 @@ import pytest
 from pipeline.chunk import Chunk
 from pipeline.errors import DumpError
 from pipeline.model import RecordType
-from pipeline.reader.dump import ids_in, open_dump
+from pipeline.reader.dump import open_dump
 from pipeline.reader.prolog import read_prolog
 from pipeline.reader.source import Buffer, ReadError
 from pipeline.reader.splitter import KEPT_BYTES, RawRecord, Splitter
@@ -233,7 +233,7 @@ def _check(outcome: Outcome, xml: bytes, limit: int, records: int, size_bytes: i
         assert accepted == sorted(accepted)
         assert rejected == sorted(rejected)
         assert all(len(record) <= limit for record in chunk.records)
-        assert all(number > 0 for number in ids_in(chunk))
+        assert all(number > 0 for number in chunk.ids)
         for each in chunk.rejected:
             assert each.reason
             assert "\n" not in each.reason
