@@ -11,12 +11,14 @@ from ops.stack.state import FLOWER_USER, flower_password_file
 from ops.stack.worker_process import CELERY
 from pipeline.errors import SettingError, StackError
 
+#: The package of the extra `flower`.
+PACKAGE = "flower"
 PORT = 5555
 
 
 def check_installed() -> None:
     """Raise StackError unless the extra `flower` is installed."""
-    if find_spec("flower") is None:
+    if find_spec(PACKAGE) is None:
         raise StackError(
             "Flower is not installed: `pip install '.[flower]'` in a clone of graphinator adds it"
         )
@@ -29,11 +31,11 @@ def command(home: Path, port: int) -> list[str]:
         "port": port,
         "read_only": True,
         "tasks_columns": "name,args,state,result,received,runtime,worker",
-        # Tasks in memory: about 3 KB each, and the oldest go first.
-        "max_tasks": 20_000,
+        # 10 KB each; the oldest go first.
+        "max_tasks": 10_000,
+        # Saved at its end only: meanwhile, for seconds on a busy machine, it answers nobody.
         "persistent": True,
         "db": home / "flower" / "tasks",
-        "state_save_interval": 60_000,
         "purge_offline_workers": 600,
         # A busy worker answers late.
         "inspect_timeout": 5000,

@@ -53,7 +53,7 @@ NEO4J_READY_SECONDS = 180
 FLOWER_READY_SECONDS = 60
 WORKERS_READY_SECONDS = 120
 #: In the order of stopping. Workers have little time, because work in flight is in Redis and starts again.
-STOP_SECONDS = {KEEPER: 5, FLOWER: 10, "worker": 30, "valkey": 30, "neo4j": 60}
+STOP_SECONDS = {KEEPER: 5, FLOWER: 30, "worker": 30, "valkey": 30, "neo4j": 60}
 
 
 class Stack:

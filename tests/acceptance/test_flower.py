@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from celery import Celery
 from ops.stack import flower, worker_process
 from ops.stack.ports import choose
 from ops.stack.process import Daemon
+from ops.stack.state import Endpoints, load_state
 from tests.acceptance.conftest import Product
 from tests.acceptance.faults.harness import kill, server, wait_until
 from tests.acceptance.test_load import servers_of_ones_own
@@ -42,8 +44,8 @@ chain(call, signature("graphinator.written", queue="ingest", app=app)).apply_asy
 BATCH = r"discogs_20200806_labels\.xml\.gz, batch labels-\w+-1-1"
 #: By name of a task: patterns of its arguments and its result.
 SHOWN = {
-    "graphinator.normalise": (rf"1,000 labels, chunk 1 of 1, {BATCH}", r"{'created': 1000}"),
-    "graphinator.write_batch": (rf"1,000 labels, {BATCH}", r"{'created': 1000}"),
+    "graphinator.normalise": (rf"1,000 labels, chunk 1 of 1, {BATCH}", "{'rows': 1000}"),
+    "graphinator.write_batch": (rf"1,000 labels, {BATCH}", "{'created': 1000}"),
     "graphinator.remove_vanished": (
         r"the removal of labels that discogs_20200806_labels\.xml\.gz lacks",
         "{}",
@@ -85,7 +87,8 @@ class Page:
 
 @pytest.fixture
 def page(product: Product) -> Iterator[Page]:
-    """Flower beside the workers of the stack."""
+    """Flower beside the workers of the stack, without the tasks of earlier tests."""
+    shutil.rmtree(product.stack.home / "flower", ignore_errors=True)
     product.run("up", "--flower")
     shown = json.loads(product.run("up", "--json").stdout)["flower"]
     end_keeper(product.stack)
@@ -95,6 +98,11 @@ def page(product: Product) -> Iterator[Page]:
         product.run("up", "--no-flower")
         assert Daemon(product.stack.home, "flower").pid() is None
         product.workers(2)
+
+
+def hand_over(product: Product) -> None:
+    url = Endpoints.from_state(product.stack.home, load_state(product.stack.home), 0).broker_url()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", UPSTREAM, url], check=True, timeout=120)
 
 
 def log(product: Product) -> str:
@@ -120,6 +128,22 @@ def test_each_task_ends_with_arguments_and_a_result_that_a_person_understands(
     for worker in found.values():
         assert [queue["name"] for queue in worker["active_queues"]] == [*QUEUES]
         assert worker["stats"]["pool"]["max-concurrency"] == 3
+
+
+def test_a_task_that_waits_for_neo4j_is_seen_as_a_retry_with_the_same_arguments(
+    product: Product, page: Page
+) -> None:
+    kill([server(product, "neo4j")])
+    hand_over(product)
+
+    def retried() -> list[str]:
+        return [task["args"] for task in page.tasks("graphinator.write_batch") if task["retries"]]
+
+    wait_until(retried, "a retry was received")
+    product.workers(2)
+    (task,) = page.await_ended("graphinator.write_batch")
+    assert [task["args"]] == retried()
+    assert re.fullmatch(r"2 labels, upstream tasks, batch ingest-labels-\w+", task["args"])
 
 
 def test_a_password_is_on_no_page_of_flower_and_in_no_list_of_processes(
@@ -186,6 +210,8 @@ def test_flower_and_a_worker_for_servers_of_ones_own_work_and_end_orderly(
 
 @pytest.mark.parametrize("command", ["worker", "flower"])
 def test_without_servers_a_command_is_one_line(product: Product, tmp_path: Path, command: str) -> None:
-    ended = product.run(command, home=tmp_path)
-    assert ended.stderr.startswith("Error: the stack is not running; start it with `graphinator up`, or set ")
-    assert ended.returncode == 2
+    refused = product.run(command, home=tmp_path)
+    assert refused.stderr.startswith(
+        "Error: the stack is not running; start it with `graphinator up`, or set "
+    )
+    assert refused.returncode == 2
