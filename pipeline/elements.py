@@ -1,6 +1,8 @@
 """Functions that read the values of a relationship from a record's XML; `pipeline.model` names them.
 
-A reader gives raw values: `pipeline.records.rows` drops those that refer to nothing and merges repeated ones.
+A reader gives raw values: the key of the other end alone, or a tuple of the end's id and name, or of its name alone, and
+of the properties that are not computed, in the order of the table. `pipeline.records.rows` drops values that refer to
+nothing and merges repeated ones.
 """
 
 import re
@@ -29,15 +31,12 @@ class RecordXml:
         found = self.children.get(tag)
         return text_of(found[0]) if found else None
 
-    def inside(self, tag: str, *child_tags: str) -> Iterator[_Element]:
-        """Iterate over the grandchildren with one of `child_tags` in all children with this tag."""
-        parents = self.children.get(tag)
-        if parents is None:
-            return iter(())
-        return (child for parent in parents for child in parent if child.tag in child_tags)
+    def inside(self, tag: str, *child_tags: str) -> list[_Element]:
+        """Return the grandchildren with one of `child_tags` in all children with this tag."""
+        return [child for parent in self.children.get(tag, ()) for child in parent if child.tag in child_tags]
 
 
-#: Reads values of one relationship: `{"id": …, "name": …}` with its properties, or plain keys.
+#: Reads the raw values of one relationship.
 Reader = Callable[[RecordXml], Iterable[Any]]
 
 
@@ -55,7 +54,7 @@ def integer_of(text: str | None) -> int | None:
     """Return a number from 1 to 2^63-1; None for every other text."""
     if text is None or not (digits := text.strip()).isdecimal() or not digits.isascii():
         return None
-    number = int(digits[-20:]) if not digits[:-20].strip("0") else 0
+    number = int(digits.lstrip("0")[:20] or 0)
     return number if 0 < number <= MAX_INTEGER else None
 
 
@@ -87,58 +86,57 @@ def references(tag: str, *child_tags: str) -> Reader:
     Older dumps have an element `id` before the name of an artist instead.
     """
 
-    def read(record: RecordXml) -> Iterator[dict[str, Any]]:
+    def read(record: RecordXml) -> Iterator[tuple[int | None, str | None]]:
         before: int | None = None
         found = record.inside(tag, *child_tags) if child_tags else record.children.get(tag, ())
         for element in found:
             if element.tag == "id":
                 before = integer_of(element.text)
-                yield {"id": before, "name": None}
+                yield before, None
             else:
                 printed = element.get("id")
-                yield {
-                    "id": before if printed is None else integer_of(printed),
-                    "name": text_of(element),
-                }
+                yield before if printed is None else integer_of(printed), text_of(element)
                 before = None
 
     return read
 
 
-def main_artists(record: RecordXml) -> Iterator[dict[str, Any]]:
+def main_artists(record: RecordXml) -> Iterator[tuple[Any, ...]]:
     """Read the artists of a master or release."""
     for artist in record.inside("artists", "artist"):
-        found = first_texts(artist, "id", "name")
-        yield {"id": integer_of(found.get("id")), "name": found.get("name")}
+        id_, name = first_texts(artist, "id", "name")
+        yield integer_of(id_), name
 
 
-def labels(record: RecordXml) -> Iterator[dict[str, Any]]:
+def labels(record: RecordXml) -> Iterator[tuple[Any, ...]]:
     """Read the labels of a release, each with at most one catalog number."""
     for label in record.inside("labels", "label"):
         catalog_number = attribute_of(label, "catno")
-        yield {
-            "id": integer_of(label.get("id")),
-            "name": attribute_of(label, "name"),
-            "catalog_numbers": [catalog_number] if catalog_number else [],
-        }
+        yield (
+            integer_of(label.get("id")),
+            attribute_of(label, "name"),
+            (catalog_number,) if catalog_number else (),
+        )
 
 
-def credited(record: RecordXml) -> Iterator[dict[str, Any]]:
+def credited(record: RecordXml) -> Iterator[tuple[Any, ...]]:
     """Read the credits of a release, not those of its tracks.
 
     `name` is the name under which Discogs files the person. The spelling of one sleeve (`anv`) would make a person of
     each spelling.
     """
     for artist in record.inside("extraartists", "artist"):
-        found = first_texts(artist, "id", "name", "role")
-        yield {"name": found.get("name"), "role": found.get("role"), "artist_id": integer_of(found.get("id"))}
+        id_, name, role = first_texts(artist, "id", "name", "role")
+        yield name, role, integer_of(id_)
 
 
-def first_texts(element: _Element, *tags: str) -> dict[str, str | None]:
+def first_texts(element: _Element, *tags: str) -> list[str | None]:
     """Return the text of the first child with each of these tags."""
-    found: dict[str, str | None] = {}
+    texts: dict[str, str | None] = {}
     for child in element:
         tag = child.tag
-        if tag in tags and tag not in found:
-            found[tag] = text_of(child)
-    return found
+        if tag in tags and tag not in texts:
+            texts[tag] = (child.text or "").strip() or None
+            if len(texts) == len(tags):
+                break
+    return list(map(texts.get, tags))

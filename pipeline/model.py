@@ -6,13 +6,26 @@ Parsing, the schema, writing, comparing, statistics and the documentation follow
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 from pipeline.elements import Reader, credited, labels, main_artists, number, references, texts
 from pipeline.roles import category
 
-#: One record as parameters of a write: `{"id": int, "properties": {...}, <field of a relationship>: [...], ...}`.
-Row = dict[str, Any]
+#: One relationship that a record asserts: its field in `RELATIONSHIPS`, the key of the other end, and the values of its
+#: properties in the table's order, a list as a tuple, nothing as None. A plain tuple: a release has twenty.
+Assertion = tuple[str, int | str, tuple[int | str | tuple[str, ...] | None, ...]]
+
+
+class Row(TypedDict):
+    """One record as it is written."""
+
+    id: int
+    properties: dict[str, Any]
+    #: Distinct.
+    assertions: list[Assertion]
+    #: Names that references give, by field and id.
+    names: dict[str, dict[int, str]]
+
 
 #: Raised once in a release in which the same record becomes other nodes, properties or relationships than before:
 #: it is part of every fingerprint, so the next load rewrites every record.
@@ -62,8 +75,8 @@ class Property:
     source: str = ""
     #: A relationship without it is not asserted.
     required: bool = False
-    #: Computes a relationship's property from the other ones.
-    computed: Callable[[dict[str, Any]], Any] | None = None
+    #: Computes a relationship's property from another one, which is named.
+    computed: tuple[str, Callable[[Any], Any]] | None = None
 
     @property
     def is_list(self) -> bool:
@@ -99,7 +112,7 @@ class Relationship:
     """A relationship that records of one type assert."""
 
     type: str
-    #: Its field in rows and dictionaries.
+    #: Its field in assertions and dictionaries.
     field: str
     record: RecordType
     #: The label of its other end.
@@ -263,7 +276,7 @@ _ALL = (
         "a credit: `role` as printed, its `category`, and the artist's id where Discogs knows it",
         properties=(
             Property("role", Kind.TEXT, required=True),
-            Property("category", Kind.TEXT, computed=lambda credit: category(credit["role"])),
+            Property("category", Kind.TEXT, computed=("role", category)),
             Property("artist_id", Kind.NUMBER),
         ),
         incoming=True,

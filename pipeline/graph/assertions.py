@@ -1,4 +1,4 @@
-"""The relationships that a record asserts, as values: its row is compared with the graph."""
+"""Records as the graph has them, to compare rows with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,7 @@ from neo4j import AsyncManagedTransaction
 
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk
-from pipeline.model import RELATIONSHIPS, RecordType, Row
-
-#: One relationship that a record asserts: its field in `RELATIONSHIPS`, the key of the other end, and the values of its
-#: properties in the table's order, a list as a tuple, nothing as None. A plain tuple: a release has twenty.
-Assertion = tuple[str, int | str, tuple[Any, ...]]
+from pipeline.model import RELATIONSHIPS, Assertion, RecordType
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +18,6 @@ class Stored:
     properties: dict[str, Any]
     #: Each with the `elementId` of its relationship, which is valid in this transaction.
     assertions: dict[Assertion, str]
-
-
-def assertions_of(record_type: RecordType, row: Row) -> list[Assertion]:
-    """Return the relationships that a row asserts."""
-    found: list[Assertion] = []
-    for field, key, names in _FIELDS[record_type]:
-        if key is None:
-            found += [(field, value, ()) for value in row[field]]
-        elif names:
-            found += [
-                (field, value[key], tuple([_value(value[name]) for name in names])) for value in row[field]
-            ]
-        else:
-            found += [(field, value[key], ()) for value in row[field]]
-    return found
 
 
 async def read_stored(
@@ -73,14 +54,6 @@ def _value(value: Any) -> Any:
     return (tuple(value) if type(value) is list else value) or None
 
 
-#: Each field with the key in its values (None if a value is the key alone) and the names of its properties.
-_FIELDS: dict[RecordType, list[tuple[str, str | None, list[str]]]] = {
-    record_type: [
-        (field, None if each.is_key_only else each.key, [property_.name for property_ in each.properties])
-        for field, each in relationships.items()
-    ]
-    for record_type, relationships in RELATIONSHIPS.items()
-}
 _BY_ENDS = {
     record_type: {(each.type, not each.incoming, each.label): each for each in relationships.values()}
     for record_type, relationships in RELATIONSHIPS.items()

@@ -10,24 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pipeline.graph.assertions import Assertion
 from pipeline.graph.cypher import statement
-from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Derived, RecordType, Relationship, Row
+from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Assertion, Derived, RecordType, Relationship, Row
 
 #: A derived relationship by the keys of its ends.
 Pair = tuple[Any, Any]
 
 
-def own_ids(record_type: RecordType, rows: Iterable[Row]) -> list[int]:
+def own_ids(record_type: RecordType, rows: Sequence[Row]) -> list[int]:
     """Return the ids of the nodes that a batch locks, sorted.
 
     They are these records and those of their type that they refer to.
     """
-    rows = list(rows)
-    ids: set[int] = {row["id"] for row in rows}
-    for relationship in RELATIONSHIPS[record_type].values():
-        if relationship.is_own:
-            ids.update(value["id"] for row in rows for value in row[relationship.field])
+    own = [each.field for each in RELATIONSHIPS[record_type].values() if each.is_own]
+    ids: set[Any] = {row["id"] for row in rows}
+    if own:
+        ids.update(key for row in rows for field, key, _ in row["assertions"] if field in own)
     return sorted(ids)
 
 
@@ -72,20 +70,18 @@ def _names(
     derived: Mapping[str, Iterable[Pair]],
 ) -> dict[str, dict[Any, str | None]]:
     """Return the keys of all nodes by label, each with a name for a stub."""
-    relationships = RELATIONSHIPS[record_type]
     names: dict[str, dict[Any, str | None]] = {label: {} for label in _labels(record_type)}
     for each in derived_of(record_type):
         for start, end in sorted(derived[each.type]):
             names[each.start].setdefault(start, None)
             names[each.end][end] = start if each.names_end else None
-    for relationship in relationships.values():
-        if relationship.is_named:
-            _add_names(names[relationship.label], relationship, rows)
-    others = {each.field: names[each.label] for each in relationships.values() if not each.is_named}
+    fields = {each.field: names[each.label] for each in RELATIONSHIPS[record_type].values()}
     for assertions in missing:
         for field, key, _ in assertions:
-            if field in others:
-                others[field].setdefault(key, None)
+            fields[field].setdefault(key, None)
+    for row in rows:
+        for field, named in row["names"].items():
+            fields[field].update(named)
     names[record_type.label].update((row["id"], None) for row in rows)
     return names
 
@@ -165,10 +161,3 @@ def derived_of(record_type: RecordType) -> tuple[Derived, ...]:
     """Return the derived relationships that start at an end of a record of this type."""
     labels = {each.label for each in RELATIONSHIPS[record_type].values()}
     return tuple(each for each in DERIVED if each.start in labels)
-
-
-def _add_names(names: dict[Any, str | None], relationship: Relationship, rows: Iterable[Row]) -> None:
-    """Add the other ends of a relationship; the last name of each counts."""
-    for row in rows:
-        for value in row[relationship.field]:
-            names[value["id"]] = value["name"] or names.get(value["id"])

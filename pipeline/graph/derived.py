@@ -10,11 +10,10 @@ from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
-from pipeline.graph.assertions import Assertion
 from pipeline.graph.batch import Pair, derived_of
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Driver, execute, graph_errors, run_alone
-from pipeline.model import DERIVED, NODES, RELATIONSHIPS, RecordType
+from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Assertion, RecordType
 
 
 def _same_as(assertions: Iterable[Assertion]) -> set[Pair]:

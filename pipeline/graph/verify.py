@@ -9,11 +9,11 @@ from pyroaring import BitMap64
 
 from pipeline.chunk import Chunk
 from pipeline.errors import GraphinatorError
-from pipeline.graph.assertions import Assertion, Stored, assertions_of, read_stored
+from pipeline.graph.assertions import Stored, read_stored
 from pipeline.graph.cypher import statement
 from pipeline.graph.driver import Bulk, Driver, graph_errors
 from pipeline.graph.lookup import find_vanished
-from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
+from pipeline.model import NODES, RELATIONSHIPS, Assertion, RecordType, Row
 from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
@@ -104,7 +104,7 @@ class Verification:
     def _compare(self, row: Row, stored: Stored | None) -> None:
         self._compared.add(row["id"])
         self._faults.pop(row["id"], None)
-        expected = set(assertions_of(self._record_type, row))
+        expected = set(row["assertions"])
         found = set() if stored is None else set(stored.assertions)
         self._asserted.update(self._pairs(row["id"], expected))
         fault = _Fault(

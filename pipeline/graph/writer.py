@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from neo4j import AsyncManagedTransaction, unit_of_work
 
-from pipeline.graph.assertions import Stored, assertions_of, read_stored
+from pipeline.graph.assertions import Stored, read_stored
 from pipeline.graph.batch import own_ids, parameters, write_statement
 from pipeline.graph.cypher import statement
 from pipeline.graph.derived import DerivedChanges
@@ -135,12 +135,12 @@ async def _rewrite(
 ) -> None:
     """Write `rows` and remove the ids `removed`; `stored` has those in the graph."""
     relationships, derived = RELATIONSHIPS[record_type], DerivedChanges()
-    asserted = {row["id"]: assertions_of(record_type, row) for row in rows}
+    asserted = {row["id"]: row["assertions"] for row in rows}
     surplus: dict[str, list[str]] = {field: [] for field in relationships}
     for id_ in (*asserted, *removed):
         before, after = stored[id_].assertions if id_ in stored else {}, asserted.get(id_, [])
         derived.note(record_type, before, after)
-        for assertion in before.keys() - set(after):
+        for assertion in before.keys() - set(after) if before else ():
             surplus[assertion[0]].append(before[assertion])
     for field, ids in surplus.items():
         if relationships[field].shared:

@@ -40,23 +40,38 @@ def encode(record_type: RecordType, value: dict[str, Any]) -> tuple[int, bytes]:
 def decode(record_type: RecordType, raw: bytes) -> Row:
     """Return the row of a record that `encode` gave."""
     value = msgspec.json.decode(raw)
-    row: Row = {"id": value["id"], "properties": {"id": value["id"]}}
-    for each in NODES[record_type.label].properties:
-        if value.get(each.name):
-            row["properties"][each.name] = value[each.name]
-    for field, relationship in RELATIONSHIPS[record_type].items():
-        found = value.get(field) or []
-        row[field] = [found] if found and relationship.scalar else found
-    return row
+    properties = [(each.name, value.get(each.name)) for each in NODES[record_type.label].properties]
+    return to_row(record_type, value["id"], properties, lambda each: _decoded(each, value.get(each.field)))
 
 
 def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
-    fields = {
-        field: row[field][0] if relationship.scalar else row[field]
-        for field, relationship in RELATIONSHIPS[record_type].items()
-        if row[field]
-    }
+    fields: dict[str, Any] = {}
+    for field, key, properties in row["assertions"]:
+        relationship = RELATIONSHIPS[record_type][field]
+        if relationship.scalar:
+            fields[field] = key
+            continue
+        value: Any = key
+        if not relationship.is_key_only:
+            value = {relationship.key: key}
+            if relationship.is_named:
+                value["name"] = row["names"].get(field, {}).get(int(key))
+            given = dict(zip(relationship.properties, properties, strict=True))
+            for each in sorted(given, key=lambda each: each.computed is not None):
+                value[each.name] = given[each] or () if each.is_list else given[each]
+        fields.setdefault(field, []).append(value)
     return {**row["properties"], **fields}
+
+
+def _decoded(relationship: Relationship, found: Any) -> Iterable[Any]:
+    """Return the raw values of a field of JSON."""
+    if relationship.scalar:
+        return [found]
+    if relationship.is_key_only or not found:
+        return found or ()
+    names = [each.name for each in relationship.properties if not each.computed]
+    ends = ("id", "name") if relationship.is_named else ("name",)
+    return [tuple([value[name] for name in (*ends, *names)]) for value in found]
 
 
 def _property(property_: Property, record: Any) -> Any:
@@ -87,13 +102,11 @@ def _values(relationship: Relationship, given: Any) -> Iterable[Any]:
     return [_value(relationship, value) for value in given]
 
 
-def _value(relationship: Relationship, value: Any) -> dict[str, Any]:
-    end: dict[str, Any] = {"id": value.id or None} if relationship.key == "id" else {}
-    end["name"] = _text(value.name)
-    for each in relationship.properties:
-        if not each.computed:
-            end[each.name] = _clean(each, getattr(value, each.name))
-    return end
+def _value(relationship: Relationship, value: Any) -> tuple[Any, ...]:
+    name = _text(value.name)
+    end = (value.id or None, name) if relationship.is_named else (name,)
+    given = [each for each in relationship.properties if not each.computed]
+    return (*end, *[_clean(each, getattr(value, each.name)) for each in given])
 
 
 def _text(value: str | None) -> str | None:

@@ -55,16 +55,20 @@ def _alone(record_type: RecordType, record: bytes) -> Row | Malformed:
 
 
 def _row(record_type: RecordType, element: _Element) -> Row | Malformed:
-    tag = _TAGS[record_type]
-    if element.tag != tag:
-        return Malformed(f"line 1, column 1: not <{tag}> but <{element.tag}>")
+    expected = record_type.element
+    if element.tag != expected:
+        return Malformed(f"line 1, column 1: not <{expected}> but <{element.tag}>")
     children: dict[str, list[_Element]] = {}
     for child in element:
-        children.setdefault(child.tag, []).append(child)
+        tag = child.tag
+        if tag in children:
+            children[tag].append(child)
+        else:
+            children[tag] = [child]
     record = RecordXml(element, children)
     number = integer_of(element.get("id") if record_type in ID_IS_ATTRIBUTE else record.text("id"))
     if number is None:
-        return Malformed(f"line 1, column 1: <{tag}> without an id from 1 to 2^63-1")
+        return Malformed(f"line 1, column 1: <{expected}> without an id from 1 to 2^63-1")
     properties = [(name, read(record)) for name, read in _PROPERTIES[record_type]]
     return to_row(record_type, number, properties, lambda relationship: relationship.read(record))
 

@@ -1,10 +1,10 @@
-"""Rows from raw values; a row is plain dicts and lists."""
+"""Rows from raw values; a row is plain dicts, lists and tuples."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.model import RELATIONSHIPS, RecordType, Relationship, Row
+from pipeline.model import RELATIONSHIPS, Assertion, RecordType, Relationship, Row
 
 
 def to_row(
@@ -15,83 +15,117 @@ def to_row(
 ) -> Row:
     """Return the row of a record.
 
-    Empty properties are left out. `values` returns raw values of a relationship. Those that refer to nothing or to the
-    record itself are dropped, repeated ones are merged.
+    Empty properties are left out. `values` returns raw values of a relationship, as `pipeline.elements` describes them.
+    Those that refer to nothing or to the record itself are dropped, repeated ones are merged.
     """
     row: Row = {
         "id": id_,
         "properties": {"id": id_, **{name: value for name, value in properties if value}},
+        "assertions": [],
+        "names": {},
     }
-    for field, rule in _RULES[record_type].items():
-        row[field] = rule.distinct(id_, values(rule.relationship))
+    for rule in _RULES[record_type]:
+        rule.add(row, values(rule.relationship))
     return row
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The way in which the values of one relationship become distinct."""
+    """The way in which the values of one relationship become assertions."""
 
     relationship: Relationship
-    key: str
+    field: str
     is_own: bool
+    is_single: bool
     is_key_only: bool
     is_named: bool
-    #: Properties that tell relationships to the same end apart.
-    telling: tuple[str, ...]
-    #: Properties whose lists are merged.
-    lists: tuple[str, ...]
-    required: tuple[str, ...]
-    computed: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...]
+    #: Places of properties in a raw value: the first one, those with lists, those that are required.
+    first: int
+    lists: tuple[int, ...]
+    required: tuple[int, ...]
+    #: The place of each computed property, that of its source among the raw properties, and its function.
+    computed: tuple[tuple[int, int, Callable[[Any], Any]], ...]
 
     @classmethod
     def of(cls, relationship: Relationship) -> "_Rule":
         """Read the rule off the table."""
-        properties = relationship.properties
+        given = [each for each in relationship.properties if not each.computed]
+        names = [each.name for each in given]
+        first = 2 if relationship.is_named else 1
         return cls(
             relationship,
-            relationship.key,
+            relationship.field,
             relationship.is_own,
+            relationship.single,
             relationship.is_key_only,
             relationship.is_named,
-            tuple(each.name for each in properties if not each.is_list and not each.computed),
-            tuple(each.name for each in properties if each.is_list),
-            tuple(each.name for each in properties if each.required),
-            tuple((each.name, each.computed) for each in properties if each.computed),
+            first,
+            tuple(place for place, each in enumerate(given) if each.is_list),
+            tuple(place for place, each in enumerate(given, first) if each.required),
+            tuple(
+                (place, names.index(each.computed[0]), each.computed[1])
+                for place, each in enumerate(relationship.properties)
+                if each.computed
+            ),
         )
 
-    def distinct(self, id_: int, values: Iterable[Any]) -> list[Any]:
-        """Return the values that assert something, each once; the first name that is given counts."""
-        own = id_ if self.is_own else None
-        found = self._keys(own, values) if self.is_key_only else self._merged(own, values)
-        return found[:1] if self.relationship.single else found
+    def add(self, row: Row, values: Iterable[Any]) -> None:
+        """Add the assertions of these values.
 
-    @staticmethod
-    def _keys(own: int | None, values: Iterable[Any]) -> list[Any]:
-        return [each for each in dict.fromkeys(values) if each is not None and each != own]
+        The first name that is given for an end counts.
+        """
+        own = row["id"] if self.is_own else None
+        if self.is_key_only:
+            keys = dict.fromkeys(values)
+            found: list[Assertion] = [(self.field, key, ()) for key in keys if key is not None and key != own]
+        else:
+            names: dict[int, str] = {}
+            found = self._merged(own, values, names)
+            if self.is_single:
+                names = {key: name for key, name in names.items() if key == found[0][1]}
+            if names:
+                row["names"][self.field] = names
+        row["assertions"] += found[:1] if self.is_single else found
 
-    def _merged(self, own: int | None, values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        key, merged = self.key, dict[Any, dict[str, Any]]()
+    def _merged(
+        self, own: int | None, values: Iterable[tuple[Any, ...]], names: dict[int, str]
+    ) -> list[Assertion]:
+        merged: dict[Any, tuple[Any, ...]] = {}
         for value in values:
-            end = value[key]
-            if end is None or end == own or (self.required and not all(map(value.get, self.required))):
+            key = value[0]
+            if key is None or key == own:
                 continue
-            identity = (end, *map(value.get, self.telling)) if self.telling else end
-            first = merged.setdefault(identity, value)
-            if first is not value:
-                self._merge(first, value)
-        for value in merged.values() if self.computed else ():
-            for name, compute in self.computed:
-                value[name] = compute(value)
-        return list(merged.values())
+            if self.required and not all(map(value.__getitem__, self.required)):
+                continue
+            if self.is_named and value[1] and key not in names:
+                names[key] = value[1]
+            properties = value[self.first :]
+            if self.lists:
+                self._merge(merged, key, properties)
+            else:
+                merged[key, properties] = properties
+        if self.computed:
+            return [(self.field, key, self._completed(found)) for (key, _), found in merged.items()]
+        return [(self.field, key, found) for (key, _), found in merged.items()]
 
-    def _merge(self, first: dict[str, Any], value: dict[str, Any]) -> None:
-        if self.is_named:
-            first["name"] = first["name"] or value["name"]
-        for name in self.lists:
-            first[name] = list(dict.fromkeys([*first[name], *value[name]]))
+    def _completed(self, properties: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the properties with the computed ones in their places."""
+        completed = properties
+        for place, source, compute in self.computed:
+            completed = (*completed[:place], compute(properties[source]), *completed[place:])
+        return completed
+
+    def _merge(self, merged: dict[Any, tuple[Any, ...]], key: Any, properties: tuple[Any, ...]) -> None:
+        """Merge the lists of values whose other properties are the same."""
+        end = (key, tuple([value for place, value in enumerate(properties) if place not in self.lists]))
+        earlier, joined = merged.get(end), [*properties]
+        for place in self.lists:
+            texts = properties[place] if earlier is None else (*(earlier[place] or ()), *properties[place])
+            joined[place] = tuple(dict.fromkeys(texts)) or None
+        merged[end] = tuple(joined)
 
 
 _RULES = {
-    record_type: {field: _Rule.of(relationship) for field, relationship in relationships.items()}
+    record_type: [_Rule.of(relationship) for relationship in relationships.values()]
     for record_type, relationships in RELATIONSHIPS.items()
 }

@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pipeline.model import RELATIONSHIPS, RecordType, Relationship, Row
+from pipeline.model import RELATIONSHIPS, Assertion, RecordType, Relationship, Row
 from tests.oracle import Graph, NodeKey, OneOf, Properties, RelationshipKey, Relationships
 
 Rows = dict[tuple[RecordType, int], Row]
 
 
-def references(*ids: int, kind: str = "Artist") -> list[Row]:
+#: The other end of a relationship as a dictionary of an upstream task has it.
+Value = dict[str, Any]
+
+
+def references(*ids: int, kind: str = "Artist") -> list[Value]:
     return [{"id": id_, "name": f"{kind} {id_}"} for id_ in ids]
 
 
@@ -17,11 +21,46 @@ def _row(record_type: RecordType, id_: int, version: int, **given: Any) -> Row:
     """Return a row of the values that are given: fields of relationships, the others properties."""
     fields = RELATIONSHIPS[record_type]
     properties = {name: value for name, value in given.items() if name not in fields}
-    return {
+    row: Row = {
         "id": id_,
         "properties": {"id": id_, "fingerprint": 1000 * id_ + version, **properties},
-        **{field: list(given.get(field, ())) for field in fields},
+        "assertions": [],
+        "names": {},
     }
+    for field, each in fields.items():
+        for value in given.get(field, ()):
+            if each.is_key_only:
+                row["assertions"].append((field, value, ()))
+                continue
+            found = [value[property_.name] for property_ in each.properties]
+            values = tuple(tuple(one) if isinstance(one, list) else one for one in found)
+            row["assertions"].append((field, value[each.key], values))
+            if each.is_named:
+                row["names"].setdefault(field, {})[value["id"]] = value["name"]
+    return row
+
+
+def changed(row: Row, fingerprint: int, *assertions: Assertion) -> Row:
+    """Return another version of a record, which asserts these relationships too."""
+    return {
+        "id": row["id"],
+        "properties": {**row["properties"], "fingerprint": fingerprint},
+        "assertions": [*row["assertions"], *assertions],
+        "names": row["names"],
+    }
+
+
+def by_field(record_type: RecordType, row: Row) -> dict[str, Any]:
+    """Return a row with the values of each relationship by field, as dictionaries."""
+    fields: dict[str, list[Any]] = {field: [] for field in RELATIONSHIPS[record_type]}
+    for each, (field, key, properties) in _assertions(record_type, row):
+        value: Any = key
+        if not each.is_key_only:
+            value = {each.key: key, **({"name": _name(row, field, key)} if each.is_named else {})}
+            for property_, given in zip(each.properties, properties, strict=True):
+                value[property_.name] = list(given or ()) if property_.is_list else given  # type: ignore[arg-type]
+        fields[field].append(value)
+    return {"id": row["id"], "properties": row["properties"], **fields}
 
 
 def artist(
@@ -57,7 +96,7 @@ def master(id_: int, version: int = 1, *, artists: Iterable[int] = (), **others:
     return _row(RecordType.MASTERS, id_, version, **given)
 
 
-def credit(name: str, role: str = "Producer", artist_id: int | None = None) -> Row:
+def credit(name: str, role: str = "Producer", artist_id: int | None = None) -> Value:
     return {"name": name, "role": role, "category": "production", "artist_id": artist_id}
 
 
@@ -68,7 +107,7 @@ def release(
     artists: Iterable[int] = (),
     labels: Iterable[int] = (),
     master: int | None = None,
-    credits_: Iterable[Row] = (),
+    credits_: Iterable[Value] = (),
     **others: Any,
 ) -> Row:
     lists = {
@@ -116,39 +155,52 @@ def graph_of(rows: Rows) -> Graph:
 def asserted(record_type: RecordType, row: Row) -> Relationships:
     """Return the relationships that a row asserts, without flags."""
     found: Relationships = {}
-    for each, end, value in _values(record_type, row):
-        node: NodeKey = (record_type.label, row["id"])
-        key = (each.type, end, node) if each.incoming else (each.type, node, end)
+    for each, (_, key, values) in _assertions(record_type, row):
+        node, end = (record_type.label, row["id"]), (each.label, key)
         properties: Properties = {
-            name: value[name] for name in (each_.name for each_ in each.properties) if value[name]
+            property_.name: list(value) if isinstance(value, tuple) else value
+            for property_, value in zip(each.properties, values, strict=True)
+            if value
         }
-        found.setdefault(key, []).append(properties)
+        relationship: RelationshipKey = (each.type, end, node) if each.incoming else (each.type, node, end)
+        found.setdefault(relationship, []).append(properties)
     return found
 
 
 def referred(record_type: RecordType, row: Row) -> Iterator[tuple[NodeKey, str | None]]:
     """Yield the artists, labels and masters that a row refers to, with their names."""
-    for each, end, value in _values(record_type, row):
+    for each, (field, key, _) in _assertions(record_type, row):
         if each.key == "id":
-            yield end, value["name"] if each.is_named else None
-        elif each.field == "credits" and value["artist_id"]:
-            yield ("Artist", value["artist_id"]), value["name"]
+            yield (each.label, key), _name(row, field, key)
+    for name, artist_id in _known_people(row):
+        yield ("Artist", artist_id), name
 
 
-def _values(record_type: RecordType, row: Row) -> Iterator[tuple[Relationship, NodeKey, Any]]:
-    for field, each in RELATIONSHIPS[record_type].items():
-        for value in row[field]:
-            yield each, (each.label, value if each.is_key_only else value[each.key]), value
+def _assertions(record_type: RecordType, row: Row) -> Iterator[tuple[Relationship, Assertion]]:
+    for assertion in row["assertions"]:
+        yield RELATIONSHIPS[record_type][assertion[0]], assertion
+
+
+def _name(row: Row, field: str, key: Any) -> str | None:
+    return row["names"].get(field, {}).get(key)
+
+
+def _known_people(row: Row) -> Iterator[tuple[Any, Any]]:
+    """Yield name and artist's id of the credits that have one."""
+    for field, name, properties in row["assertions"]:
+        if field == "credits" and properties[-1]:
+            yield name, properties[-1]
 
 
 def _derived(row: Row) -> Relationships:
     found: Relationships = {}
-    if len(row.get("genres", ())) == 1:
-        for style in row["styles"]:
-            found["PART_OF", ("Style", style), ("Genre", row["genres"][0])] = [{}]
-    for given in row.get("credits", ()):
-        if given["artist_id"]:
-            found["SAME_AS", ("Person", given["name"]), ("Artist", given["artist_id"])] = [{}]
+    genres = [key for field, key, _ in row["assertions"] if field == "genres"]
+    styles = [key for field, key, _ in row["assertions"] if field == "styles"]
+    if len(genres) == 1:
+        for style in styles:
+            found["PART_OF", ("Style", style), ("Genre", genres[0])] = [{}]
+    for name, artist_id in _known_people(row):
+        found["SAME_AS", ("Person", name), ("Artist", artist_id)] = [{}]
     return found
 
 

@@ -24,7 +24,7 @@ from pipeline.graph.summary import highlights, node_counts, relationship_counts
 from pipeline.graph.writer import Written, remove_records, write_records
 from pipeline.model import RecordType, Row
 from tests.fakes.faults import server_error
-from tests.integration.rows import release
+from tests.integration.rows import changed, release
 from tests.integration.world import ROWS, World
 
 #: Nodes by label once all of ROWS are written; the relationships by type follow.
@@ -124,7 +124,7 @@ async def test_all_data_types_use_async_correctly(world: World, record_type: Rec
     assert known == {row["id"]: row["properties"]["fingerprint"] for row in rows}
     assert await fingerprints(world.driver, record_type, [*ids, 1_000_000]) == known
     assert await write_records(world.driver, record_type, rows) == Written(unchanged=len(rows))
-    newer = {**rows[0], "properties": {**rows[0]["properties"], "fingerprint": 5}}
+    newer = changed(rows[0], 5)
     assert await write_records(world.driver, record_type, [newer, *rows[1:]]) == Written(
         changed=1, unchanged=len(rows) - 1
     )
@@ -183,8 +183,8 @@ async def test_full_batch_processing_workflow(world: World) -> None:
         assert await write_records(world.driver, record_type, rows) == Written(created=len(rows))
         now_stored(world, rows)
         assert await write_records(world.driver, record_type, rows) == Written(unchanged=len(rows))
-        changed = {**rows[0], "properties": {**rows[0]["properties"], "fingerprint": 5}}
-        assert await write_records(world.driver, record_type, [changed]) == Written(changed=1)
+        newer = changed(rows[0], 5)
+        assert await write_records(world.driver, record_type, [newer]) == Written(changed=1)
         assert await remove_records(world.driver, record_type, [row["id"] for row in rows]) == len(rows)
     assert len(world.watched.attempts) == 4 * len(ROWS)
     assert all(attempt.committed for attempt in world.watched.attempts)

@@ -8,8 +8,8 @@ import pytest
 from pipeline.graph.derived import rebuild
 from pipeline.graph.driver import Driver
 from pipeline.graph.writer import remove_records, write_records
-from pipeline.model import RecordType
-from tests.integration.rows import artist, credit, keyed, label, master, release
+from pipeline.model import Assertion, RecordType, Row
+from tests.integration.rows import artist, changed, credit, keyed, label, master, release
 from tests.integration.test_writer_records import expect, expect_counted
 
 SUPPORTING = release(
@@ -83,7 +83,7 @@ async def test_part_of_needs_a_record_with_just_one_genre(driver: Driver) -> Non
     ],
 )
 async def test_a_record_that_goes_leaves_a_stub_where_something_refers_to_it(
-    driver: Driver, record_type: RecordType, row: dict[str, Any]
+    driver: Driver, record_type: RecordType, row: Row
 ) -> None:
     rows = keyed(RecordType.RELEASES, [SUPPORTING])
     await write_records(driver, RecordType.RELEASES, [SUPPORTING])
@@ -105,28 +105,30 @@ async def test_only_what_differs_is_written(driver: Driver) -> None:
         styles=["Punk"],
         credits_=[credit(f"Person {number}") for number in range(10)],
     )
-    after = {**before, "properties": {**before["properties"], "fingerprint": 8}, "styles": ["Punk", "Oi"]}
+    after = changed(before, 8, ("styles", "Oi", ()))
     rows = [artist(1, aliases=[2, 3], groups=[4], members=[5]), artist(6, groups=[1])]
-    changed = artist(1, 2, aliases=[2, 7], groups=[4, 8], members=[5])
+    newer = artist(1, 2, aliases=[2, 7], groups=[4, 8], members=[5])
     every = "MATCH ()-[link]->() RETURN elementId(link), type(link)"
     await write_records(driver, RecordType.RELEASES, [before])
     await write_records(driver, RecordType.ARTISTS, rows)
     old = await values(driver, every)
     await write_records(driver, RecordType.RELEASES, [after])
-    await write_records(driver, RecordType.ARTISTS, [changed])
+    await write_records(driver, RecordType.ARTISTS, [newer])
     new = await values(driver, every)
     assert sorted(kind for id_, kind in new if [id_, kind] not in old) == [
         "ALIAS_OF", "IS", "MEMBER_OF", "PART_OF",
     ]  # fmt: skip
     assert [kind for id_, kind in old if [id_, kind] not in new] == ["ALIAS_OF"]
-    await expect(driver, keyed(RecordType.RELEASES, [after]) | keyed(RecordType.ARTISTS, [changed, rows[1]]))
+    await expect(driver, keyed(RecordType.RELEASES, [after]) | keyed(RecordType.ARTISTS, [newer, rows[1]]))
 
 
 async def test_properties_of_relationships_follow(driver: Driver) -> None:
     before = release(1, labels=[1], credits_=[credit("Ann", "Producer")])
-    on = [{"id": 1, "name": "Label 1", "catalog_numbers": ["A", "B"]}]
-    said = [{"name": "Ann", "role": "Producer", "category": "other", "artist_id": None}]
-    after = {**release(1, 2), "labels": on, "credits": said}
+    assertions: list[Assertion] = [
+        ("labels", 1, (("A", "B"),)),
+        ("credits", "Ann", ("Producer", "other", None)),
+    ]
+    after: Row = {**changed(before, 2), "assertions": assertions}
     await write_records(driver, RecordType.RELEASES, [before])
     await write_records(driver, RecordType.RELEASES, [after])
     await expect(driver, keyed(RecordType.RELEASES, [after]))

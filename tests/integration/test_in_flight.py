@@ -8,6 +8,7 @@ from redis import Redis
 
 from pipeline.chunk import Chunk, Rejected
 from pipeline.model import RecordType
+from tests.integration.rows import artist, credit, release
 from workers.state.encoding import pack
 from workers.state.in_flight import MAX_CRASHES, BatchMeta, InFlight, PoisonBatch
 from workers.state.keys import IN_FLIGHT, PREFIX
@@ -54,16 +55,18 @@ def test_a_batch_sent_long_ago_is_overdue(in_flight: InFlight, redis: Redis) -> 
 
 def test_rows_are_whole_or_not_there(in_flight: InFlight) -> None:
     store(in_flight, "b")
-    in_flight.store_rows("b", 0, [{"id": 1}])
+    first = release(1, artists=[3], labels=[4], credits_=[credit("Ann", "Bass", 5)])
+    second = artist(2, groups=[6], urls=["é"])
+    in_flight.store_rows("b", 0, [first])
     assert in_flight.rows("b", 2) is None
-    in_flight.store_rows("b", 1, [{"id": 2, "properties": {"name": "é"}}])
-    assert in_flight.rows("b", 2) == [{"id": 1}, {"id": 2, "properties": {"name": "é"}}]
+    in_flight.store_rows("b", 1, [second])
+    assert in_flight.rows("b", 2) == [first, second]
 
 
 def test_a_late_redelivery_of_a_header_task_stores_nothing(in_flight: InFlight, redis: Redis) -> None:
     store(in_flight, "b")
     in_flight.complete("b", "run", Tally(created=1))
-    in_flight.store_rows("b", 0, [{"id": 1}])
+    in_flight.store_rows("b", 0, [release(1)])
     assert list(redis.scan_iter(PREFIX + "batch:*")) == []
 
 

@@ -8,7 +8,7 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType, Row
 from tests.graph_dump import differences, read_graph
-from tests.integration.rows import Rows, artist, graph_of, keyed
+from tests.integration.rows import Rows, artist, changed, graph_of, keyed
 from tests.integration.test_writer_records import expect
 from tests.integration.test_writer_shared import random_row
 
@@ -25,8 +25,9 @@ REMOVE shared.asserted_by_start, shared.asserted_by_end
 
 def with_bits(row: Row) -> Row:
     """The row with a version 1 fingerprint: its low bits flag groups and members."""
-    print_ = row["properties"]["fingerprint"] << 2 | bool(row["groups"]) << 1 | bool(row["members"])
-    return {**row, "properties": {**row["properties"], "fingerprint": print_}}
+    fields = {field for field, *_ in row["assertions"]}
+    print_ = row["properties"]["fingerprint"] << 2 | ("groups" in fields) << 1 | ("members" in fields)
+    return changed(row, print_)
 
 
 async def version_1(driver: Driver, rows: list[Row]) -> None:
@@ -73,7 +74,7 @@ async def test_a_graph_of_version_1_stays_exact_while_it_is_rewritten(driver: Dr
     after = [
         random_row(draw, RecordType.ARTISTS, row["id"], 2)
         if changes
-        else {**row, "properties": {**row["properties"], "fingerprint": row["properties"]["fingerprint"] + 1}}
+        else changed(row, row["properties"]["fingerprint"] + 1)
         for row in before
     ]
     await version_1(driver, before)

@@ -71,7 +71,7 @@ async def test_a_stub_may_become_a_record_while_another_record_refers_to_it(driv
 async def test_a_stub_that_becomes_a_record_meanwhile_keeps_the_name_of_the_record(driver: Driver) -> None:
     """The release sees a stub with another name and waits for the artist's record."""
     referring = [release(1, artists=[5]), release(2, artists=[5])]
-    referring[1]["artists"] = [{"id": 5, "name": "Other"}]
+    referring[1]["names"]["artists"] = {5: "Other"}
     await write_records(driver, RecordType.RELEASES, referring[:1])
     inside, go_on = asyncio.Event(), asyncio.Event()
 

@@ -9,7 +9,7 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.writer import Written, write_records
 from pipeline.model import RecordType, Row
 from tests.graph_dump import differences, read_graph
-from tests.integration.rows import Rows, artist, credit, graph_of, keyed, label, master, release
+from tests.integration.rows import Rows, artist, changed, credit, graph_of, keyed, label, master, release
 from tests.oracle import add_statistics
 
 FULL_RELEASE = release(
@@ -87,8 +87,7 @@ async def test_an_empty_batch_is_no_work(driver: Driver) -> None:
 
 
 async def test_no_catalog_number_is_no_property(driver: Driver) -> None:
-    row = release(1, labels=[2])
-    row["labels"][0]["catalog_numbers"] = []
+    row = changed(release(1), 2, ("labels", 2, (None,)))
     await write_records(driver, RecordType.RELEASES, [row])
     await expect(driver, keyed(RecordType.RELEASES, [row]))
 
@@ -148,15 +147,15 @@ async def test_a_reference_never_renames_a_record(driver: Driver) -> None:
 
 async def test_a_stub_takes_the_name_of_the_reference_that_gives_one(driver: Driver) -> None:
     nameless, named = release(7, artists=[1]), release(8, artists=[1])
-    nameless["artists"][0]["name"] = None
-    for rows in ([nameless], [named], [{**nameless, "properties": {"id": 7, "fingerprint": 2}}]):
+    nameless["names"].clear()
+    for rows in ([nameless], [named], [changed(nameless, 2)]):
         await write_records(driver, RecordType.RELEASES, rows)
     await expect(driver, keyed(RecordType.RELEASES, [rows[0], named]))
 
 
 async def test_a_stub_takes_the_new_name_when_its_only_reference_changes(driver: Driver) -> None:
     before, after = release(7, artists=[1]), release(7, 2, artists=[1])
-    after["artists"][0]["name"] = "Renamed"
+    after["names"]["artists"] = {1: "Renamed"}
     await write_records(driver, RecordType.RELEASES, [before])
     await write_records(driver, RecordType.RELEASES, [after])
     await expect(driver, keyed(RecordType.RELEASES, [after]))

@@ -1,15 +1,16 @@
 """Rows as parameters: every node once and sorted, relationships between places."""
 
-from pipeline.graph.assertions import assertions_of
+from typing import Any
+
 from pipeline.graph.batch import own_ids, parameters
 from pipeline.graph.derived import DerivedChanges
 from pipeline.model import RecordType, Row
 from tests.integration.rows import artist, credit, master, release
 
 
-def batch(record_type: RecordType, *rows: Row) -> Row:
+def batch(record_type: RecordType, *rows: Row) -> dict[str, Any]:
     """The parameters of new records."""
-    derived, missing = DerivedChanges(), [assertions_of(record_type, row) for row in rows]
+    derived, missing = DerivedChanges(), [row["assertions"] for row in rows]
     for assertions in missing:
         derived.note(record_type, (), assertions)
     return parameters(record_type, rows, missing, derived.new)

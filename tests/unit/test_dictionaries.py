@@ -133,7 +133,7 @@ def test_chunks_may_hold_both_forms() -> None:
     ]
     one, two, seven = parse(RecordType.LABELS, [*raws])
     assert one == two
-    assert seven == {"id": 7, "properties": {"id": 7}, "parents": [], "sublabels": []}
+    assert seven == {"id": 7, "properties": {"id": 7}, "assertions": [], "names": {}}
 
 
 #: Values that are no records of their type, with a part of the reason.
