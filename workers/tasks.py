@@ -142,7 +142,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 timeout_seconds=worker.settings.batch_timeout_seconds,
             )
             quarantine = _quarantine_of(worker, batch, meta)
-            quarantine.add_refused(refused)
+            if refused:
+                quarantine.add_refused(refused)
             written = {row["id"] for row in lacked}.difference(row["id"] for row, _ in refused)
             changed = len(written & known.keys())
             tally = Tally(
