@@ -18,6 +18,9 @@ Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
+#: Records in a transaction, at most. Records near each other in a dump refer to the same new nodes, and of two
+#: transactions that create the same node one waits for the commit of the other.
+MAX_RECORDS = 500
 #: A failed transaction is split into so many.
 PARTS = 4
 #: Fewer records in a transaction are not too much for a server that works: it needs time.
@@ -43,7 +46,7 @@ class BatchWriter:
             return []
         await check_schema(self.driver)
         await sync_to_async(self._statistics.mark_stale, thread_sensitive=False)()
-        refused = await self._write(record_type, rows)
+        refused = await self._write_parts(record_type, rows, MAX_RECORDS)
         if len(refused) > MAX_REFUSED:
             raise GraphRejected(
                 f"the graph refuses {len(refused):,} of {len(rows):,} records: {refused[0][1]}"
@@ -69,14 +72,19 @@ class BatchWriter:
             _check_splits(rows, error)
         else:
             return []
-        return [refused for part in _split(rows) for refused in await self._write(record_type, part)]
+        return await self._write_parts(record_type, rows, _part_size(rows))
+
+    async def _write_parts(
+        self, record_type: RecordType, rows: Sequence[Row], size: int
+    ) -> list[tuple[Row, str]]:
+        return [refused for part in _parts(rows, size) for refused in await self._write(record_type, part)]
 
     async def _remove(self, record_type: RecordType, ids: Sequence[int]) -> int:
         try:
             return await remove_records(self.driver, record_type, ids, before_commit=self.before_commit)
         except GraphOverloaded as error:
             _check_splits(ids, error)
-        return sum([await self._remove(record_type, part) for part in _split(ids)])
+        return sum([await self._remove(record_type, part) for part in _parts(ids, _part_size(ids))])
 
 
 def _check_splits(items: Sequence[object], error: GraphOverloaded) -> None:
@@ -85,6 +93,9 @@ def _check_splits(items: Sequence[object], error: GraphOverloaded) -> None:
     logger.warning("%d records were too much for Neo4j at once: %s", len(items), error)
 
 
-def _split(items: Sequence[Item]) -> list[Sequence[Item]]:
-    size = -(-len(items) // PARTS)
+def _part_size(items: Sequence[object]) -> int:
+    return -(-len(items) // PARTS)
+
+
+def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]

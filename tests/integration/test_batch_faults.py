@@ -206,6 +206,22 @@ async def test_a_batch_that_is_too_much_for_the_server_is_written_in_parts(real:
     assert len(tries(real)) == 1 + 4 + 16
 
 
+async def test_a_batch_is_written_in_small_transactions_and_goes_on_where_it_broke_off(
+    real: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_writer_module, "MAX_RECORDS", 2)
+    # The first commit is that of `check_schema`.
+    real.watched.fail(commit_unconfirmed, at=Moment.COMMITTED, occurrence=3)
+    rows = [release(number) for number in range(1, 6)]
+    with pytest.raises(GraphUnavailable):
+        await write(real, rows)
+    assert len(tries(real)) == 2
+    assert await write(real, rows) == []
+    assert len(tries(real)) == 3
+    ids = [row["id"] for row in rows]
+    assert sorted(await fingerprints(real.driver, RecordType.RELEASES, ids)) == ids
+
+
 async def test_a_removal_that_is_too_much_for_the_server_is_done_in_parts(real: World) -> None:
     rows = [label(number) for number in range(1, 41)]
     await write(real, rows, record_type=RecordType.LABELS)
