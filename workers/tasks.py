@@ -247,8 +247,9 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Summ
 
 @app.task(name=FINISH.name, ignore_result=True)
 def finish(token: str, full: bool) -> Summary:
-    """Exclusive: count the statistics unless they are fresh; with `full`, rebuild everything derived before.
+    """Exclusive: create missing full-text indexes, and count the statistics unless they are fresh.
 
+    With `full`, everything derived is rebuilt before.
     A rebuild that broke off is done again by the next one.
     """
     return _run_exclusive(token, _finish, this_worker().statistics, full)
@@ -301,11 +302,11 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         # The rebuild commits in parts: it may break off anywhere.
         await sync_to_async(statistics.mark_stale, thread_sensitive=False)(rebuild=True)
     found = await sync_to_async(statistics.get, thread_sensitive=False)()
+    await create_text_indexes(writer.driver)
     if found.is_fresh:
         return TaskResult()
     if found.rebuild:
         await rebuild(writer.driver, writer.before_commit)
-    await create_text_indexes(writer.driver)
     await count(writer.driver, writer.before_commit)
     return TaskResult(counted=True)
 

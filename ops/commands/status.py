@@ -21,6 +21,7 @@ from ops.stack.stack import KEEPER, Stack
 from ops.stack.state import FLOWER, NAMES, SERVERS, Endpoints, Running, load_state, running
 from ops.stack.worker_process import active_workers
 from pipeline.errors import GraphError
+from pipeline.graph.schema import missing_text_indexes
 from pipeline.graph.summary import node_counts, relationship_counts
 from workers.app import connect_inbox, connect_quarantine, connect_redis
 from workers.settings import Settings
@@ -122,6 +123,7 @@ async def read_graph(settings: Settings) -> dict[str, Any]:
         return {
             "nodes": await node_counts(driver),
             "relationships": await relationship_counts(driver),
+            "missing_indexes": await missing_text_indexes(driver),
         }
 
 
@@ -219,6 +221,11 @@ def print_status(console: Console, status: dict[str, Any], context: Context) -> 
     if "nodes" in status:
         print_heading(console, "graph")
         print_counts(console, status["nodes"], status["relationships"])
+        if missing := status["missing_indexes"]:
+            console.print(
+                f"full-text indexes missing: {', '.join(missing)}; the end of a load or "
+                f"`{context.command('finish')}` creates them"
+            )
     if "statistics" in status:
         print_statistics(console, Statistics(**status["statistics"]), context)
 

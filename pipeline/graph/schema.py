@@ -59,16 +59,28 @@ async def create_schema(driver: Driver) -> None:
 
 @graph_errors()
 async def create_text_indexes(driver: Driver) -> None:
-    """Create the missing full-text indexes of labels that have nodes. Idempotent.
+    """Create what `missing_text_indexes` lists, and wait until it is online. Idempotent.
 
-    Waits until they are online. To keep them up to date would double Neo4j's time of a first load.
+    To keep the indexes up to date would double Neo4j's time of a first load.
     """
+    missing = await missing_text_indexes(driver)
+    async with await driver.session(database=driver.database) as session:
+        for name in missing:
+            await session.execute_write(_run, TEXT_INDEXES[name])
+        await _await_indexes(session)
+
+
+@graph_errors()
+async def missing_text_indexes(driver: Driver) -> list[str]:
+    """Return the names of missing full-text indexes, of labels that have nodes."""
     labels = [node.label for node in NODES.values() if node.text_index]
     async with await driver.session(database=driver.database) as session:
-        for label, text in zip(labels, TEXT_INDEXES.values(), strict=True):
-            if await session.execute_read(_has_nodes, label):
-                await session.execute_write(_run, text)
-        await _await_indexes(session)
+        present = await session.execute_read(_names, statement("text_indexes"))
+        return [
+            name
+            for name, label in zip(TEXT_INDEXES, labels, strict=True)
+            if name not in present and await session.execute_read(_has_nodes, label)
+        ]
 
 
 async def _await_indexes(session: AsyncSession) -> None:
@@ -91,14 +103,14 @@ async def _has_nodes(tx: AsyncManagedTransaction, label: str) -> bool:
 async def check_database(driver: Driver) -> None:
     """Raise GraphRejected if Neo4j refuses the login, or lacks the database."""
     async with await driver.session(database=driver.database, **NO_RETRIES) as session:
-        await session.execute_read(_unique_keys)
+        await session.execute_read(_names, statement("unique_keys"))
 
 
 @graph_errors()
 async def check_schema(driver: Driver) -> None:
     """Raise GraphRejected, naming them, if constraints are missing that every write relies on."""
     async with await driver.session(database=driver.database) as session:
-        missing = UNIQUE_KEYS - await session.execute_read(_unique_keys)
+        missing = UNIQUE_KEYS - await session.execute_read(_names, statement("unique_keys"))
     if missing:
         raise GraphRejected(
             f"Neo4j has no uniqueness constraint on {', '.join(sorted(missing))}: create the schema before writing"
@@ -106,7 +118,6 @@ async def check_schema(driver: Driver) -> None:
 
 
 @unit_of_work(timeout=60)
-async def _unique_keys(tx: AsyncManagedTransaction) -> set[str]:
-    result = await tx.run(statement("unique_keys"))
-    record = await result.single(strict=True)
-    return set(record["keys"])
+async def _names(tx: AsyncManagedTransaction, text: str) -> set[str]:
+    record = await (await tx.run(text)).single(strict=True)
+    return set(record["names"])

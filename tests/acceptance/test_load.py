@@ -253,6 +253,18 @@ def test_status_shows_workers_and_the_size_of_the_graph(product: Product, sample
     assert re.search("statistics stale since 20.*finish` updates them", product.run("status").stdout)
 
 
+def test_status_names_missing_full_text_indexes_and_finish_creates_them(
+    product: Product, sample: list[Path]
+) -> None:
+    product.load(sample[1])
+    with product.driver() as driver:
+        driver.execute_query("DROP INDEX label_name_text")
+    assert json.loads(product.run("status", "--json").stdout)["missing_indexes"] == ["label_name_text"]
+    assert "full-text indexes missing: label_name_text" in product.run("status").stdout
+    product.run("finish")
+    assert json.loads(product.run("status", "--json").stdout)["missing_indexes"] == []
+
+
 def servers_of_ones_own(product: Product, home: Path, **settings: object) -> dict[str, object]:
     """Return settings that name the servers of the tests as one's own."""
     endpoints = product.endpoints()

@@ -41,7 +41,7 @@ NOTHING_STORED: dict[str, list[dict[str, Any]]] = {
     "fingerprints_range": [{"ids": [], "fingerprints": []}],
     "lock_records": [{"ids": [], "fingerprints": []}],
     "stored_records": [{"records": []}],
-    "unique_keys": [{"keys": sorted(UNIQUE_KEYS)}],
+    "unique_keys": [{"names": sorted(UNIQUE_KEYS)}],
 }
 
 

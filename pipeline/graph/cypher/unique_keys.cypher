@@ -2,4 +2,4 @@
 SHOW CONSTRAINTS YIELD type, entityType, labelsOrTypes, properties
 WHERE entityType = "NODE" AND type IN ["NODE_PROPERTY_UNIQUENESS", "UNIQUENESS", "NODE_KEY"]
   AND size(labelsOrTypes) = 1 AND size(properties) = 1
-RETURN collect(labelsOrTypes[0] + "." + properties[0]) AS keys
+RETURN collect(labelsOrTypes[0] + "." + properties[0]) AS names

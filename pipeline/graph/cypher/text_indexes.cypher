@@ -1,0 +1,3 @@
+// The names of the full-text indexes.
+SHOW FULLTEXT INDEXES YIELD name
+RETURN collect(name) AS names
