@@ -104,7 +104,8 @@ class Splitter:
         while taken < size_bytes and len(chunk.ids) < most and (found := self._plain_start.match(data, at)):
             first, number = found.start(1), int(found[2])
             end = self._flat_end(first, limit)
-            if not (number and end):
+            # An illegible record's pattern may reach into the next one, up to the end tag of its images.
+            if not number or end < found.end():
                 break
             at = end
             taken += at - first

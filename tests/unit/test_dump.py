@@ -63,6 +63,14 @@ def test_a_record_of_another_type_is_text(tmp_path: Path) -> None:
     assert [each.raw for each in chunk.rejected] == [b'<master id="2"></release>']
 
 
+def test_a_record_never_takes_the_id_of_the_next_one(tmp_path: Path) -> None:
+    broken = b"<artist><images><image/></artist>"
+    xml = b"<artists>%b<artist></images><id>2</id></artist><artist><id>3</id></artist></artists>" % broken
+    (chunk,) = chunks_of(written(tmp_path, xml))
+    assert chunk.ids == [3]
+    assert chunk.rejected[0].raw == broken
+
+
 @hypothesis.settings(
     max_examples=80,
     derandomize=True,

@@ -59,7 +59,7 @@ SNIPPETS = [
     b"<!--", b"-->", b"<!-", b"--", b"<![CDATA[", b"]]>", b"<?", b"?>", b"<?xml version='1.0' encoding='UTF-16'?>",
     b"<!DOCTYPE", b"<!DOCTYPE x [<!ENTITY a 'b'>]>", b"<!ENTITY", b"&a;", b"&#0;", b"&#x110000;", b"&lt;",
     b"<{e}>", b"</{e}>", b"<{e}/>", b"<{e} ", b"</{e} ", b"<{e}", b"</{e}", b"<{e} a='/", b"<{e} id='5'>", b"<{e}s>",
-    b"</{e}s>", b"</{e}s", b"<id>", b"</id>", b"<id>7</id>", b"<id/>", b"\n<{e}>", b"\n  <{e}>", b"</{e}>\n", b" {e} ",
+    b"</{e}s>", b"</{e}s", b"<id>", b"</id>", b"<id>7</id>", b"<id/>", b"<images>", b"</images>", b"\n<{e}>", b"\n  <{e}>", b"</{e}>\n", b" {e} ",
     b"<a>" * 300, b"<{e}>" * 50, b"</{e}>" * 50, b" " * 600, b"x" * 3000, b"9" * 30, b"<records-of-a-chunk>",
     b"</records-of-a-chunk><records-of-a-chunk>", b"{", b"\x1f\x8b\x08", b'{"id":"\xff"}',
 ]  # fmt: skip
