@@ -73,9 +73,6 @@ def _row(record_type: RecordType, element: _Element) -> Row | Malformed:
     return to_row(record_type, number, properties, lambda relationship: relationship.read(record))
 
 
-_TAGS = {record_type: record_type.element for record_type in RecordType}
-
-
 def _reader(property_: Property) -> Callable[[RecordXml], Any]:
     """Return the function that reads a property from its source in the XML."""
     path, _, attribute = property_.source.partition("@")
