@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | `graphinator:load` | string | lease of the process that sends batches | 30 s | `LoadLock` |
 | `graphinator:in_flight` | sorted set | batch → last sign of life, Redis's Unix s; 0: not sent yet | never | `InFlight` |
-| `graphinator:batch:<batch>` | hash | `meta`; `chunk:<i>` and `rows:<i>`, packed; `attempts:<part>` | 7 days | `InFlight` |
+| `graphinator:batch:<batch>` | hash | `meta`; `chunk:<i>`, `rows:<i>` and `known`, packed; `attempts:<part>`; `refused:<entry>` | 7 days | `InFlight` |
 | `graphinator:batch:<batch>:lease` | string | lease of the body that writes the batch | 30 s | `InFlight` |
 | `graphinator:runs` | sorted set | run → when it was planned, Unix s | never | `Runs` |
 | `graphinator:run:<run>` | hash | `plan`, `read`, `end` as JSON; the tally; `failed:<batch>`; `not_kept` | 30 days | `Runs`, `InFlight` |
