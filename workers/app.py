@@ -122,6 +122,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        # Celery's own default, prefork, would leave the event loop behind; so `--pool=prefork` means this, too.
+        "worker_pool": "threads",
         "worker_prefetch_multiplier": 1,
         "worker_consumer": "workers.consumer:Consumer",
         "worker_deduplicate_successful_tasks": False,

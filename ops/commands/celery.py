@@ -25,8 +25,9 @@ PASSED_ON = {"ignore_unknown_options": True}
 def worker(context: Context, options: tuple[str, ...]) -> None:
     """Run a Celery worker until Ctrl-C.
 
-    It works for servers of your own, or for a running stack. Further options are those of `celery worker`: `--hostname worker2@%h` for a second worker on a machine, `--queues
-    write` for one that takes only these tasks, `--concurrency 8`. The pool must be threads.
+    It works for servers of your own, or for a running stack. Further options are those of `celery worker`:
+    `--hostname worker2@%h` for a second worker on a machine, `--queues write` for one that takes only these tasks,
+    `--concurrency 8`. The pool is always threads.
     """
     settings = context.connected()
     for name in ("redis_url", "neo4j_uri"):
@@ -44,7 +45,8 @@ def worker(context: Context, options: tuple[str, ...]) -> None:
 def flower(context: Context, port: int, options: tuple[str, ...]) -> None:
     """Run Flower, the page that watches workers and tasks, until Ctrl-C.
 
-    It shows servers of your own, or a running stack, and answers this machine only. Its password is generated at the first start. Further options are those of `celery flower`.
+    It shows servers of your own, or a running stack, and answers this machine only. Its password is generated at the
+    first start. Further options are those of `celery flower`.
     """
     home = context.settings.home
     page.check_installed()

@@ -16,7 +16,7 @@ from ops.stack.state import FLOWER_USER, NAMES, SERVERS, Endpoints, flower_passw
 @click.option(
     "--workers",
     type=WholeNumber(0, 256),
-    help="Number of worker processes.  [default: GRAPHINATOR_WORKERS, else one per core]",
+    help="Number of worker processes.  [default: GRAPHINATOR_WORKERS, else one per core, with 1 GB of memory each]",
 )
 @click.option(
     "--flower/--no-flower",

@@ -37,7 +37,6 @@ def command(settings: Settings, name: str) -> list[str]:
     return [
         *CELERY,
         "worker",
-        "--pool=threads",
         f"--concurrency={settings.worker_threads}",
         f"--queues={','.join(QUEUES)}",
         f"--hostname={name}",

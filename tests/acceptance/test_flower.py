@@ -191,7 +191,7 @@ def test_flower_and_a_worker_for_servers_of_ones_own_work_and_end_orderly(
     own = servers_of_ones_own(product, tmp_path)
     port = choose()
     watcher = product.start("flower", f"--port={port}", **own)
-    worker = product.start("worker", "--hostname=own@here", "--concurrency=2", **own)
+    worker = product.start("worker", "--hostname=own@here", "--concurrency=2", "--pool=prefork", **own)
     wait_until(lambda: flower.is_ready(port), "Flower answers")
     with Celery(broker=product.endpoints().broker_url(), set_as_current=False) as app:
         wait_until(lambda: worker_process.active_workers(app) == {"own@here"}, "the worker takes work")
