@@ -153,8 +153,11 @@ class ByteProgress(DumpProgress):
         if self._bar.tasks and now - self._shown_at < SHOWN_SECONDS:
             return
         self._shown_at = now
-        rate = (done if moved is None else moved) / max(self._task(path, record_type).elapsed or 0.0, 1e-3)
-        numbers = f"{decimal(done)}{f' of {decimal(size)}' if size else ''}, {decimal(int(rate))}/s"
+        numbers = f"{decimal(done)}{f' of {decimal(size)}' if size else ''}"
+        moved = done if moved is None else moved
+        if moved:  # a download that hashes what is there has none
+            rate = moved / max(self._task(path, record_type).elapsed or 0.0, 1e-3)
+            numbers += f", {decimal(int(rate))}/s"
         self._advance(path, record_type, min(done / size, 1.0) if size else 0.0, numbers)
 
 
