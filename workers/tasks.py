@@ -34,7 +34,7 @@ from workers.loop import LoopStopped
 from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, CallOutcome
-from workers.state.lease import LeaseLost
+from workers.state.lease import Lease, LeaseLost
 from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
 from workers.state.statistics import StatisticsState
 from workers.upstream.inbox import Call, CallUnknown, InboxFull
@@ -134,7 +134,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             if rows is None or len(rows) != counts["rows"]:
                 # The chunks are still there, and the batch is in flight: it is sent again.
                 return {"skipped": "the rows do not fit the summaries"}
-            known = _known(worker, batch, meta.record_type, rows)
+            known = _known(worker, lease, batch, meta.record_type, rows)
             lacked = [row for row in rows if known.get(row["id"]) != row["properties"]["fingerprint"]]
             writer = BatchWriter(worker.driver(), lease, worker.statistics)
             refused = worker.loop.run(
@@ -311,10 +311,12 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
     return TaskResult(counted=True)
 
 
-def _known(worker: Worker, batch: str, record_type: RecordType, rows: Sequence[Row]) -> dict[int, int]:
+def _known(
+    worker: Worker, lease: Lease, batch: str, record_type: RecordType, rows: Sequence[Row]
+) -> dict[int, int]:
     """Return the fingerprints that the graph had of a batch's records before it was written.
 
-    They are stored: a redelivered task counts the same records as created and changed.
+    They are stored: a redelivered task counts the same records as created and changed. Raises LeaseLost.
     """
     known = worker.in_flight.known(batch)
     if known is None:
@@ -323,6 +325,8 @@ def _known(worker: Worker, batch: str, record_type: RecordType, rows: Sequence[R
             fingerprints(worker.driver(), record_type, ids),
             timeout_seconds=worker.settings.batch_timeout_seconds,
         )
+        # Without the lease, another copy may have written some before they were read.
+        lease.check()
         worker.in_flight.store_known(batch, known)
     return known
 

@@ -28,7 +28,7 @@ from workers.settings import Settings
 from workers.state.encoding import pack
 from workers.state.exclusive import ExclusiveTasks, PoisonTask, TaskResult
 from workers.state.in_flight import MAX_CRASHES, BatchMeta, InFlight, PoisonBatch
-from workers.state.keys import EXCLUSIVE_LEASE, PREFIX
+from workers.state.keys import EXCLUSIVE_LEASE, PREFIX, batch_lease_key
 from workers.state.lease import LeaseLost
 from workers.state.runs import Tally
 from workers.upstream.quarantine import Quarantine
@@ -222,6 +222,28 @@ def test_a_batch_counts_what_it_has_written_though_its_tasks_are_delivered_again
             with pytest.raises(RedisConnectionError):
                 run(1)
         assert run(1) == tally.summary()
+
+
+def test_a_body_whose_lease_was_taken_over_counts_nothing(
+    worker: process.Worker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise RedisConnectionError("gone")
+
+    def overtaken(batch: str) -> None:
+        patch.undo()
+        redis.delete(batch_lease_key(batch))
+        patch.setattr(worker.in_flight, "complete", break_off)
+        with pytest.raises(RedisConnectionError):
+            run(1)
+        patch.undo()
+
+    store(worker.in_flight, [GOOD])
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.in_flight, "known", overtaken)
+        with pytest.raises(LeaseLost):
+            run(1)
+    assert run(1) == Tally(created=1).summary()
 
 
 async def test_refused_records_are_quarantined_with_their_text(
