@@ -330,6 +330,8 @@ class Load:
         )
 
     def _update(self) -> None:
+        # A load that sends nothing would learn it at its end only; another one may have resumed this run.
+        self._sender.check_lock()
         self._runs.set_read(self._run, self._reading())
         self._tally, self._failures = self._runs.progress(self._run)
 

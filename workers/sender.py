@@ -174,6 +174,10 @@ class Sender:
         self.on_wait(NO_WORKER if self._watch.is_silent else reason)
         time.sleep(POLL_SECONDS)
 
+    def check_lock(self) -> None:
+        """Raise LeaseLost unless this process holds the load lock."""
+        self._lease.check()
+
     def _wait_for(self, in_flight: int, reason: str) -> None:
         while len(self.in_flight) > in_flight:
             self.wait(reason)
@@ -183,7 +187,7 @@ class Sender:
         if time.monotonic() - self._checked_at < CHECK_SECONDS:
             return
         self._checked_at = time.monotonic()
-        self._lease.check()
+        self.check_lock()
         # While messages wait in a queue, a batch is late and not lost.
         is_queued = any(self.redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE))
         if not is_queued and not self._exclusive.is_running():

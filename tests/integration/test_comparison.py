@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from pipeline.chunk import Chunk
 from pipeline.graph.driver import Driver
@@ -16,7 +17,9 @@ from workers import tasks
 from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
 from workers.loader import Contents, Report, load
 from workers.state.in_flight import BatchMeta
-from workers.state.runs import Tally
+from workers.state.keys import LOAD_LOCK
+from workers.state.lease import LeaseLost
+from workers.state.runs import Runs, RunState, Tally
 from workers.worker import Worker
 
 
@@ -146,6 +149,20 @@ async def test_of_an_id_that_comes_again_the_last_version_counts(
     report = await asyncio.to_thread(months)
     assert report.tally == tally[chunk_records > 1]
     assert await names(driver) == [versions[-1]]
+
+
+def test_a_load_that_has_lost_its_lock_ends_also_if_it_sends_nothing(
+    app: GraphinatorApp, messages: Messages, redis: Redis, tmp_path: Path
+) -> None:
+    def lose(_: object) -> None:
+        redis.delete(LOAD_LOCK)
+
+    path = tmp_path / "labels.xml"
+    loaded(app, messages, path, label(1, "old"))
+    again = load(app, [path], lose, messages.deliver, Contents(partial=True))
+    with pytest.raises(LeaseLost):
+        next(again)
+    assert [run.state for run in Runs(redis)] == [RunState.FINISHED, RunState.STALLED]
 
 
 async def test_records_that_were_accepted_before_a_load_are_written_before_its_dump_is_compared(
