@@ -84,12 +84,8 @@ class Settings(BaseSettings):
         description="worker processes of the embedded stack",
         json_schema_extra=_shown("one a core, with 1 GB of memory each"),
     )
-    worker_threads: int = Field(
-        3, ge=1, le=64, description="tasks that a worker of the embedded stack runs at a time"
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="of the log of a worker of the embedded stack"
-    )
+    worker_threads: int = Field(3, ge=1, le=64, description="tasks that a worker runs at a time")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of a worker's log")
 
     neo4j_uri: str | None = Field(
         None,

@@ -113,9 +113,7 @@ def test_each_task_ends_with_arguments_and_a_result_that_a_person_understands(
     product: Product, page: Page, sample: list[Path]
 ) -> None:
     product.load(sample[1])
-    subprocess.run(
-        [sys.executable, "-c", UPSTREAM, product.endpoints().broker_url()], check=True, timeout=120
-    )
+    hand_over(product)
     await_ingested(product)
     for name, patterns in SHOWN.items():
         task = min(page.await_ended(name), key=lambda each: each["received"])
