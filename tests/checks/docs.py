@@ -56,7 +56,8 @@ def _command(name: str, command: click.Command) -> str:
     options = [option for option in command.params if isinstance(option, click.Option)]
     if options:
         lines += ["", "| option | |", "|---|---|"]
-        lines += [f"| `{'`, `'.join(option.opts)}` | {option.help or ''} |" for option in options]
+        names = ["`, `".join([*option.opts, *option.secondary_opts]) for option in options]
+        lines += [f"| `{name}` | {option.help or ''} |" for name, option in zip(names, options, strict=True)]
     return "\n".join(lines)
 
 
