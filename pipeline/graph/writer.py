@@ -1,4 +1,4 @@
-"""Rows to the graph, one batch per transaction, idempotent.
+"""Rows to the graph in one transaction, idempotent.
 
 Only the differences of a changed record are written. The same transaction deletes derived parts that lose their last
 reason.
@@ -17,7 +17,7 @@ from pipeline.graph.driver import NO_RETRIES, Bulk, Driver, execute, graph_error
 from pipeline.graph.lookup import fingerprints_in
 from pipeline.model import NODES, RELATIONSHIPS, RecordType, Row
 
-#: The server ends a batch that takes longer: its locks must not outlive a lost client for long.
+#: The server ends a transaction that takes longer: its locks must not outlive a lost client for long.
 TRANSACTION_TIMEOUT_SECONDS = 30.0
 
 BeforeCommit = Callable[[], Awaitable[None]]
@@ -25,7 +25,7 @@ BeforeCommit = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Numbers of records in a batch: new, with another fingerprint, already there."""
+    """Numbers of records in a transaction: new, with another fingerprint, already there."""
 
     created: int = 0
     changed: int = 0
