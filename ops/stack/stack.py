@@ -323,9 +323,12 @@ class Stack:
             stop(daemons, timeout_seconds=seconds)
 
     def _endpoints(self) -> Endpoints:
-        """Return the endpoints of this stack, whether its servers run or not."""
-        workers = len(worker_numbers(running_roles(self.home)))
-        return Endpoints.from_state(self.home, load_state(self.home), workers)
+        """Return the endpoints of this stack, as if all of it ran.
+
+        The keeper calls this: it must not look for what runs, since that would release its own lock.
+        """
+        state = load_state(self.home)
+        return Endpoints.from_state(self.home, state, state.workers)
 
 
 def _show_nothing(step: str, done: int, total: int) -> None:
