@@ -30,6 +30,7 @@ class Fingerprints:
     """Asks Neo4j for fingerprints, on an event loop of its own. Use it in `with`."""
 
     def __init__(self, settings: Settings) -> None:
+        self._timeout_seconds = settings.batch_timeout_seconds
         self._loop = EventLoop(lambda: open_driver(settings))
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="fingerprints")
 
@@ -53,8 +54,9 @@ class Fingerprints:
     async def _answer(self, chunk: Chunk) -> dict[int, int]:
         while True:
             try:
-                return await fingerprints(self._loop.resource, chunk.record_type, chunk.ids)
-            except GraphUnavailable:
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await fingerprints(self._loop.resource, chunk.record_type, chunk.ids)
+            except (GraphUnavailable, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
 
 

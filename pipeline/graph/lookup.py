@@ -25,7 +25,8 @@ async def fingerprints(driver: Driver, record_type: RecordType, ids: Sequence[in
     if not ids:
         return {}
     async with await driver.session(database=driver.database) as session:
-        return await session.execute_read(_read_fingerprints, record_type, ids)
+        # As a write: in a cluster, only the leader is sure to have what was written last.
+        return await session.execute_write(_read_fingerprints, record_type, ids)
 
 
 @unit_of_work(timeout=60)
@@ -90,7 +91,8 @@ async def _record_ids(driver: Driver, record_type: RecordType) -> AsyncIterator[
 @graph_errors()
 async def _page(driver: Driver, record_type: RecordType, after: int) -> list[int]:
     async with await driver.session(database=driver.database) as session:
-        return await session.execute_read(_ids_after, record_type, after)
+        # As a write, see above.
+        return await session.execute_write(_ids_after, record_type, after)
 
 
 @unit_of_work(timeout=60)
