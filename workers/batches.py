@@ -29,21 +29,13 @@ class Batches:
         self._ids: set[int] = set()
 
     def add(self, some: Chunk) -> None:
-        """Add records; send a batch when it is full."""
-        records, size = len(some), sum(map(len, some.records)) + sum(len(each.raw) for each in some.rejected)
-        if self._is_full(records, size):
+        """Add records; send a batch when its last chunk has no space for them."""
+        size = sum(map(len, some.records)) + sum(len(each.raw) for each in some.rejected)
+        records, settings = len(self._chunk) + len(some), self._settings
+        if records > settings.chunk_records or self._bytes + size > settings.chunk_bytes:
             self._end_chunk()
         self._chunk.extend(some)
         self._bytes += size
-        if self._is_full(1, 1):
-            self._end_chunk()
-
-    def _is_full(self, records: int, size: int) -> bool:
-        """Return True if the chunk has no space for so many records and bytes more."""
-        settings = self._settings
-        return (
-            len(self._chunk) + records > settings.chunk_records or self._bytes + size > settings.chunk_bytes
-        )
 
     def send(self) -> None:
         """Send what is left."""
@@ -55,12 +47,14 @@ class Batches:
         if not len(chunk):
             return
         # A record that comes again waits for the next batch, and so counts as the newer one.
-        if len(self._chunks) == self._settings.chunks_per_batch or not self._ids.isdisjoint(chunk.ids):
+        if not self._ids.isdisjoint(chunk.ids):
             self._send()
         self._chunks.append(pack(chunk))
         self._records.append(len(chunk))
         self._ids.update(chunk.ids)
         self._chunk, self._bytes = Chunk(chunk.record_type, [], [], []), 0
+        if len(self._chunks) == self._settings.chunks_per_batch:
+            self._send()
 
     def _send(self) -> None:
         if self._chunks:

@@ -177,11 +177,11 @@ class Settings(BaseSettings):
     )
     chunks_per_batch: int = Field(2, ge=1, le=64, description="`normalise` tasks before one `write_batch`")
     batches_in_flight: int = Field(
-        default_factory=lambda: max(8, 4 * (os.cpu_count() or 1)),
+        default_factory=lambda: min(64, max(8, 4 * (os.cpu_count() or 1))),
         ge=1,
         le=1024,
         description="chords under way at a time, per load",
-        json_schema_extra=_shown("4 a core, 8 at least"),
+        json_schema_extra=_shown("4 a core, from 8 to 64"),
     )
 
     statistics_seconds: int = Field(
