@@ -27,8 +27,8 @@ from pipeline.model import RecordType
 from tests.conftest import EMPTY_GRAPH, Neo4jServer
 from tests.graph_dump import differences, read_graph_at_once
 from tests.integration.history import IDS, Newest, Plain, draw_record, to_xml, write_dump
+from workers import batch_writer, tasks
 from workers import sender as sender_module
-from workers import tasks
 from workers.app import FINISH, REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
 from workers.loader import Contents, load, resume
 from workers.sender import open_sender
@@ -263,6 +263,8 @@ def test_the_graph_is_that_of_the_newest_versions_whatever_the_history(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender_module, "send_batch", deliveries.send_batch)
         patch.setattr(sender_module, "send_exclusive", deliveries.send_exclusive)
+        # Most batches take several transactions.
+        patch.setattr(batch_writer, "MAX_RECORDS", 3)
         lived = History(app, redis, deliveries, tmp_path)
         for step in history:
             lived.take(step)
