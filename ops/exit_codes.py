@@ -53,7 +53,7 @@ class ExitCode(IntEnum):
     )
     USAGE = 2, "wrong usage, or a setting with a wrong value"
     DUMP = 3, "a file is not a dump, breaks off, or has a wrong checksum"
-    STACK = 4, "a server of the embedded stack, or a file, cannot be used"
+    STACK = 4, "a server of the embedded stack, a file or an extra package cannot be used"
     BUSY = 5, "another load, or another download into the same folder, is under way"
     NEO4J = 6, "Neo4j refuses, or does not answer"
     INCOMPLETE = (

@@ -7,6 +7,7 @@ import click
 
 from ops.commands.console import print_line
 from ops.commands.context import Context, WholeNumber
+from ops.extras import need
 from ops.stack import flower as page
 from ops.stack import worker_process
 from ops.stack.ports import LOOPBACK, is_free
@@ -49,7 +50,7 @@ def flower(context: Context, port: int, options: tuple[str, ...]) -> None:
     first start. Further options are those of `celery flower`.
     """
     home = context.settings.home
-    page.check_installed()
+    need("flower")
     if context.connected().redis_url is None:
         raise ServerNotSet(variable("redis_url"))
     if Daemon(home, FLOWER).pid() is not None:

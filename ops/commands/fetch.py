@@ -3,7 +3,6 @@
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ops.commands.console import duration, plain_console, print_line
 from ops.commands.context import Context
 from ops.commands.load import print_all, run_load
 from ops.commands.progress import ByteProgress
-from ops.fetch.errors import FetchError
+from ops.extras import need
 from pipeline.model import RecordType
 from workers.app import connect_redis
 from workers.state.runs import Run, Runs, RunState
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from ops.fetch.download import Fetched
     from ops.fetch.site import Month
 
-#: The extra `fetch`.
-NEEDED = ("httpx",)
 LATEST = "latest"
 
 
@@ -124,7 +121,7 @@ def run_fetch(
     context: Context, folder: Path, record_types: Sequence[RecordType], month: str = LATEST
 ) -> tuple[str, list["Fetched"]]:
     """Download dumps with a progress display. Return their date and the dumps."""
-    _need_extra()
+    need("fetch")
     from ops.fetch.download import fetch as fetch_dumps  # noqa: PLC0415 - of the extra `fetch`
     from ops.fetch.site import Site  # noqa: PLC0415 - as above
 
@@ -145,7 +142,7 @@ def run_fetch(
 
 def _months(context: Context, month: str) -> list["Month"]:
     """Return the months of a year, by default the newest one that has any."""
-    _need_extra()
+    need("fetch")
     from ops.fetch.site import Site  # noqa: PLC0415 - of the extra `fetch`
 
     with (
@@ -153,13 +150,6 @@ def _months(context: Context, month: str) -> list["Month"]:
         Site(context.settings, progress.wait) as site,
     ):
         return site.recent() if month == LATEST else site.months(int(month[:4]))
-
-
-def _need_extra() -> None:
-    if not all(map(find_spec, NEEDED)):
-        raise FetchError(
-            "downloads are not installed: `pip install '.[fetch]'` in a clone of graphinator adds them"
-        )
 
 
 def _record_types(types: Sequence[str]) -> list[RecordType]:

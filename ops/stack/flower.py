@@ -2,26 +2,15 @@
 
 import secrets
 from http.client import HTTPConnection, HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 
 from ops.stack.files import write_private
 from ops.stack.ports import LOOPBACK
 from ops.stack.state import FLOWER_USER, flower_password_file
 from ops.stack.worker_process import CELERY
-from pipeline.errors import SettingError, StackError
+from pipeline.errors import SettingError
 
-#: The package of the extra `flower`.
-PACKAGE = "flower"
 PORT = 5555
-
-
-def check_installed() -> None:
-    """Raise StackError unless the extra `flower` is installed."""
-    if find_spec(PACKAGE) is None:
-        raise StackError(
-            "Flower is not installed: `pip install '.[flower]'` in a clone of graphinator adds it"
-        )
 
 
 def command(home: Path, port: int) -> list[str]:

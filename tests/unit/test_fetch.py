@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli import main
-from ops.commands import fetch as fetch_command
 from ops.exit_codes import ExitCode
 from tests.dump_site import DumpSite, Request, busy, cut, dump_site, error_page, forbidden, too_large
 
@@ -338,14 +337,6 @@ def test_a_month_that_is_no_month_is_wrong_usage(site: DumpSite, tmp_path: Path,
     ended = fetch(site, tmp_path, "--month", month)
     assert f"{month} is neither `latest` nor a month such as 202611" in ended.stderr
     assert (ended.exit_code, site.asked) == (ExitCode.USAGE, [])
-
-
-def test_without_the_extra_the_command_names_it(
-    site: DumpSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch_command, "NEEDED", ("package_that_is_not_installed",))
-    assert "`pip install '.[fetch]'`" in error_of(fetch(site, tmp_path / "dumps"))
-    assert not (tmp_path / "dumps").exists()
 
 
 def test_an_update_without_a_stack_asks_the_site_for_nothing(site: DumpSite, tmp_path: Path) -> None:
