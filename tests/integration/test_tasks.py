@@ -359,6 +359,16 @@ def test_statistics_are_counted_when_they_are_stale_and_always_in_full(worker: p
     assert worker.statistics.get().is_fresh
 
 
+def test_statistics_that_are_counted_while_recovery_looks_stay_fresh(
+    worker: process.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.finish(asked(worker), False)
+    with monkeypatch.context() as before:
+        before.setattr(worker.statistics, "_times", dict)  # as it was read before the count
+        assert not worker.statistics.is_due(0)
+    assert worker.statistics.get().is_fresh
+
+
 def test_statistics_are_stale_when_a_full_finish_breaks_off_before_its_count(
     worker: process.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,11 +89,16 @@ class StatisticsState:
         """Return True when the statistics have been stale, or since a failed count, for `seconds`."""
         times = self._times()
         if not times:
-            # Nobody knows since when: from now on.
-            self.mark_stale()
+            # Nobody knows since when: from now on, unless they are counted at this moment.
+            self._redis.transaction(self._begin, STATISTICS)
         if "stale" not in times:
             return False
         return redis_now(self._redis) - max(times["stale"], times.get("failed", 0.0)) >= seconds
+
+    def _begin(self, pipe: Pipeline) -> None:
+        if not pipe.exists(STATISTICS):
+            pipe.multi()
+            pipe.hset(STATISTICS, "stale", str(redis_now(self._redis)))
 
     def _times(self) -> dict[str, float]:
         stored = self._redis.hgetall(STATISTICS)
