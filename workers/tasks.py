@@ -144,7 +144,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             quarantine = _quarantine_of(worker, batch, meta)
             if refused:
                 quarantine.add_refused(refused)
-            written = {row["id"] for row in lacked}.difference(row["id"] for row, _ in refused)
+            refused_ids = {row["id"] for row, _ in refused}
+            written = {row["id"] for row in lacked} - refused_ids
             changed = len(written & known.keys())
             tally = Tally(
                 counts["unchanged"] + len(rows) - len(lacked),
@@ -154,7 +155,7 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             )
             if meta.source == UPSTREAM:
                 quarantine.remove_written(lease)
-            quarantine.resolve({row["id"] for row in rows}.difference(row["id"] for row, _ in refused))
+            quarantine.resolve({row["id"] for row in rows} - refused_ids)
             quarantine.note_newer()
             worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
             return tally.summary()

@@ -53,29 +53,23 @@ class Run:
     peaks: dict[str, int]
 
 
-class Sampler:
-    """A thread that calls `sample` again and again during a `with`."""
+@contextmanager
+def sampling(sample: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call `sample` again and again, in a thread, during the block."""
+    ended = threading.Event()
 
-    def __init__(self, sample: Callable[[], None], seconds: float) -> None:
-        self._sample, self._seconds = sample, seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def run() -> None:
+        sample()
+        while not ended.wait(seconds):
+            sample()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._sample()
-            if self._ended.wait(self._seconds):
-                return
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class BenchStack:
@@ -142,7 +136,7 @@ class BenchStack:
                 number = session.run(statement("count")).single(strict=True)["number"]
                 curve.append((time.perf_counter() - started, number))
 
-            with Sampler(sample, COUNT_SECONDS):
+            with sampling(sample, COUNT_SECONDS):
                 yield
 
     @contextmanager
@@ -192,7 +186,7 @@ class BenchStack:
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
                 peaks: dict[str, int] = {}
                 processes = {**daemons, "loader": psutil.Process(process.pid)}
-                with Sampler(lambda: _sample(processes, peaks), MEMORY_SECONDS):
+                with sampling(lambda: _sample(processes, peaks), MEMORY_SECONDS):
                     output = process.communicate()[0].decode()
             seconds = time.perf_counter() - started
             if process.returncode:

@@ -10,7 +10,8 @@ import math
 import time
 
 from ops.stack.logs import rotate
-from ops.stack.stack import Stack
+from ops.stack.process import Daemon
+from ops.stack.stack import KEEPER, Stack
 from ops.stack.state import state_file
 from pipeline.errors import GraphinatorError
 from workers.settings import load_settings
@@ -45,6 +46,7 @@ def main() -> None:
     """Run until stopped, or until the folder of the stack is gone."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stack = Stack(load_settings())
+    Daemon.own = Daemon(stack.home, KEEPER).lock
     pauses = Pauses()
     while state_file(stack.home).exists():
         time.sleep(INTERVAL_SECONDS)

@@ -317,10 +317,7 @@ class Stack:
             stop(daemons, timeout_seconds=seconds)
 
     def _endpoints(self) -> Endpoints:
-        """Return the endpoints of this stack, as if all of it ran.
-
-        The keeper calls this: it must not look for what runs, since that would release its own lock.
-        """
+        """Return the endpoints of this stack, as if all of it ran."""
         state = load_state(self.home)
         return Endpoints.from_state(self.home, state, state.workers)
 

@@ -57,6 +57,23 @@ def start(daemon: Daemon, code: str) -> int:
     return pid
 
 
+def test_a_daemon_that_looks_for_all_that_run_keeps_its_lock(daemon: Daemon) -> None:
+    asking = f"""
+import os, time
+from pathlib import Path
+from ops.stack.process import Daemon, running_roles
+daemon = Daemon(Path({str(daemon.home)!r}), "valkey")
+Daemon.own = daemon.lock
+assert running_roles(daemon.home) == ["valkey"]
+print("ready", daemon.pid() == os.getpid(), flush=True)
+time.sleep(600)
+"""
+    pid = start(daemon, asking)
+    wait_until(lambda: "ready" in daemon.log.read_text())
+    assert "ready True" in daemon.log.read_text()
+    assert daemon.pid() == pid
+
+
 def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
