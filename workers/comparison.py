@@ -31,17 +31,18 @@ class Fingerprints:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.batch_timeout_seconds
-        self._loop = EventLoop(lambda: open_driver(settings))
+        #: It owns the driver.
+        self.loop = EventLoop(lambda: open_driver(settings))
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="fingerprints")
 
     def __enter__(self) -> Self:
-        self._loop.start()
+        self.loop.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.stop()
+        self.loop.stop()
         self._threads.shutdown(cancel_futures=True)
 
     def ask(self, chunk: Chunk) -> Future[dict[int, int]]:
@@ -49,13 +50,13 @@ class Fingerprints:
 
         Waits for Neo4j without limit. The future may raise GraphRejected.
         """
-        return self._threads.submit(lambda: self._loop.run(self._answer(chunk)))
+        return self._threads.submit(lambda: self.loop.run(self._answer(chunk)))
 
     async def _answer(self, chunk: Chunk) -> dict[int, int]:
         while True:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await fingerprints(self._loop.resource, chunk.record_type, chunk.ids)
+                    return await fingerprints(self.loop.resource, chunk.record_type, chunk.ids)
             except (GraphUnavailable, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
 

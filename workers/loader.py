@@ -14,6 +14,7 @@ from pipeline.reader.dump import Dump, open_dump
 from workers.app import REMOVE_VANISHED, GraphinatorApp, connect_quarantine
 from workers.batches import Batches
 from workers.comparison import Compared, Comparison, Fingerprints
+from workers.exporter import Exporter
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
 from workers.state.runs import Reading, RunEnd, RunPlan, Runs, Tally
 from workers.upstream.dispatch import dispatch
@@ -118,7 +119,11 @@ def load(
     while another load runs, LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a
     file is among the problems of its report: the records before it are loaded.
     """
-    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+    with (
+        open_sender(app, on_wait) as sender,
+        Fingerprints(app.settings) as graph,
+        Exporter(app.settings, graph.loop),
+    ):
         _write_inbox(sender, app)
         runs = Runs(sender.redis)
         planned = _plan(runs, sender.holder, paths, contents)
@@ -133,7 +138,11 @@ def resume(
     Records that were accepted after a load began stay as they are. A run whose dump cannot be opened stays stalled: its
     report says NotResumed. Raises BusyError and LeaseLost.
     """
-    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+    with (
+        open_sender(app, on_wait) as sender,
+        Fingerprints(app.settings) as graph,
+        Exporter(app.settings, graph.loop),
+    ):
         # Its records are newer than the loads that are resumed.
         _write_inbox(sender, app)
         runs = Runs(sender.redis)

@@ -8,6 +8,7 @@ incomplete.
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
@@ -31,6 +32,7 @@ from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, WRITTEN, app
 from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
+from workers.metrics import BATCH_RECORDS, BATCH_SECONDS
 from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, CallOutcome
@@ -123,7 +125,7 @@ def normalise(batch: str, index: int) -> Summary:
 @app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of a batch and settle it; return its tally."""
-    worker = this_worker()
+    worker, began = this_worker(), time.perf_counter()
     with worker.in_flight.lease(batch) as lease:
         meta = worker.in_flight.meta(batch)
         if lease is None or meta is None:
@@ -158,6 +160,8 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
             quarantine.resolve({row["id"] for row in rows} - refused_ids)
             quarantine.note_newer()
             worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
+            BATCH_SECONDS.labels(meta.record_type.value).observe(time.perf_counter() - began)
+            BATCH_RECORDS.labels(meta.record_type.value).observe(tally.read)
             return tally.summary()
 
 

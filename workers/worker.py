@@ -12,6 +12,7 @@ from pipeline.errors import DatabaseMissing, GraphinatorError, GraphUnavailable,
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_database, create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
+from workers.exporter import Exporter
 from workers.loop import EventLoop, LoopStopped
 from workers.redis_check import risks
 from workers.settings import ServerNotSet, Settings, variable
@@ -43,6 +44,7 @@ class Worker:
         self.recovery = Recovery(app)
         self.quarantine = connect_quarantine(settings, redis)
         self.loop = EventLoop(lambda: open_driver(settings))
+        self._exporter = Exporter(settings, self.loop)
         self._preparing = Lock()
         self._is_prepared = False
 
@@ -55,9 +57,11 @@ class Worker:
             self.loop.stop()
             raise
         self.recovery.start()
+        self._exporter.start()
 
     def stop(self) -> None:
         """Roll back what runs, close the driver, end the loop."""
+        self._exporter.stop()
         self.recovery.stop()
         self.loop.stop()
 

@@ -150,6 +150,15 @@ class InFlight:
         now, _ = self._redis.time()
         return text_of_all(self._redis.zrangebyscore(IN_FLIGHT, 0, now - age_seconds))
 
+    def oldest_seconds(self) -> float:
+        """Return the age of the oldest batch in flight; 0 without one."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch in self.batches():
+                pipe.pttl(batch_key(batch))
+            # Batches expire so long after they are stored; one that is done meanwhile has a negative time.
+            left = [each / 1000 for each in pipe.execute() if each >= 0]
+        return max((BATCH_SECONDS - each for each in left), default=0.0)
+
     def forget(self, batch: str) -> None:
         """Take a batch off the list whose data has expired."""
         self._redis.zrem(IN_FLIGHT, batch)

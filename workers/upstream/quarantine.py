@@ -113,6 +113,10 @@ class Quarantine:
             dropped += int(added) < 0
         return dropped
 
+    def size_bytes(self) -> int:
+        """Return the size of all entries, which is limited."""
+        return int(self._redis.get(QUARANTINE_BYTES) or 0)
+
     def __len__(self) -> int:
         return self._redis.zcard(QUARANTINE)
 
