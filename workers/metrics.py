@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from celery import Task, signals
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client import Counter as PrometheusCounter
 
 PREFIX = "graphinator_"
@@ -115,6 +115,11 @@ METRICS = _metrics(
         shared=True,
     ),
     Metric(
+        "graphinator_worker_threads",
+        "gauge",
+        "Tasks that this worker runs at a time; 0 in a load.",
+    ),
+    Metric(
         "graphinator_redis_up",
         "gauge",
         "1 if Redis answers this process; if not, the metrics that are read from it are absent.",
@@ -164,6 +169,7 @@ def _of_process(kind: type[Any], name: str, **options: Any) -> Any:
     return kind(metric.name, metric.help, metric.labels, registry=REGISTRY, **options)
 
 
+THREADS: Gauge = _of_process(Gauge, "graphinator_worker_threads")
 TASK_RETRIES: PrometheusCounter = _of_process(PrometheusCounter, "graphinator_task_retries_total")
 TASK_SECONDS: Histogram = _of_process(Histogram, "graphinator_task_seconds", buckets=_SECONDS)
 BATCH_SECONDS: Histogram = _of_process(Histogram, "graphinator_batch_seconds", buckets=_SECONDS)

@@ -14,6 +14,7 @@ from pipeline.graph.schema import check_database, create_schema
 from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
 from workers.exporter import Exporter
 from workers.loop import EventLoop, LoopStopped
+from workers.metrics import THREADS
 from workers.redis_check import risks
 from workers.settings import ServerNotSet, Settings, variable
 from workers.state.exclusive import ExclusiveTasks
@@ -132,6 +133,8 @@ def start(sender: WorkController, **_: object) -> None:
             text = str(error) if isinstance(error, GraphinatorError) else f"{type(error).__name__}: {error}"
             raise SystemExit(f"Error: {' '.join(text.split())}") from error
         _worker = worker
+        # Celery resolves `--concurrency auto` later.
+        THREADS.set_function(lambda: sender.concurrency)  # type: ignore[attr-defined]  # not in the stubs
         gc.freeze()
         gc.set_threshold(_COLLECTED_OBJECTS)
 
