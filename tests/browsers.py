@@ -26,7 +26,7 @@ def vega(page: Path) -> dict[str, str]:
 
 
 def chromium(program: str) -> Browser:
-    """Return a browser that opens a page from its file, and fails for a console message."""
+    """Return a browser that opens the file of a page; console messages fail."""
 
     def draw(page: Path) -> dict[str, str]:
         options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")

@@ -12,16 +12,20 @@ from pyroaring import BitMap64
 from pipeline.chunk import Chunk
 from pipeline.errors import DumpError, GraphUnavailable
 from pipeline.graph.lookup import fingerprints
+from pipeline.graph.summary import node_counts, relationship_counts
 from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
 from workers.loop import EventLoop
 from workers.settings import Settings
+from workers.state.runs import GraphSize
 from workers.worker import open_driver
 
 #: Chunks that are read while Neo4j answers for those before.
 AHEAD = 2
 #: Neo4j is slow, or away, when it has not answered for so long.
 SLOW_SECONDS = 1.0
+#: The load does not wait longer for the size of the graph, which it could do without.
+COUNT_SECONDS = 5.0
 #: Pause after an error that passes; the driver has waited by itself before.
 RETRY_SECONDS = 1.0
 
@@ -51,6 +55,17 @@ class Fingerprints:
         Waits for Neo4j without limit. The future may raise GraphRejected.
         """
         return self._threads.submit(lambda: self.loop.run(self._answer(chunk)))
+
+    def graph_size(self) -> GraphSize | None:
+        """Return the size of the graph; None if Neo4j does not answer soon."""
+        try:
+            return self.loop.run(self._graph_size(), timeout_seconds=COUNT_SECONDS)
+        except (GraphUnavailable, TimeoutError):
+            return None
+
+    async def _graph_size(self) -> GraphSize:
+        driver = self.loop.resource
+        return GraphSize(await node_counts(driver), await relationship_counts(driver))
 
     async def _answer(self, chunk: Chunk) -> dict[int, int]:
         while True:

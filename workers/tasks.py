@@ -37,11 +37,11 @@ from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, CallOutcome
 from workers.state.lease import Lease, LeaseLost
-from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
+from workers.state.runs import UPSTREAM, Runs, Tally, Work, upstream_run
 from workers.state.statistics import StatisticsState
 from workers.upstream.inbox import Call, CallUnknown, InboxFull
 from workers.upstream.quarantine import BatchQuarantine, entry_id
-from workers.worker import Worker, this_worker
+from workers.worker import Worker, resident_megabytes, this_worker
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +159,10 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 quarantine.remove_written(lease)
             quarantine.resolve({row["id"] for row in rows} - refused_ids)
             quarantine.note_newer()
-            worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
-            BATCH_SECONDS.labels(meta.record_type.value).observe(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            work = Work(1, round(1000 * seconds), write_batch.request.retries, resident_megabytes())
+            worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes(), work)
+            BATCH_SECONDS.labels(meta.record_type.value).observe(seconds)
             BATCH_RECORDS.labels(meta.record_type.value).observe(tally.read)
             return tally.summary()
 

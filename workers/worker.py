@@ -4,6 +4,7 @@ import gc
 import logging
 from threading import Lock
 
+import psutil
 from celery import signals
 from celery.worker import WorkController
 from redis.exceptions import RedisError
@@ -28,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 #: New objects before the garbage collector runs: rows are many, and go without its help.
 _COLLECTED_OBJECTS = 200_000
+
+
+def resident_megabytes() -> int:
+    """Return the resident memory of this process."""
+    return round(psutil.Process().memory_info().rss / 1e6)
 
 
 class Worker:

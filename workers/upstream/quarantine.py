@@ -139,6 +139,18 @@ class Quarantine:
             fields, at = pipe.execute()
         return None if at is None else _entry(fields, at)
 
+    def reasons(self, run: str) -> Counter[str]:
+        """Return the number of entries by reason that this run was the last to quarantine."""
+        found = Counter[str]()
+        for ids in _pages(self._ids()):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for id_ in ids:
+                    pipe.hmget(quarantine_entry_key(id_), "run", "reason")
+                for by, reason in pipe.execute():
+                    if by == run.encode():
+                        found[reason.decode()] += 1
+        return found
+
     def purge(self, ids: Iterable[str] | None = None) -> int:
         """Remove these entries, or all; return the number of removed entries."""
         return self._remove_all(self._ids() if ids is None else [*ids])
