@@ -224,7 +224,12 @@ class Samples:
         return not self.taken or seconds - self.taken[-1].seconds >= self._interval_seconds
 
     def add(self, sample: Sample) -> None:
-        """Add a sample."""
+        """Add a sample.
+
+        The last one of a load may come soon after the one before, which goes then.
+        """
+        if len(self.taken) > 1 and sample.seconds - self.taken[-1].seconds < self._interval_seconds / 2:
+            del self.taken[-1]
         self.taken.append(sample)
         if len(self.taken) > MAX_SAMPLES:
             del self.taken[1::2]
