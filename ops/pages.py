@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -19,13 +20,19 @@ def page(title: str, body: str, specs: Mapping[str, Spec]) -> str:
     Raises StackError without the extra `pages`.
     """
     need("pages")
-    import vl_convert  # noqa: PLC0415 - of an extra
-
     template = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=html.escape(title),
         body=body,
         # A `<` could end the element.
         specs=json.dumps(specs).replace("<", r"\u003c"),
-        vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed"),
+        vega=_vega(),
     )
+
+
+@cache
+def _vega() -> str:
+    """Return Vega as JavaScript; it takes a second to put together."""
+    import vl_convert  # noqa: PLC0415 - of an extra
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")

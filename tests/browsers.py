@@ -25,28 +25,33 @@ def vega(page: Path) -> dict[str, str]:
     return svgs
 
 
+def opened_page(program: str, url: str, profile: Path) -> str:
+    """Open a page in Chromium and return its HTML; fails for a console message."""
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")
+    ended = subprocess.run(
+        [program, *options, f"--user-data-dir={profile}", "--virtual-time-budget=10000", url],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "CONSOLE" not in ended.stderr, ended.stderr
+    return ended.stdout
+
+
 def chromium(program: str) -> Browser:
-    """Return a browser that opens the file of a page; console messages fail."""
+    """Return a browser that opens a page from its file."""
 
     def draw(page: Path) -> dict[str, str]:
-        options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")
-        profile = f"--user-data-dir={page.with_suffix('.profile')}"
-        ended = subprocess.run(
-            [program, *options, profile, "--virtual-time-budget=10000", page.as_uri()],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        assert "CONSOLE" not in ended.stderr, ended.stderr
-        drawn = re.findall(r'id="([^"]+)" class="[^"]*vega-embed.*?(<svg.*?</svg>)', ended.stdout, re.DOTALL)
-        return dict(drawn)
+        opened = opened_page(program, page.as_uri(), page.with_suffix(".profile"))
+        return dict(re.findall(r'id="([^"]+)" class="[^"]*vega-embed.*?(<svg.*?</svg>)', opened, re.DOTALL))
 
     return draw
 
 
-_INSTALLED = {
+#: Programs by name.
+CHROMIUMS = {
     name: found
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
     if (found := shutil.which(name))
 }
-BROWSERS: dict[str, Browser] = {"vega": vega, **{name: chromium(found) for name, found in _INSTALLED.items()}}
+BROWSERS: dict[str, Browser] = {"vega": vega, **{name: chromium(found) for name, found in CHROMIUMS.items()}}
