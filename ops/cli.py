@@ -30,6 +30,8 @@ COMMANDS = {
     "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
+    "explore": "ops.commands.explore",
+    "browse": "ops.commands.explore",
     "quarantine": "ops.commands.quarantine",
     "schema": "ops.commands.schema",
     "down": "ops.commands.up",
