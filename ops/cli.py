@@ -30,6 +30,7 @@ COMMANDS = {
     "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
+    "health": "ops.commands.health",
     "explore": "ops.commands.explore",
     "browse": "ops.commands.explore",
     "quarantine": "ops.commands.quarantine",

@@ -48,7 +48,7 @@ class ExitCode(IntEnum):
         1,
         (
             "`verify` found a difference or an unreadable record, `explore` found no node or several that fit equally "
-            "well, or the question of `purge` was answered with no; "
+            "well, `health` a worker or server that does not answer, or the question of `purge` was answered with no; "
             "otherwise a bug in graphinator"
         ),
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -54,7 +55,7 @@ class Fingerprints:
 
         Waits for Neo4j without limit. The future may raise GraphRejected.
         """
-        return self._threads.submit(lambda: self.loop.run(self._answer(chunk)))
+        return self._threads.submit(copy_context().run, lambda: self.loop.run(self._answer(chunk)))
 
     def graph_size(self) -> GraphSize | None:
         """Return the size of the graph; None if Neo4j does not answer soon."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from structlog.contextvars import bound_contextvars
 
 from pipeline.errors import DamagedError, DumpError, GraphinatorError
 from pipeline.model import RecordType
@@ -204,7 +205,9 @@ def _load_all(
     on_wait = sender.on_wait
     for run, plan in planned:
         with open_dump(plan.path, **app.settings.dump_limits()) as dump:
-            yield Load(app, sender, graph, dump, on_progress, run, plan).run()
+            with bound_contextvars(run=run, record_type=plan.record_type.value):
+                report = Load(app, sender, graph, dump, on_progress, run, plan).run()
+            yield report
         sender.on_wait = on_wait
     sender.finish()
 

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     )
     worker_threads: int = Field(3, ge=1, le=64, description="tasks that a worker runs at a time")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of a worker's log")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="of log lines: for people, or one JSON object each"
+    )
 
     metrics_port: int | None = Field(
         None,

@@ -20,6 +20,7 @@ import redis.exceptions
 from asgiref.sync import sync_to_async
 from celery import Task
 from celery.exceptions import ChordError, Reject
+from structlog.contextvars import bind_contextvars
 
 from pipeline.chunk import Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
@@ -110,8 +111,8 @@ class CallTask(GraphTask):
 def normalise(batch: str, index: int) -> Summary:
     """Store the rows of one chunk; return their number and a tally of other records."""
     worker = this_worker()
+    meta = _meta(worker, batch)
     with worker.in_flight.attempt(batch, str(index)):
-        meta = worker.in_flight.meta(batch)
         chunk = worker.in_flight.chunk(batch, index)
         if meta is None or chunk is None:
             return {}  # a late redelivery: the batch is done
@@ -126,8 +127,8 @@ def normalise(batch: str, index: int) -> Summary:
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of a batch and settle it; return its tally."""
     worker, began = this_worker(), time.perf_counter()
+    meta = _meta(worker, batch)
     with worker.in_flight.lease(batch) as lease:
-        meta = worker.in_flight.meta(batch)
         if lease is None or meta is None:
             return {"skipped": "another copy of this batch has written it, or is writing it"}
         with worker.in_flight.attempt(batch, "body"):
@@ -187,6 +188,7 @@ def ingest(self: CallTask, /, *given: Any, strict: bool = True, **named: Any) ->
     """
     worker = this_worker()
     type_, records = arguments(given, named)
+    bind_contextvars(record_type=type_.value)
     task = self.request.id or secrets.token_hex(8)
     call = Call.of(task, type_, records)
     number = worker.inbox.see(call)
@@ -249,6 +251,7 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Summ
 
     Where more are missing than is likely, unless `allow` is set, none is removed.
     """
+    bind_contextvars(run=run, record_type=record_type)
     return _run_exclusive(token, _remove_vanished, this_worker().runs, run, RecordType(record_type), allow)
 
 
@@ -316,6 +319,15 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         await rebuild(writer.driver, writer.before_commit)
     await count(writer.driver, writer.before_commit)
     return TaskResult(counted=True)
+
+
+def _meta(worker: Worker, batch: str) -> BatchMeta | None:
+    """Return the description of a batch; log lines name it from now on."""
+    bind_contextvars(batch=batch)
+    meta = worker.in_flight.meta(batch)
+    if meta is not None:
+        bind_contextvars(run=meta.run, record_type=meta.record_type.value)
+    return meta
 
 
 def _known(

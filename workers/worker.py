@@ -1,18 +1,28 @@
 """The worker: what its process holds open from its start to its end."""
 
+import asyncio
 import gc
 import logging
 from threading import Lock
+from typing import Any
 
 import psutil
 from celery import signals
 from celery.worker import WorkController
+from celery.worker.control import inspect_command
 from redis.exceptions import RedisError
 
 from pipeline.errors import DatabaseMissing, GraphinatorError, GraphUnavailable, SettingError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_database, create_schema
-from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
+from workers.app import (
+    QUEUES,
+    TAKES_WORK,
+    GraphinatorApp,
+    connect_inbox,
+    connect_quarantine,
+    connect_redis,
+)
 from workers.exporter import Exporter
 from workers.loop import EventLoop, LoopStopped
 from workers.metrics import THREADS
@@ -29,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 #: New objects before the garbage collector runs: rows are many, and go without its help.
 _COLLECTED_OBJECTS = 200_000
+#: A loop that runs answers sooner. Messages wait meanwhile.
+LOOP_SECONDS = 2.0
 
 
 def resident_megabytes() -> int:
@@ -93,6 +105,17 @@ class Worker:
                 self.loop.run(create_schema(self.loop.resource))
                 self._is_prepared = True
         return self.loop.resource
+
+
+@inspect_command(name=TAKES_WORK)
+def takes_work(state: Any, **_: object) -> bool:
+    """Return True if the event loop runs, and the worker consumes one of our queues."""
+    try:
+        this_worker().loop.run(asyncio.sleep(0), timeout_seconds=LOOP_SECONDS)
+    except (LoopStopped, TimeoutError):
+        return False
+    consumer = state.consumer.task_consumer
+    return consumer is not None and any(queue.name in QUEUES for queue in consumer.queues)
 
 
 async def _ask(driver: Driver) -> None:
