@@ -22,7 +22,7 @@ def format_logs(log_format: LogFormat) -> None:
     """Give all log lines this format."""
     loggers = logging.getLogger(), logging.getLogger("celery.task")
     handlers: list[logging.Handler | None] = [handler for logger in loggers for handler in logger.handlers]
-    # Where there is none, lines from WARNING on go to stderr by this one.
+    # Without a handler, lines from WARNING on go to stderr by this one.
     for handler in handlers or [logging.lastResort]:
         if isinstance(handler, logging.StreamHandler):
             handler.setFormatter(_formatter(log_format, is_terminal=handler.stream.isatty()))
@@ -43,7 +43,7 @@ def _formatter(log_format: LogFormat, *, is_terminal: bool) -> ProcessorFormatte
 
 @signals.worker_init.connect
 def _set_up(sender: Any, **_: object) -> None:
-    """Set logs up for a worker; Celery would do it only after the worker has started."""
+    """Set logs up before the worker starts; Celery would do it later."""
     if isinstance(sender.app, GraphinatorApp):
         sender.app.log.setup(sender.loglevel, sender.logfile, hostname=sender.hostname)
         format_logs(sender.app.settings.log_format)

@@ -26,7 +26,7 @@ from workers.worker import open_driver
 @click.argument("nodes", metavar="[NODE]...", nargs=-1)
 @click.pass_context
 def health(ctx: click.Context, liveness: bool, readiness: bool, nodes: tuple[str, ...]) -> None:
-    """Exit with 0 if the worker takes work, and Redis and Neo4j answer; else with 1.
+    """Exit with 0 if worker, Redis and Neo4j are healthy, else with 1.
 
     For health checks of containers: with --liveness as a reason to restart a worker, else as a reason to wait for it. NODE
     is the node name of a worker, by default the one that `graphinator worker` starts on this machine, or all of a running
@@ -35,7 +35,7 @@ def health(ctx: click.Context, liveness: bool, readiness: bool, nodes: tuple[str
     context: Context = ctx.obj
     home, settings = context.settings.home, context.settings
     found = running(home)
-    # Also a stack of which a server has ended.
+    # A server of the stack may have ended.
     if stack := read_stack(home, found):
         settings = stack.connect(settings)
     own = [node_name(home, number) for number in found.workers()] or [f"worker@{socket.gethostname()}"]

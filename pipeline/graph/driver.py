@@ -280,7 +280,9 @@ class Driver:
         """
         if self._failure is not None or time.monotonic() - self._asked_at >= VERIFIED_FOR_SECONDS:
             await self._wait_for_server()
-        session = self._driver.session(database=database, **config)
+        return self._counted(self._driver.session(database=database, **config))
+
+    def _counted(self, session: neo4j.AsyncSession) -> neo4j.AsyncSession:
         self._sessions.add(session)
         return session
 

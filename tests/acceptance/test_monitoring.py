@@ -40,7 +40,7 @@ def watched(
 
 
 def lines(product: Product) -> list[dict[str, str]]:
-    """Return the log lines of the workers; each is a JSON object, but for a warning to root."""
+    """Return the log lines of the workers, but for a warning to root."""
     text = logs(product).split("\n{", 1)[-1]
     return [json.loads(line) for line in f"{{{text}".splitlines() if line.startswith("{")]
 

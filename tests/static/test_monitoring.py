@@ -1,4 +1,4 @@
-"""Dashboard and alerts name metrics that exist, with the labels and in the ways that these have."""
+"""Dashboard and alerts use metrics that exist, with their labels."""
 
 import json
 import re
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline.model import RecordType
+from tests.static.test_containers import COMPOSE, RESOURCES
 from workers.metrics import METRICS, REGISTRY, Metric
 from workers.state.runs import RunState
 
@@ -40,7 +41,7 @@ def expressions() -> Iterator[Any]:
 
 
 def uses(expression: str) -> Iterator[tuple[Metric, str, str, dict[str, str]]]:
-    """Yield each metric of an expression: itself, its name there, the function around it, its matchers."""
+    """Yield each metric of an expression, its name there, the function around it, its matchers."""
     for use in USE.finditer(expression):
         name = use["name"]
         if name.startswith("process_"):
@@ -103,3 +104,15 @@ def test_the_panels_of_the_dashboard_have_places_and_a_source() -> None:
     (variable,) = DASHBOARD["templating"]["list"]
     source = {"type": variable["query"], "uid": f"${{{variable['name']}}}"}
     assert all(each["datasource"] == source for panel in panels for each in (panel, *panel["targets"]))
+
+
+def test_prometheus_asks_workers_where_they_listen() -> None:
+    (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    (name,) = found["names"]
+    workers = COMPOSE["services"][name]
+    assert workers["environment"]["GRAPHINATOR_METRICS_PORT"] == str(found["port"])
+    assert workers["networks"] == COMPOSE["services"]["prometheus"]["networks"]
+    pod = RESOURCES["Deployment", "workers"]["spec"]["template"]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(found["port"])
+    assert pod["spec"]["containers"][0]["ports"] == [{"name": "metrics", "containerPort": found["port"]}]
