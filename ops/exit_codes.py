@@ -1,5 +1,6 @@
 """Exit codes of the command, and the hint that goes with each kind of error."""
 
+import ssl
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -19,6 +20,7 @@ from pipeline.errors import (
     GraphError,
     GraphinatorError,
     GzipBombError,
+    NotTrusted,
     SettingError,
     StackError,
     UnreadableError,
@@ -82,6 +84,9 @@ class Failure:
 #: Also right where `graphinator resume` is not: Redis may have lost the list of loads.
 LOAD_AGAIN = "load again: records that are in the graph are skipped"
 
+#: OpenSSL reads it, for Redis and Neo4j alike.
+AUTHORITY = "SSL_CERT_FILE names the file with the certificate of your own authority"
+
 #: By class of error. The nearest base class counts.
 FAILURES: dict[type[BaseException], Failure] = {
     GraphinatorError: Failure(ExitCode.FAILED),
@@ -112,6 +117,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     ),
     GraphError: Failure(ExitCode.NEO4J),
     DatabaseMissing: Failure(ExitCode.NEO4J, "GRAPHINATOR_NEO4J_DATABASE names the database"),
+    NotTrusted: Failure(ExitCode.NEO4J, AUTHORITY),
     LoadBroken: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     LeaseLost: Failure(ExitCode.INCOMPLETE, LOAD_AGAIN),
     NotResumed: Failure(
@@ -138,6 +144,9 @@ FAILURES: dict[type[BaseException], Failure] = {
         "then `graphinator resume`",
         "Redis is full ({})",
     ),
+    ssl.SSLCertVerificationError: Failure(
+        ExitCode.REDIS, AUTHORITY, "Redis's certificate is not trusted ({})"
+    ),
     KeyboardInterrupt: Failure(
         ExitCode.INTERRUPTED,
         "`graphinator resume` continues a load, any other command may be repeated",
@@ -159,6 +168,8 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(error, RedisError | OperationalError):
         if "maxmemory" in str(error):
             return FAILURES[OutOfMemoryError]
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return FAILURES[ssl.SSLCertVerificationError]
         if isinstance(error.__cause__, AuthenticationError):
             return FAILURES[AuthenticationError]
     return next((FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES), None)

@@ -14,6 +14,7 @@ GraphinatorError            one line that a user can read
 │   │   └── GraphOverloaded too much at once: retry with less
 │   └── GraphRejected       does not pass by itself
 │       ├── DatabaseMissing it has no database of this name
+│       ├── NotTrusted      its certificate is not trusted
 │       └── DataRejected    a record cannot be stored: the others can
 └── …                       those of `workers` and `ops`, beside what raises them: LoadBroken, LoopStopped
 """
@@ -121,6 +122,10 @@ class GraphRejected(GraphError):
 
 class DatabaseMissing(GraphRejected):
     """Neo4j has no database of this name."""
+
+
+class NotTrusted(GraphRejected):
+    """The certificate of Neo4j is not trusted, or not for its host name."""
 
 
 class DataRejected(GraphRejected):

@@ -1,4 +1,4 @@
-"""The report: parts of docs/benchmarks.md and its plots, from the data in docs/benchmarks."""
+"""The report: parts of docs/benchmarks.md, docs/operations.md and the plots, from the data in docs/benchmarks."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -261,7 +261,61 @@ def memory_table() -> str:
     return _table(("peak of resident memory", f"{releases // 10:,} releases", f"{releases:,} releases"), rows)
 
 
-#: The generated parts of the page, by name.
+#: Records of the dumps of August 2020, and how many times as many today's have: an assumption.
+COUNTED = {
+    RecordType.ARTISTS: 7_046_615,
+    RecordType.LABELS: 1_571_873,
+    RecordType.MASTERS: 1_734_371,
+    RecordType.RELEASES: 12_867_980,
+}
+SINCE = 1.5
+FULL_DUMPS = {record_type: round(number * SINCE, -4) for record_type, number in COUNTED.items()}
+#: Share of the records of a month that are new or changed, as `update` generates them.
+WRITTEN = 0.03
+CORES = (2, 4, 8)
+
+
+def full_table() -> str:
+    """Render the minutes of a first load of the newest dumps, by type."""
+    rates = _full_rates()
+    rows = [
+        (name, f"{FULL_DUMPS[name]:,.0f}", f"{svg.figure(rate)}/s", f"{FULL_DUMPS[name] / rate / 60:.0f} min")
+        for name, rate in rates.items()
+    ]
+    seconds = sum(FULL_DUMPS[name] / rate for name, rate in rates.items())
+    rows.append(("all", f"{sum(FULL_DUMPS.values()):,.0f}", "", f"{seconds / 60:.0f} min"))
+    return _table(("records", "of a full month", "measured rate", "first load"), rows)
+
+
+def _full_rates() -> dict[RecordType, float]:
+    """Return the rates of long first loads: of releases the last seventh of the growth."""
+    rates = {record_type: median(_of_type("ours", record_type)) for record_type in RecordType}
+    return rates | {RecordType.RELEASES: median(sevenths(each)[-1][1] for each in _rounds("growth"))}
+
+
+def sizing_table() -> str:
+    """Render the hours of full dumps by number of cores, the measured one first."""
+    measured = int(_data("growth")["machine"]["cores"])
+    loader = median(1000 / _milliseconds(each["large"])["loader"] for each in _rounds("growth"))
+    unchanged = median(_rate(each["ours"]) for each in _unchanged())
+    records = sum(FULL_DUMPS.values())
+    rows = []
+    for cores in CORES:
+        rates = {name: min(rate * cores / measured, loader) for name, rate in _full_rates().items()}
+        first = sum(FULL_DUMPS[name] / rate for name, rate in rates.items())
+        month = records / unchanged + WRITTEN * first
+        what = "measured rates" if cores == measured else "extrapolated"
+        rows.append(
+            (str(cores), f"{svg.figure(rates[RecordType.RELEASES])}/s", _hours(first), _hours(month), what)
+        )
+    return _table(("cores", "releases, first load", "first load, all types", "next month", ""), rows)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h"
+
+
+#: The generated parts of the pages, by name.
 PARTS: dict[str, Callable[[], str]] = {
     "benchmark summary": summary,
     "benchmark goals": goal_table,
@@ -273,6 +327,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmark growth": growth_table,
     "benchmark workers": scale_table,
     "benchmark memory": memory_table,
+    "full dumps": full_table,
+    "sizing": sizing_table,
 }
 
 

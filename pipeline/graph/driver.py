@@ -1,7 +1,9 @@
 """A driver for Neo4j whose sessions wait for the server, with errors for users."""
 
 import asyncio
+import logging
 import os
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -35,9 +37,13 @@ from pipeline.errors import (
     GraphOverloaded,
     GraphRejected,
     GraphUnavailable,
+    NotTrusted,
 )
 
 T = TypeVar("T")
+
+# Without any handler, Python prints the driver's own warnings beside our messages.
+logging.getLogger("neo4j").addHandler(logging.NullHandler())
 
 #: A connection that answered this recently is not verified again.
 VERIFIED_FOR_SECONDS = 5.0
@@ -91,6 +97,9 @@ def graph_error(error: Neo4jError | DriverError) -> GraphError:
     )
     reason = error.message if isinstance(error, Neo4jError) else str(error)
     text = f"Neo4j: {' '.join((reason or type(error).__name__).split())}"
+    for each in _causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return NotTrusted(f"Neo4j's certificate is not trusted: {each.verify_message}")
     if code == _NO_DATABASE:
         return DatabaseMissing(text)
     if _is_too_large(error) or code == _DEADLOCK:
@@ -347,7 +356,8 @@ def _why(error: BaseException) -> str:
     for each in _causes(error):
         if isinstance(each, TimeoutError):
             return ""
-        if isinstance(each, OSError) and each.errno:
+        # The numbers of TLS are not those of the system.
+        if isinstance(each, OSError) and each.errno and not isinstance(each, ssl.SSLError):
             return f": {os.strerror(each.errno) if each.errno > 0 else each.strerror}"
     return f": {str(error).removeprefix('Neo4j: ')}"
 

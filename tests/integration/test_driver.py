@@ -1,6 +1,7 @@
 """The driver waits for its server, hands out real sessions and raises our errors."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -54,9 +55,9 @@ def stranger() -> str:
 
 
 @asynccontextmanager
-async def relay(server: Neo4jServer, port: int = 0) -> AsyncIterator[int]:
-    """Relay TCP to the real server while the context lasts; yield the port."""
-    address = urlsplit(server.uri)
+async def relay(uri: str, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Relay TCP, or TLS, to the real server while the context lasts; yield the port."""
+    address = urlsplit(uri)
     ends: set[asyncio.StreamWriter] = set()
     pipes: set[asyncio.Task[None]] = set()
 
@@ -76,7 +77,7 @@ async def relay(server: Neo4jServer, port: int = 0) -> AsyncIterator[int]:
         pipes.add(asyncio.create_task(pump(reader, far_writer)))
         pipes.add(asyncio.create_task(pump(far_reader, writer)))
 
-    listener = await asyncio.start_server(connect, "127.0.0.1", port)
+    listener = await asyncio.start_server(connect, "127.0.0.1", port, ssl=tls)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
@@ -87,7 +88,7 @@ async def relay(server: Neo4jServer, port: int = 0) -> AsyncIterator[int]:
 
 
 async def free_port(server: Neo4jServer) -> int:
-    async with relay(server) as port:
+    async with relay(server.uri) as port:
         return port
 
 
@@ -117,7 +118,7 @@ async def test_the_first_session_waits_for_a_server_that_comes_late(neo4j_server
         waiting = [asyncio.create_task(one(driver)) for _ in range(5)]
         await asyncio.sleep(0.5)
         assert not any(task.done() for task in waiting)
-        async with relay(neo4j_server, port):
+        async with relay(neo4j_server.uri, port):
             assert await asyncio.gather(*waiting) == [1] * 5
 
 
@@ -192,10 +193,10 @@ async def test_a_connection_lost_between_sessions_is_made_again(neo4j_server: Ne
     port = await free_port(neo4j_server)
     async with Driver(f"bolt://127.0.0.1:{port}", neo4j_server.user, neo4j_server.password) as driver:
         rows = [release(1)]
-        async with relay(neo4j_server, port):
+        async with relay(neo4j_server.uri, port):
             await create_schema(driver)
             await write_records(driver, RecordType.RELEASES, rows)
-        async with relay(neo4j_server, port):
+        async with relay(neo4j_server.uri, port):
             written = await write_records(driver, RecordType.RELEASES, rows)
             assert written.unchanged == 1
 

@@ -23,9 +23,11 @@ from tests.acceptance.faults.harness import (
     standing_still,
     start,
     suspended,
+    wait_until,
     workers,
 )
 from tests.integration.conftest import refusing
+from workers.state.in_flight import InFlight
 
 
 def test_redis_may_be_killed_and_come_back_with_its_data(product: Product, releases: Path) -> None:
@@ -120,3 +122,36 @@ def test_redis_may_come_back_without_its_last_second(product: Product, releases:
         is_exact(product, releases)
     else:
         is_exact_or_when_resumed(product, releases, code, errors, "Redis")
+
+
+def test_a_redis_that_is_older_than_the_graph_is_emptied_before_a_load(
+    product: Product, releases: Path, tmp_path: Path
+) -> None:
+    """A backup of Redis sends again what was in flight then."""
+    alive = workers(product)
+    load = start(product, releases)
+    (on_disk,) = product.stack.home.glob("*/appendonlydir")
+    backup = tmp_path / "backup"
+    with standing_still(product, load, 1):
+        for process in alive:
+            process.suspend()
+    wait_until(lambda: len(InFlight(product.redis)) == SMALL["batches_in_flight"], "batches are in flight")
+    shutil.copytree(on_disk, backup)
+    for process in alive:
+        process.resume()
+    ends_well(product, load, releases)
+    newer = tmp_path / "newer.xml"
+    newer.write_bytes(releases.read_bytes().replace(b"</title>", b" (new)</title>"))
+    product.load(newer, **SMALL)
+    is_exact(product, newer)
+    kill([server(product, "valkey")])
+    shutil.rmtree(on_disk)
+    backup.rename(on_disk)
+    product.workers(2)  # starts what does not run
+    wait_until(lambda: not len(InFlight(product.redis)), "the old batches are written")
+    assert product.graph_differences([newer]) != []
+    product.workers(0)
+    product.redis.flushall()
+    product.workers(2)
+    product.load(newer, **SMALL)
+    is_exact(product, newer)
