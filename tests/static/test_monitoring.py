@@ -106,7 +106,6 @@ def test_the_panels_of_the_dashboard_have_places_and_a_source() -> None:
     assert all(each["datasource"] == source for panel in panels for each in (panel, *panel["targets"]))
 
 
-<<<<<<< HEAD
 def test_prometheus_asks_workers_where_they_listen() -> None:
     (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     (found,) = job["dns_sd_configs"]
@@ -117,8 +116,8 @@ def test_prometheus_asks_workers_where_they_listen() -> None:
     pod = RESOURCES["Deployment", "workers"]["spec"]["template"]
     assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(found["port"])
     assert pod["spec"]["containers"][0]["ports"] == [{"name": "metrics", "containerPort": found["port"]}]
-=======
+
+
 def test_the_page_for_operators_has_a_section_for_each_alert() -> None:
     page = (MONITORING.parents[1] / "docs/operations.md").read_text(encoding="utf-8")
     assert re.findall("^### (Graphinator.*)$", page, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
->>>>>>> dc9616a (wip)
