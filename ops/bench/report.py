@@ -279,7 +279,12 @@ def full_table() -> str:
     """Render the minutes of a first load of the newest dumps, by type."""
     rates = _full_rates()
     rows = [
-        (name, f"{FULL_DUMPS[name]:,.0f}", f"{svg.figure(rate)}/s", f"{FULL_DUMPS[name] / rate / 60:.0f} min")
+        (
+            name.value,
+            f"{FULL_DUMPS[name]:,.0f}",
+            f"{svg.figure(rate)}/s",
+            f"{FULL_DUMPS[name] / rate / 60:.0f} min",
+        )
         for name, rate in rates.items()
     ]
     seconds = sum(FULL_DUMPS[name] / rate for name, rate in rates.items())
@@ -304,7 +309,7 @@ def sizing_table() -> str:
         rates = {name: min(rate * cores / measured, loader) for name, rate in _full_rates().items()}
         first = sum(FULL_DUMPS[name] / rate for name, rate in rates.items())
         month = records / unchanged + WRITTEN * first
-        what = "measured rates" if cores == measured else "extrapolated"
+        what = "rates measured, size extrapolated" if cores == measured else "extrapolated"
         rows.append(
             (str(cores), f"{svg.figure(rates[RecordType.RELEASES])}/s", _hours(first), _hours(month), what)
         )

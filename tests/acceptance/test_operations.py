@@ -105,7 +105,7 @@ def run(home: Path, environment: dict[str, str]) -> None:
 
 @pytest.fixture
 def site(sample: list[Path]) -> Iterator[DumpSite]:
-    """Discogs with the sample labels, of which one has changed."""
+    """Discogs with the sample labels, one of them changed."""
     with dump_site() as site:
         text = gzip.decompress(sample[1].read_bytes()).replace(b"<profile>", b"<profile>New: ", 1)
         site.publish(DATE, "labels", body=gzip.compress(text))

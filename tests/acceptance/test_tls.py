@@ -61,7 +61,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secured(
     authority: Authority, classes: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
-    """Address and password file of a Neo4j with the lines of the page in its configuration."""
+    """Address and password file of a Neo4j that is configured as the page says."""
     data, held = tmp_path_factory.mktemp("neo4j"), os.open(os.devnull, os.O_RDONLY)
     password = data / "neo4j.password"
     class_path = jars.install(load_settings().cache, jars.read_lock(), lambda *_: None)
