@@ -30,6 +30,7 @@ COMMANDS = {
     "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
+    "report": "ops.commands.report",
     "health": "ops.commands.health",
     "explore": "ops.commands.explore",
     "browse": "ops.commands.explore",

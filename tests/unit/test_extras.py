@@ -17,6 +17,7 @@ from ops.extras import EXTRAS
         ("flower", ["up", "--flower"]),
         ("flower", ["flower"]),
         ("fetch", ["fetch"]),
+        ("pages", ["report", "--html", "x.html"]),
     ],
 )
 def test_a_command_without_its_extra_names_it(
