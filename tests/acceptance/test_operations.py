@@ -80,7 +80,7 @@ def run(home: Path, environment: dict[str, str]) -> None:
 
     def here(text: str) -> str:
         """Return a text of the page with the home and the ports of the test."""
-        usual = {"/home/me": str(home), ":5555": f":{ports['flower']}", "9540": metrics}
+        usual = {"/home/me": str(home), ":5555": f":{ports['flower']}", "9808": metrics}
         for old, new in usual.items():
             text = text.replace(old, new)
         return text
