@@ -466,6 +466,7 @@ def test_off_a_terminal_lines_show_what_is_done_and_what_it_waits_for(
 )
 def test_the_table_of_a_load_fits_the_terminal(context: Context, width: int, row: str) -> None:
     console = printed(width)
+    console.height = 25
     console.soft_wrap = False  # as on standard error
     dumps = [
         Path("/d/discogs_20261101_releases-of-the-year.xml.gz"),
@@ -482,7 +483,6 @@ def test_the_table_of_a_load_fits_the_terminal(context: Context, width: int, row
     assert any(re.fullmatch(row, line) for line in frame), frame
     assert "8 batches in flight" in frame
     assert any(line.startswith("waiting for a worker: none answers;") for line in frame)
-    # The screen has 25 lines.
     assert "and 24 dumps more" in frame
 
 
