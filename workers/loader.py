@@ -187,7 +187,7 @@ def _load_all(
 ) -> Iterator[Report]:
     on_wait = sender.on_wait
     for run, plan in planned:
-        with open_dump(plan.path, **app.settings.dump_limits()) as dump:
+        with open_dump(plan.path, **app.settings.dump_options()) as dump:
             yield Load(app, sender, graph, dump, on_progress, run, plan).run()
         sender.on_wait = on_wait
     sender.finish()
