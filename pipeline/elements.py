@@ -136,8 +136,8 @@ def tracklist(lists: list[_Element]) -> list[Track]:
                 credits_ += [each for each in child if each.tag == "artist"]
             elif tag == "sub_tracks":
                 parts += [each for each in child if each.tag == "track"]
-            elif tag not in texts and (text := child.text):
-                texts[tag] = text.strip()
+            elif tag not in texts:
+                texts[tag] = (child.text or "").strip()
         position = texts.get("position", "")
         if position or artists or credits_ or parts:
             place = position or str(len(tracks) + 1)
