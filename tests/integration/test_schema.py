@@ -33,6 +33,8 @@ async def test_the_schema_is_that_of_the_contract_and_no_more(driver: Driver) ->
         *(("RANGE", label, key) for label, key in keys),
         ("RANGE", "Release", "year"),
         ("RANGE", "Master", "year"),
+        ("RANGE", "Artist", "name"),
+        ("RANGE", "Label", "name"),
         ("FULLTEXT", "Artist", "name"),
         ("FULLTEXT", "Label", "name"),
         ("FULLTEXT", "Person", "name"),
