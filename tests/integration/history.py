@@ -132,6 +132,10 @@ def _tracks(draw: random.Random) -> Plain:
         spelled = [f"{id_} {number}" for number in range(draw.randint(0, len(tracks)))]
         return {"tracks": tracks, "credited_as": spelled}
 
+    def first(said: Plain) -> int:
+        """Return the index of the first track, the order in the XML."""
+        return next((names.index(name) for name in said.get("tracks", []) if name in names), -1)
+
     artists = [{**artist, **said(names, artist["id"])} for artist in _some(draw, "Artist") if names]
     if "" in positions:
         everywhere = {"id": 1, "name": "Artist 1", "tracks": names}
@@ -148,8 +152,8 @@ def _tracks(draw: random.Random) -> Plain:
         "tracks": [f"Track {name}" for name in names],
         "track_positions": positions,
         "track_durations": [draw.choice(["", "1:00"]) for _ in names],
-        "appearances": [_full(artist) for artist in artists],
-        "credits": [_full(each) for each in credited],
+        "appearances": sorted(map(_full, artists), key=first),
+        "credits": sorted(map(_full, credited), key=first),
     }
 
 
