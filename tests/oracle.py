@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.role_categories import expected_categories
+from tests.role_categories import CATEGORIES, CATEGORY_OF_ROLE
 
 NodeKey = tuple[str, int | str]
 RelationshipKey = tuple[str, NodeKey, NodeKey]
@@ -418,8 +418,7 @@ def _credited_on(facts: Facts, artists: Iterable[tuple[str, ET.Element]]) -> Non
     ]
     for (name, role, detail, artist_id), properties in _merged(said).items():
         facts.refer("Artist", str(artist_id), name)
-        categories = expected_categories(role)
-        category = OneOf(categories) if len(categories) > 1 else next(iter(categories))
+        category = CATEGORY_OF_ROLE.get(role.lower()) or OneOf(CATEGORIES)
         credit = _present(role=role, detail=detail, category=category, artist_id=artist_id)
         facts.relate("CREDITED_ON", ("Person", name), facts.node, credit | properties)
 

@@ -19,7 +19,6 @@ from tests.oracle import (
     records,
     split_roles,
 )
-from tests.role_categories import CATEGORIES, expected_categories
 
 pytestmark = pytest.mark.unit
 
@@ -452,19 +451,6 @@ def test_the_large_dumps_are_well_formed(tmp_path: Path) -> None:
 def test_a_broken_file_is_written_where_asked(tmp_path: Path, name: str) -> None:
     assert broken(tmp_path, name).path == tmp_path / name
     assert (tmp_path / name).exists()
-
-
-@pytest.mark.parametrize(
-    ("role", "categories"),
-    [
-        ("Producer", {"production"}),
-        ("Written-By [All Tracks, Lyrics]", {"writing"}),
-        ("Mixed By, Mastered By [Side A]", {"engineering", "mastering"}),
-        ("Other [Soul Support]", CATEGORIES),
-    ],
-)
-def test_the_category_of_a_clear_role_is_known(role: str, categories: set[str]) -> None:
-    assert expected_categories(role) == categories
 
 
 def test_differences_name_what_is_missing_wrong_and_too_much() -> None:
