@@ -30,6 +30,9 @@ COMMANDS = {
     "finish": "ops.commands.resume",
     "verify": "ops.commands.verify",
     "status": "ops.commands.status",
+    "health": "ops.commands.health",
+    "explore": "ops.commands.explore",
+    "browse": "ops.commands.explore",
     "quarantine": "ops.commands.quarantine",
     "schema": "ops.commands.schema",
     "down": "ops.commands.up",
@@ -74,12 +77,12 @@ class _Commands(click.Group):
             ctx.fail("--home names a folder")
         return super().parse_args(ctx, [*homes, *others, *args[end:]])
 
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """Leave `--help` out of the help, which fits one screen so."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.hidden = True
-        return option
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without headings: the help fits one screen. Its text has the options."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in commands if each])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """List the commands in the order of their use."""
@@ -120,14 +123,12 @@ class _Commands(click.Group):
             ctx.exit(failure.code)
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, options_metavar="[--home FOLDER]", subcommand_metavar="COMMAND [ARGUMENTS]")
 @click.version_option(__version__)
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the stack.  [env: GRAPHINATOR_HOME]",
-)
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False))
 @click.pass_context
 def main(ctx: click.Context, home: Path | None) -> None:
-    """Load Discogs dumps into Neo4j. Start with `demo`; COMMAND --help tells more."""
+    """Load Discogs dumps into Neo4j. Start with `demo`; COMMAND --help tells more.
+    FOLDER is the home of the stack, by default GRAPHINATOR_HOME.
+    """
     ctx.obj = Context(load_settings(home=home))

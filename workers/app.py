@@ -26,6 +26,8 @@ NORMALISE_QUEUE = "normalise"
 WRITE_QUEUE = "write"
 INGEST_QUEUE = "ingest"
 QUEUES = (NORMALISE_QUEUE, WRITE_QUEUE, INGEST_QUEUE)
+#: The remote control command that asks a worker for its health.
+TAKES_WORK = "takes_work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,5 +147,5 @@ def configuration(settings: Settings) -> dict[str, Any]:
 # They replace kombu's own under the same names, which Flower goes by.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.celery_redis:Transport"))
 
-app = GraphinatorApp("graphinator", include=["workers.tasks"], set_as_current=True)
+app = GraphinatorApp("graphinator", include=["workers.logs", "workers.tasks"], set_as_current=True)
 app.add_defaults(lambda: configuration(app.settings))

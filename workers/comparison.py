@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -12,16 +13,20 @@ from pyroaring import BitMap64
 from pipeline.chunk import Chunk
 from pipeline.errors import DumpError, GraphUnavailable
 from pipeline.graph.lookup import fingerprints
+from pipeline.graph.summary import node_counts, relationship_counts
 from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
 from workers.loop import EventLoop
 from workers.settings import Settings
+from workers.state.runs import GraphSize
 from workers.worker import open_driver
 
 #: Chunks that are read while Neo4j answers for those before.
 AHEAD = 2
 #: Neo4j is slow, or away, when it has not answered for so long.
 SLOW_SECONDS = 1.0
+#: The load does not wait longer for the size of the graph, which it could do without.
+COUNT_SECONDS = 5.0
 #: Pause after an error that passes; the driver has waited by itself before.
 RETRY_SECONDS = 1.0
 
@@ -31,17 +36,18 @@ class Fingerprints:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.batch_timeout_seconds
-        self._loop = EventLoop(lambda: open_driver(settings))
+        #: It owns the driver.
+        self.loop = EventLoop(lambda: open_driver(settings))
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="fingerprints")
 
     def __enter__(self) -> Self:
-        self._loop.start()
+        self.loop.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.stop()
+        self.loop.stop()
         self._threads.shutdown(cancel_futures=True)
 
     def ask(self, chunk: Chunk) -> Future[dict[int, int]]:
@@ -49,13 +55,24 @@ class Fingerprints:
 
         Waits for Neo4j without limit. The future may raise GraphRejected.
         """
-        return self._threads.submit(lambda: self._loop.run(self._answer(chunk)))
+        return self._threads.submit(copy_context().run, lambda: self.loop.run(self._answer(chunk)))
+
+    def graph_size(self) -> GraphSize | None:
+        """Return the size of the graph; None if Neo4j does not answer soon."""
+        try:
+            return self.loop.run(self._graph_size(), timeout_seconds=COUNT_SECONDS)
+        except (GraphUnavailable, TimeoutError):
+            return None
+
+    async def _graph_size(self) -> GraphSize:
+        driver = self.loop.resource
+        return GraphSize(await node_counts(driver), await relationship_counts(driver))
 
     async def _answer(self, chunk: Chunk) -> dict[int, int]:
         while True:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await fingerprints(self._loop.resource, chunk.record_type, chunk.ids)
+                    return await fingerprints(self.loop.resource, chunk.record_type, chunk.ids)
             except (GraphUnavailable, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
 

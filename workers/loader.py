@@ -2,11 +2,13 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from structlog.contextvars import bound_contextvars
 
 from pipeline.errors import DamagedError, DumpError, GraphinatorError
 from pipeline.model import RecordType
@@ -14,14 +16,21 @@ from pipeline.reader.dump import Dump, open_dump
 from workers.app import REMOVE_VANISHED, GraphinatorApp, connect_quarantine
 from workers.batches import Batches
 from workers.comparison import Compared, Comparison, Fingerprints
+from workers.exporter import Exporter
 from workers.sender import LoadBroken, Sender, TaskFailed, open_sender
-from workers.state.runs import Reading, RunEnd, RunPlan, Runs, Tally
+from workers.state.runs import GraphSize, Reading, RunEnd, RunPlan, Runs, Sample, Tally, Work
 from workers.upstream.dispatch import dispatch
+from workers.worker import resident_megabytes
 
 #: One batch may fail for its content; after so many failed batches of a dump the rest would fail too.
 MAX_FAILED = 10
 #: The shortest time between two calls of `on_progress`.
 PROGRESS_SECONDS = 0.1
+#: The first interval between two samples, and the largest number of them.
+SAMPLE_SECONDS = 1.0
+MAX_SAMPLES = 200
+#: Reasons of quarantined records that are kept with a run.
+MAX_REASONS = 20
 
 
 class WouldVanish(GraphinatorError):
@@ -118,7 +127,11 @@ def load(
     while another load runs, LeaseLost, and DumpError for a file that is refused as a whole. A fault further on in a
     file is among the problems of its report: the records before it are loaded.
     """
-    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+    with (
+        open_sender(app, on_wait) as sender,
+        Fingerprints(app.settings) as graph,
+        Exporter(app.settings, graph.loop),
+    ):
         _write_inbox(sender, app)
         runs = Runs(sender.redis)
         planned = _plan(runs, sender.holder, paths, contents)
@@ -133,7 +146,11 @@ def resume(
     Records that were accepted after a load began stay as they are. A run whose dump cannot be opened stays stalled: its
     report says NotResumed. Raises BusyError and LeaseLost.
     """
-    with open_sender(app, on_wait) as sender, Fingerprints(app.settings) as graph:
+    with (
+        open_sender(app, on_wait) as sender,
+        Fingerprints(app.settings) as graph,
+        Exporter(app.settings, graph.loop),
+    ):
         # Its records are newer than the loads that are resumed.
         _write_inbox(sender, app)
         runs = Runs(sender.redis)
@@ -188,9 +205,38 @@ def _load_all(
     on_wait = sender.on_wait
     for run, plan in planned:
         with open_dump(plan.path, **app.settings.dump_options()) as dump:
-            yield Load(app, sender, graph, dump, on_progress, run, plan).run()
+            with bound_contextvars(run=run, record_type=plan.record_type.value):
+                report = Load(app, sender, graph, dump, on_progress, run, plan).run()
+            yield report
         sender.on_wait = on_wait
     sender.finish()
+
+
+class Samples:
+    """Samples of a run, evenly over its time.
+
+    When they become too many, every second one goes.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[Sample] = []
+        self._interval_seconds = SAMPLE_SECONDS
+
+    def is_due(self, seconds: float) -> bool:
+        """Return True if it is time for the next sample."""
+        return not self.taken or seconds - self.taken[-1].seconds >= self._interval_seconds
+
+    def add(self, sample: Sample) -> None:
+        """Add a sample.
+
+        The last one of a load may come soon after the one before, which goes then.
+        """
+        if len(self.taken) > 1 and sample.seconds - self.taken[-1].seconds < self._interval_seconds / 2:
+            del self.taken[-1]
+        self.taken.append(sample)
+        if len(self.taken) > MAX_SAMPLES:
+            del self.taken[1::2]
+            self._interval_seconds *= 2
 
 
 class Load:
@@ -208,6 +254,7 @@ class Load:
     ) -> None:
         self._settings = app.settings
         self._sender = sender
+        self._graph = graph
         self._runs = Runs(sender.redis)
         self._quarantine = connect_quarantine(app.settings, sender.redis)
         self._dump = dump
@@ -222,7 +269,8 @@ class Load:
         self._shown_at = 0.0
         self._read = self._unchanged = self._spared = 0
         self._is_read_whole = False
-        self._tally = Tally()
+        self._tally, self._work = Tally(), Work()
+        self._samples = Samples()
         self._failures: list[str] = []
         self._problems: list[GraphinatorError] = []
 
@@ -230,10 +278,11 @@ class Load:
         """Load the dump. Its report has the reasons why it is incomplete."""
         self._sender.on_wait = self._show
         self._runs.set_read(self._run, self._reading())
+        before = self._graph.graph_size()
         self._read_dump()
         self._drain()
         vanished = 0 if self._problems or self._plan.partial else self._remove_vanished()
-        return self._report(vanished)
+        return self._report(vanished, before)
 
     def _read_dump(self) -> None:
         """Send the records that the graph lacks, up to the first fault of the dump."""
@@ -299,15 +348,20 @@ class Load:
             self._problems.append(WouldVanish(record_type, result.missing, result.stored))
         return result.removed
 
-    def _report(self, vanished: int) -> Report:
-        self._runs.end(self._run, RunEnd(time.time(), vanished, [str(each) for each in self._problems]))
+    def _report(self, vanished: int, before: GraphSize | None) -> Report:
+        seconds, problems = self._seconds(), [str(each) for each in self._problems]
+        self._take_sample()
+        reasons = self._quarantine.reasons(self._run) if self._tally.quarantined else Counter[str]()
+        frequent = dict(reasons.most_common(MAX_REASONS))
+        end = RunEnd(time.time(), vanished, problems, frequent, before, self._graph.graph_size())
+        self._runs.end(self._run, end)
         return Report(
             self._dump.record_type,
             self._dump.path,
             self._read,
             self._tally,
             vanished,
-            self._seconds(),
+            seconds,
             self._problems,
             self._spared,
         )
@@ -333,7 +387,22 @@ class Load:
         # A load that sends nothing would learn it at its end only; another one may have resumed this run.
         self._sender.check_lock()
         self._runs.set_read(self._run, self._reading())
-        self._tally, self._failures = self._runs.progress(self._run)
+        self._tally, self._failures, self._work = self._runs.progress(self._run)
+        if self._samples.is_due(self._seconds()):
+            self._take_sample()
+
+    def _take_sample(self) -> None:
+        self._samples.add(
+            Sample(
+                round(self._seconds(), 2),
+                self._read,
+                self._tally,
+                self._work,
+                len(self._sender.in_flight),
+                resident_megabytes(),
+            )
+        )
+        self._runs.store_samples(self._run, self._samples.taken)
 
     def _reading(self) -> Reading:
         return Reading(

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar, cast
 
 from pipeline.errors import GraphinatorError
+from workers.metrics import LOOP_LAG
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ Result = TypeVar("Result")
 
 #: A cancelled coroutine may take so long to roll back its transaction.
 GRACE_SECONDS = 10.0
+#: The pause between two measurements of the loop's lag.
+LAG_SECONDS = 1.0
 
 
 class LoopStopped(GraphinatorError):
@@ -151,6 +154,7 @@ class EventLoop(Generic[Resource]):
 
     async def _serve(self, started: "Future[None]") -> None:
         stopping = asyncio.Event()
+        watching = asyncio.create_task(_watch_lag())
         try:
             async with self._open_resource() as resource:
                 with self._lock:
@@ -164,5 +168,14 @@ class EventLoop(Generic[Resource]):
                 if self._tasks:
                     await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
         finally:
+            watching.cancel()
             with self._lock:
                 self._loop = self._resource = None
+
+
+async def _watch_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        LOOP_LAG.observe(max(0.0, loop.time() - due))

@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError
+from structlog.contextvars import bound_contextvars
 
 from pipeline.errors import GraphinatorError
 from workers.app import (
@@ -239,12 +240,13 @@ class Sender:
             if meta is None:
                 self.in_flight.forget(batch)
                 continue
-            try:
-                send_batch(self._app, batch, meta)
-            except OperationalError as error:
-                # It is stored, and stays overdue.
-                logger.warning("a batch could not be sent: %s", error)
-                return
+            with bound_contextvars(batch=batch, run=meta.run, record_type=meta.record_type.value):
+                try:
+                    send_batch(self._app, batch, meta)
+                except OperationalError as error:
+                    # It is stored, and stays overdue.
+                    logger.warning("a batch could not be sent: %s", error)
+                    return
             self.in_flight.mark_sent(batch)
 
 

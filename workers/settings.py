@@ -87,6 +87,18 @@ class Settings(BaseSettings):
     )
     worker_threads: int = Field(3, ge=1, le=64, description="tasks that a worker runs at a time")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of a worker's log")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="of log lines: for people, or one JSON object each"
+    )
+
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_400,
+        description="first of 100 ports: each worker and each load takes the first free one for its metrics",
+        json_schema_extra=_shown("no metrics"),
+    )
+    metrics_address: str = Field("127.0.0.1", min_length=1, description="address that shows metrics")
 
     neo4j_uri: str | None = Field(
         None,

@@ -8,6 +8,7 @@ incomplete.
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ import redis.exceptions
 from asgiref.sync import sync_to_async
 from celery import Task
 from celery.exceptions import ChordError, Reject
+from structlog.contextvars import bind_contextvars
 
 from pipeline.chunk import Rejected
 from pipeline.errors import GraphinatorError, GraphRejected, GraphUnavailable
@@ -31,15 +33,16 @@ from pipeline.records.normalise import normalise as normalise_chunk
 from workers.app import BATCH_FAILED, FINISH, INGEST, NORMALISE, REMOVE_VANISHED, WRITE_BATCH, WRITTEN, app
 from workers.batch_writer import BatchWriter
 from workers.loop import LoopStopped
+from workers.metrics import BATCH_RECORDS, BATCH_SECONDS
 from workers.refusals import is_not_now
 from workers.state.exclusive import TaskResult
 from workers.state.in_flight import BatchMeta, CallOutcome
 from workers.state.lease import Lease, LeaseLost
-from workers.state.runs import UPSTREAM, Runs, Tally, upstream_run
+from workers.state.runs import UPSTREAM, Runs, Tally, Work, upstream_run
 from workers.state.statistics import StatisticsState
 from workers.upstream.inbox import Call, CallUnknown, InboxFull
 from workers.upstream.quarantine import BatchQuarantine, entry_id
-from workers.worker import Worker, this_worker
+from workers.worker import Worker, resident_megabytes, this_worker
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +111,8 @@ class CallTask(GraphTask):
 def normalise(batch: str, index: int) -> Summary:
     """Store the rows of one chunk; return their number and a tally of other records."""
     worker = this_worker()
+    meta = _meta(worker, batch)
     with worker.in_flight.attempt(batch, str(index)):
-        meta = worker.in_flight.meta(batch)
         chunk = worker.in_flight.chunk(batch, index)
         if meta is None or chunk is None:
             return {}  # a late redelivery: the batch is done
@@ -123,9 +126,9 @@ def normalise(batch: str, index: int) -> Summary:
 @app.task(name=WRITE_BATCH.name, base=GraphTask, autoretry_for=(*RETRIED, MemoryError), ignore_result=True)
 def write_batch(summaries: list[Summary], batch: str) -> Summary:
     """Write the rows of all chunks of a batch and settle it; return its tally."""
-    worker = this_worker()
+    worker, began = this_worker(), time.perf_counter()
+    meta = _meta(worker, batch)
     with worker.in_flight.lease(batch) as lease:
-        meta = worker.in_flight.meta(batch)
         if lease is None or meta is None:
             return {"skipped": "another copy of this batch has written it, or is writing it"}
         with worker.in_flight.attempt(batch, "body"):
@@ -157,7 +160,11 @@ def write_batch(summaries: list[Summary], batch: str) -> Summary:
                 quarantine.remove_written(lease)
             quarantine.resolve({row["id"] for row in rows} - refused_ids)
             quarantine.note_newer()
-            worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes())
+            seconds = time.perf_counter() - began
+            work = Work(1, round(1000 * seconds), write_batch.request.retries, resident_megabytes())
+            worker.in_flight.complete(batch, meta.run, tally, quarantine.outcomes(), work)
+            BATCH_SECONDS.labels(meta.record_type.value).observe(seconds)
+            BATCH_RECORDS.labels(meta.record_type.value).observe(tally.read)
             return tally.summary()
 
 
@@ -181,6 +188,7 @@ def ingest(self: CallTask, /, *given: Any, strict: bool = True, **named: Any) ->
     """
     worker = this_worker()
     type_, records = arguments(given, named)
+    bind_contextvars(record_type=type_.value)
     task = self.request.id or secrets.token_hex(8)
     call = Call.of(task, type_, records)
     number = worker.inbox.see(call)
@@ -243,6 +251,7 @@ def remove_vanished(token: str, run: str, record_type: str, allow: bool) -> Summ
 
     Where more are missing than is likely, unless `allow` is set, none is removed.
     """
+    bind_contextvars(run=run, record_type=record_type)
     return _run_exclusive(token, _remove_vanished, this_worker().runs, run, RecordType(record_type), allow)
 
 
@@ -310,6 +319,15 @@ async def _finish(writer: BatchWriter, statistics: StatisticsState, full: bool) 
         await rebuild(writer.driver, writer.before_commit)
     await count(writer.driver, writer.before_commit)
     return TaskResult(counted=True)
+
+
+def _meta(worker: Worker, batch: str) -> BatchMeta | None:
+    """Return the description of a batch; log lines name it from now on."""
+    bind_contextvars(batch=batch)
+    meta = worker.in_flight.meta(batch)
+    if meta is not None:
+        bind_contextvars(run=meta.run, record_type=meta.record_type.value)
+    return meta
 
 
 def _known(

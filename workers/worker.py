@@ -1,18 +1,31 @@
 """The worker: what its process holds open from its start to its end."""
 
+import asyncio
 import gc
 import logging
 from threading import Lock
+from typing import Any
 
+import psutil
 from celery import signals
 from celery.worker import WorkController
+from celery.worker.control import inspect_command
 from redis.exceptions import RedisError
 
 from pipeline.errors import DatabaseMissing, GraphinatorError, GraphUnavailable, SettingError
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import check_database, create_schema
-from workers.app import GraphinatorApp, connect_inbox, connect_quarantine, connect_redis
+from workers.app import (
+    QUEUES,
+    TAKES_WORK,
+    GraphinatorApp,
+    connect_inbox,
+    connect_quarantine,
+    connect_redis,
+)
+from workers.exporter import Exporter
 from workers.loop import EventLoop, LoopStopped
+from workers.metrics import THREADS
 from workers.redis_check import risks
 from workers.settings import ServerNotSet, Settings, variable
 from workers.state.exclusive import ExclusiveTasks
@@ -26,6 +39,13 @@ logger = logging.getLogger(__name__)
 
 #: New objects before the garbage collector runs: rows are many, and go without its help.
 _COLLECTED_OBJECTS = 200_000
+#: A loop that runs answers sooner. Messages wait meanwhile.
+LOOP_SECONDS = 2.0
+
+
+def resident_megabytes() -> int:
+    """Return the resident memory of this process."""
+    return round(psutil.Process().memory_info().rss / 1e6)
 
 
 class Worker:
@@ -43,6 +63,7 @@ class Worker:
         self.recovery = Recovery(app)
         self.quarantine = connect_quarantine(settings, redis)
         self.loop = EventLoop(lambda: open_driver(settings))
+        self._exporter = Exporter(settings, self.loop)
         self._preparing = Lock()
         self._is_prepared = False
 
@@ -55,9 +76,11 @@ class Worker:
             self.loop.stop()
             raise
         self.recovery.start()
+        self._exporter.start()
 
     def stop(self) -> None:
         """Roll back what runs, close the driver, end the loop."""
+        self._exporter.stop()
         self.recovery.stop()
         self.loop.stop()
 
@@ -82,6 +105,17 @@ class Worker:
                 self.loop.run(create_schema(self.loop.resource))
                 self._is_prepared = True
         return self.loop.resource
+
+
+@inspect_command(name=TAKES_WORK)
+def takes_work(state: Any, **_: object) -> bool:
+    """Return True if the event loop runs, and the worker consumes one of our queues."""
+    try:
+        this_worker().loop.run(asyncio.sleep(0), timeout_seconds=LOOP_SECONDS)
+    except (LoopStopped, TimeoutError):
+        return False
+    consumer = state.consumer.task_consumer
+    return consumer is not None and any(queue.name in QUEUES for queue in consumer.queues)
 
 
 async def _ask(driver: Driver) -> None:
@@ -128,6 +162,8 @@ def start(sender: WorkController, **_: object) -> None:
             text = str(error) if isinstance(error, GraphinatorError) else f"{type(error).__name__}: {error}"
             raise SystemExit(f"Error: {' '.join(text.split())}") from error
         _worker = worker
+        # Celery resolves `--concurrency auto` later.
+        THREADS.set_function(lambda: sender.concurrency)  # type: ignore[attr-defined]  # not in the stubs
         gc.freeze()
         gc.set_threshold(_COLLECTED_OBJECTS)
 

@@ -13,6 +13,7 @@ import click
 from ops.stack.state import read_endpoints
 from pipeline.errors import SettingError
 from workers.app import GraphinatorApp, configuration
+from workers.logs import format_logs
 from workers.settings import Settings, load_settings
 
 #: For a server without which a command has more to show, or to do.
@@ -47,6 +48,7 @@ class Context:
     def app(self) -> Iterator[GraphinatorApp]:
         """Open a Celery app for the servers; close its connections at the end."""
         settings = self.connected()
+        format_logs(settings.log_format)
         with GraphinatorApp("graphinator", set_as_current=False) as app:
             app.settings = settings
             app.add_defaults(lambda: configuration(settings))

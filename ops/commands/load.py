@@ -71,7 +71,7 @@ def run_load(
     if not checked:
         check_dumps(context, dumps)
     yield from with_progress(
-        context, len(dumps), lambda app, show, wait: load_dumps(app, dumps, show, wait, contents)
+        context, dumps, lambda app, show, wait: load_dumps(app, dumps, show, wait, contents)
     )
 
 
@@ -103,10 +103,10 @@ def _check(dump: Published, progress: ByteProgress) -> None:
 
 def with_progress(
     context: Context,
-    dumps: int,
+    dumps: Sequence[Path],
     load: Callable[[GraphinatorApp, Callable[[Progress], None], OnWait], Iterator[Report]],
 ) -> Iterator[Report]:
-    """Run `load`, or `resume`, of so many dumps with a progress display. Yield its reports."""
+    """Run `load`, or `resume`, of these dumps with a progress display. Yield its reports."""
     console = plain_console(stderr=True)
     settings = context.connected()
     print_warnings(console, [*risks(connect_redis(settings)), *asyncio.run(check_neo4j(settings))])

@@ -1,5 +1,7 @@
 """`graphinator resume` and `graphinator finish`."""
 
+from pathlib import Path
+
 import click
 
 from ops.commands.console import plain_console, print_line
@@ -38,7 +40,7 @@ def resume(context: Context, forget: str | None) -> None:
         run_finish(context)
         print_line("no load is to be resumed")
         return
-    print_all(context, with_progress(context, len(stalled), loader.resume))
+    print_all(context, with_progress(context, [Path(run.plan.path) for run in stalled], loader.resume))
 
 
 @click.command(short_help="Finish batches in flight and update the statistics.")

@@ -14,6 +14,7 @@ from ops.stack.process import Daemon
 from ops.stack.stack import KEEPER, Stack
 from ops.stack.state import state_file
 from pipeline.errors import GraphinatorError
+from workers.logs import format_logs
 from workers.settings import load_settings
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,10 @@ class Pauses:
 
 def main() -> None:
     """Run until stopped, or until the folder of the stack is gone."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    stack = Stack(load_settings())
+    settings = load_settings()
+    logging.basicConfig(level=logging.INFO)
+    format_logs(settings.log_format)
+    stack = Stack(settings)
     Daemon.own = Daemon(stack.home, KEEPER).lock
     pauses = Pauses()
     while state_file(stack.home).exists():

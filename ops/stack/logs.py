@@ -18,7 +18,7 @@ _EMPTY = "the log is empty"
 _FRAME = re.compile(r"at [\w.$/]+[(<]|\.\.\. \d+ more$|(Caused by: )?([a-z]\w*\.)+[\w$]+$")
 #: The package of a Java exception.
 _PACKAGE = re.compile(r"\b([a-z]\w*\.)+(?=[A-Z][\w$]*(Exception|Error)\b)")
-_ERRORS = ("ERROR", "Error", "FATAL", "Exception", "Caused by")
+_ERRORS = ("ERROR", "Error", "FATAL", "Exception", "Caused by", "[error", '"error"')
 
 
 def last_line(log: Path) -> str:

@@ -1,9 +1,4 @@
-"""One worker of the embedded stack: command line, environment, health check.
-
-    python -m ops.stack.worker_process NODE
-
-exits with 0 if the worker with that Celery node name takes work, else with 1. docker-compose uses it as health check.
-"""
+"""One worker of the embedded stack: command line, environment, health."""
 
 import hashlib
 import os
@@ -11,13 +6,11 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-import click
 from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from pipeline.errors import GraphinatorError
-from workers.app import QUEUES, app
+from workers.app import QUEUES, TAKES_WORK
 from workers.settings import PREFIX, SECRETS, Settings, variable
 
 #: Time in which even a busy worker answers.
@@ -34,8 +27,11 @@ def node_name(home: Path, number: int) -> str:
 
 def command(settings: Settings, name: str) -> list[str]:
     """Return the command line of a worker: threads pool, all queues."""
+    # Its banner is no JSON.
+    quiet = ["--quiet"] if settings.log_format == "json" else []
     return [
         *CELERY,
+        *quiet,
         "worker",
         f"--concurrency={settings.worker_threads}",
         f"--queues={','.join(QUEUES)}",
@@ -56,31 +52,16 @@ def own_environment(settings: Settings) -> dict[str, str]:
 
 
 def active_workers(app: Celery, names: Collection[str] | None = None, seconds: float = 1.0) -> set[str]:
-    """Return the node names of workers that consume our queues.
+    """Return the node names of workers that take work.
 
     `names` limits the question to some workers. A worker that does not answer within `seconds` is left out.
     """
     destination = None if names is None else list(names)
     limit = None if names is None else len(names)
-    inspect = app.control.inspect(destination=destination, timeout=seconds, limit=limit)
     try:
-        replies = inspect.active_queues() or {}
+        replies = app.control.broadcast(
+            TAKES_WORK, reply=True, destination=destination, timeout=seconds, limit=limit
+        )
     except (OperationalError, RedisError):
         return set()
-    return {name for name, queues in replies.items() if any(queue["name"] in QUEUES for queue in queues)}
-
-
-@click.command()
-@click.argument("node")
-def main(node: str) -> None:
-    """Exit with 0 if the worker with that node name takes work, else with 1."""
-    try:
-        is_healthy = node in active_workers(app, [node], PATIENCE_SECONDS)
-    except GraphinatorError as error:
-        sys.exit(f"Error: {error}")
-    if not is_healthy:
-        sys.exit(f"{node} takes no work, or does not answer within {PATIENCE_SECONDS:g} s")
-
-
-if __name__ == "__main__":
-    main()
+    return {name for reply in replies or [] for name, takes_work in reply.items() if takes_work is True}

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import neo4j
 from neo4j.exceptions import (
@@ -18,6 +20,7 @@ from neo4j.exceptions import (
 )
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
@@ -159,6 +162,9 @@ def _bulk(value: Any) -> Any:
     return Bulk(value) if isinstance(value, list) else value
 
 
+#: Retries of transactions by `repeat` in this process, by reason.
+RETRIES: Counter[str] = Counter()
+
 #: For sessions under `repeat`: the driver itself would retry for half a minute, also a transaction that is too large.
 NO_RETRIES = {"max_transaction_retry_time": 0.0}
 
@@ -177,6 +183,7 @@ async def repeat(work: Callable[[], Awaitable[T]]) -> T:
         retry=retry_if_exception(_is_worth_another_attempt),
         stop=stop_after_attempt(ATTEMPTS),
         wait=_PAUSES,
+        before_sleep=_count_retry,
         reraise=True,
     )(attempt)
 
@@ -202,6 +209,13 @@ async def run_alone(
             return [record async for record in result]
 
     return await repeat(run)
+
+
+def _count_retry(state: RetryCallState) -> None:
+    error = None if state.outcome is None else state.outcome.exception()
+    if isinstance(error, Neo4jError | DriverError):
+        error = original(error)
+        RETRIES[_code(error).rpartition(".")[2] or type(error).__name__] += 1
 
 
 def _is_worth_another_attempt(error: BaseException) -> bool:
@@ -230,6 +244,9 @@ class Driver:
     ) -> None:
         #: The name of the database that holds the graph.
         self.database = database
+        #: The size of the pool.
+        self.max_connections = max_connections
+        self._sessions: WeakSet[neo4j.AsyncSession] = WeakSet()
         self._uri = uri
         self._connection_timeout_seconds = connection_timeout_seconds
         self._asking = asyncio.Lock()
@@ -263,7 +280,15 @@ class Driver:
         """
         if self._failure is not None or time.monotonic() - self._asked_at >= VERIFIED_FOR_SECONDS:
             await self._wait_for_server()
-        return self._driver.session(database=database, **config)
+        return self._counted(self._driver.session(database=database, **config))
+
+    def _counted(self, session: neo4j.AsyncSession) -> neo4j.AsyncSession:
+        self._sessions.add(session)
+        return session
+
+    def open_sessions(self) -> int:
+        """Return the number of sessions that are not closed; call it on the driver's loop."""
+        return sum(not session.closed() for session in self._sessions)
 
     async def _wait_for_server(self) -> None:
         asking = AsyncRetrying(

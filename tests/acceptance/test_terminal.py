@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -27,13 +28,24 @@ class Terminal:
         self._master = master
         self._output = b""
 
+    def resize(self, width: int) -> None:
+        """Change the width of the terminal."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+
     def lines(self) -> list[str]:
         """Return all lines that were ever shown, without terminal codes."""
         return re.split(r"[\r\n]+", CODES.sub("", self._output.decode(errors="ignore")))
 
-    def until(self, *texts: str) -> None:
-        """Read until each text was shown, or, without any, until the command ends."""
-        while not texts or not all(any(text in line for line in self.lines()) for text in texts):
+    def until(self, *texts: str, width: int = WIDTH) -> None:
+        """Read until each text was shown, or, without any, until the command ends.
+
+        `width` is that of its line, at most.
+        """
+
+        def is_shown(text: str) -> bool:
+            return any(text in line and cell_len(line) <= width for line in self.lines())
+
+        while not texts or not all(map(is_shown, texts)):
             try:
                 more = os.read(self._master, 1 << 16)
             except OSError:  # Linux's end of a terminal
@@ -80,15 +92,45 @@ def test_a_load_shows_what_it_waits_for_and_what_is_written(product: Product, sa
         lines = terminal.lines()
         assert terminal.process.wait(BOUND_SECONDS) == 0
     assert is_readable(lines)
-    for number, name in enumerate(("labels", "releases"), 1):
-        assert shown(BAR.format(name, number), lines)
-    assert shown(r"  [\d,]+ records done, [\d,]+/s, \d+ batch(es)? in flight, 2 workers *", lines)
-    # The number of batches is below the bar.
-    for complete in shown(r".* 100 % .*", lines):
-        assert " 1,000 records done" in lines[complete + 1]
-        assert " 0 batches in flight" in lines[complete + 1]
-    assert shown(r"discogs_20200806_labels.xml.gz: 1,000 labels in [\d:]+, [\d,]+/s", lines)
+    labels, releases = (rf"discogs_20200806_{name} +" for name in ("labels", "releases"))
+    numbers = r" +[\d,]+ +[\d.k]+ +\d+ % +[\d,]+ +[\d:-]+ *"
+    first = shown(labels + "(reading|writing)" + numbers, lines)
+    assert [lines[place + 1].split() for place in first] == [["discogs_20200806_releases", "waiting"]] * len(
+        first
+    )
+    second = shown(releases + "(reading|writing)" + numbers, lines)
+    done = [lines[place - 1].split()[1:5] for place in second]
+    assert done == [["done", "1,000", "1.0k", "100"]] * len(second)
+    assert first
+    assert second
+    assert shown(r"\d+ batch(es)? in flight, 2 workers *", lines)
+    for complete in shown(r".* (reading|writing) .* 100 % .*", lines):
+        assert " 1,000 " in lines[complete]
+        assert any("0 batches in flight" in line for line in lines[complete + 1 : complete + 3])
     assert shown(r"total +2,000 +0 +2,000 +0 +0 +0 +[\d:]+ +[\d,]+", lines)
+
+
+def test_a_terminal_that_gets_narrow_and_an_interrupt_leave_a_readable_table(
+    product: Product, sample: list[Path], tmp_path: Path
+) -> None:
+    product.workers(0)
+    long = tmp_path / f"{'a long way to a name ' * 10}.xml.gz"
+    long.symlink_to(sample[1])
+    with on_terminal(product, "load", long, sample[3], chunk_records=20) as terminal:
+        terminal.until("waiting for a worker")
+        before = len(terminal.lines())
+        terminal.resize(50)
+        terminal.until("…", width=50)
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until()
+        lines = terminal.lines()
+        assert terminal.process.wait(BOUND_SECONDS) == 130
+    assert all(cell_len(line) <= WIDTH for line in lines[:before])
+    last = max(shown(r"dump .*", lines))
+    assert re.fullmatch(r"….*a name +(reading|writing) +.*", lines[last + 1])
+    assert re.fullmatch(r"….*releases +waiting *", lines[last + 2])
+    assert all(cell_len(line) <= 50 for line in lines[last : last + 3])
+    assert any(line.startswith("Error: interrupted") for line in lines[last + 3 :])
 
 
 def test_a_comparison_has_the_same_bar(product: Product, sample: list[Path]) -> None:

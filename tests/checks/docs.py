@@ -11,6 +11,7 @@ from ops.cli import main
 from ops.exit_codes import exit_code_table
 from pipeline.graph.schema import SCHEMA, TEXT_INDEXES
 from pipeline.model import DERIVED, NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship
+from workers.metrics import metrics_table
 from workers.settings import settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,7 @@ RENDERERS: dict[str, Callable[[], str]] = {
     "dictionary fields": field_table,
     "exit codes": exit_code_table,
     "indexes": index_table,
+    "metrics": metrics_table,
     "nodes": node_table,
     "relationships": relationship_table,
     "settings": settings_table,

@@ -77,7 +77,7 @@ def test_a_batch_counts_once_however_often_it_is_completed_and_by_however_many(
     tally = Tally(unchanged=1, created=2, changed=3, quarantined=4)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: in_flight.complete("b", "run", tally), range(32)))
-    assert runs.progress("run") == (tally, [])
+    assert runs.progress("run")[:2] == (tally, [])
     assert len(in_flight) == 0
 
 
@@ -87,7 +87,7 @@ def test_a_failed_batch_gives_its_credit_back_and_its_reason_to_the_load(
     store(in_flight, "b")
     in_flight.fail("b", "run", "no such procedure")
     in_flight.fail("b", "run", "said twice")
-    assert runs.progress("run") == (Tally(), ["no such procedure"])
+    assert runs.progress("run")[:2] == (Tally(), ["no such procedure"])
     assert len(in_flight) == 0
 
 

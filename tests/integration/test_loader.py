@@ -10,7 +10,7 @@ from pyroaring import BitMap64
 from redis import Redis
 
 from pipeline.errors import DumpError
-from pipeline.model import RecordType
+from pipeline.model import NODES, RecordType
 from workers import loader
 from workers import sender as sender_module
 from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
@@ -18,7 +18,7 @@ from workers.loader import Progress, Report, load
 from workers.settings import Settings
 from workers.state.in_flight import BatchMeta, InFlight
 from workers.state.keys import EXCLUSIVE
-from workers.state.runs import RunPlan, Runs, RunState, Tally
+from workers.state.runs import RunPlan, Runs, RunState, Tally, Work
 
 
 class Workers:
@@ -42,7 +42,9 @@ class Workers:
         if self.fails(ids):
             self._in_flight.fail(batch, meta.run, f"{ids} cannot be written")
         else:
-            self._in_flight.complete(batch, meta.run, Tally(created=len(ids), quarantined=rejected))
+            self._in_flight.complete(
+                batch, meta.run, Tally(created=len(ids), quarantined=rejected), (), Work(1, 250, 1, 99)
+            )
 
     def send_exclusive(
         self, _: Celery, task: TaskName, _token: str, *args: object, **_options: object
@@ -130,6 +132,27 @@ def test_a_load_is_done_only_once_all_its_batches_are(
     assert [share for share, written in done if written < 3] != []
     assert all((share == 1) == (written == 3) for share, written in done)
     assert shown[-1].reading.started <= time.time()
+
+
+def test_a_run_keeps_its_progress_over_time_and_ends_with_its_totals(
+    app: GraphinatorApp, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    monkeypatch.setattr(loader, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(loader, "SAMPLE_SECONDS", 0.0)
+    bad = "<label><name>whose</name></label>"
+    path = labels(tmp_path / "labels.xml", *map(record, range(1, 4)), bad)
+    (report,) = loaded(app, path)
+    (run,) = Runs(redis)
+    samples = Runs(redis).samples(run.name)
+    done = [each.tally.read for each in samples]
+    assert (done, done[-1], samples[-1].read) == (sorted(done), 4, 4)
+    assert samples[-1].tally == report.tally == run.tally
+    assert samples[-1].work == run.work == Work(4, 4 * 250, 4, 4 * 99)
+    assert all(each.load_megabytes > 10 for each in samples)
+    assert run.end is not None
+    assert run.end.graph_before == run.end.graph_after
+    assert run.end.graph_after is not None
+    assert run.end.graph_after.nodes.keys() == set(NODES)
 
 
 def test_a_load_gives_up_after_too_many_failed_batches(

@@ -1,13 +1,15 @@
 """Loads as a whole on the real Valkey: runs, stalls and outcomes."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from redis import Redis
 
 from pipeline.model import RecordType
+from workers.loader import Samples
 from workers.state.keys import LOAD_LOCK, RUNS
-from workers.state.runs import Reading, RunEnd, RunPlan, Runs, RunState, Tally
+from workers.state.runs import Reading, RunEnd, RunPlan, Runs, RunState, Sample, Tally, Work
 
 LABELS = RunPlan(RecordType.LABELS, "/dumps/labels.xml.gz", False, False, 1.0, "load:1")
 
@@ -115,3 +117,37 @@ def test_an_old_run_is_forgotten(runs: Runs, redis: Redis) -> None:
     assert list(runs) == []
     assert redis.zcard(RUNS) == 0
     assert redis.ttl("graphinator:run:labels-a") > 0
+
+
+def test_a_run_is_kept_for_a_year_once_it_has_ended(runs: Runs, redis: Redis) -> None:
+    month = 30 * 86_400
+    for name, ends in (("labels-a", True), ("labels-b", False), ("labels-c", True)):
+        runs.plan(name, plan(at=time.time() - 1.5 * month))
+        runs.set_read(name, Reading(time.time()))
+        runs.store_samples(name, [])
+        if ends:
+            runs.end(name, RunEnd(time.time()))
+    # The ids that `resume` of the second one needs may have expired.
+    assert [*states(runs)] == ["labels-a", "labels-c"]
+    assert runs.stalled() == []
+    kept = [redis.ttl(f"graphinator:run:labels-{name}") / month for name in ("a", "b", "a:samples")]
+    assert kept == pytest.approx([400 / 30, 1, 400 / 30], rel=0.01)
+
+
+def test_the_samples_of_the_longest_load_stay_few(runs: Runs, redis: Redis) -> None:
+    samples = Samples()
+    week = 7 * 86_400
+    for second in range(week):
+        if samples.is_due(second):
+            done = Tally(created=second * 1234, unchanged=second)
+            work = Work(second, 800 * second, second // 100, 300 * second)
+            samples.add(Sample(second, second * 1240, done, work, 8, 300))
+    runs.store_samples("releases-a", samples.taken)
+    assert runs.samples("releases-a") == samples.taken
+    size = redis.memory_usage("graphinator:run:releases-a:samples")
+    assert size is not None
+    assert size < 10_000
+    times = [each.seconds for each in samples.taken]
+    gaps = {after - before for before, after in pairwise(times)}
+    assert (times[0], len(gaps)) == (0, 1)
+    assert 100 <= len(times) <= 200

@@ -52,10 +52,10 @@ def test_a_failed_chord_is_no_failed_batch(worker: process.Worker, error: Except
     store(worker.in_flight, [GOOD])
     tasks.batch_failed(None, error, None, "b")
     assert len(worker.in_flight) == 1
-    assert worker.runs.progress("run") == (Tally(), [])
+    assert worker.runs.progress("run")[:2] == (Tally(), [])
     tasks.batch_failed(None, ValueError("not a number"), None, "b")
     assert len(worker.in_flight) == 0
-    assert worker.runs.progress("run") == (Tally(), ["ValueError: not a number"])
+    assert worker.runs.progress("run")[:2] == (Tally(), ["ValueError: not a number"])
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
@@ -254,7 +254,7 @@ async def test_refused_records_are_quarantined_with_their_text(
     assert await asyncio.to_thread(run, 2) == Tally(created=2, quarantined=2).summary()
     assert sorted(await fingerprints(driver, RecordType.RELEASES, [1, 2, 3, 4])) == [1, 3]
     assert sorted(entry.raw for entry in worker.quarantine) == sorted([records[1], records[3]])
-    assert worker.runs.progress("run") == (Tally(created=2, quarantined=2), [])
+    assert worker.runs.progress("run")[:2] == (Tally(created=2, quarantined=2), [])
 
 
 def test_records_that_a_full_quarantine_does_not_keep_are_counted(
@@ -271,7 +271,7 @@ def test_records_that_a_full_quarantine_does_not_keep_are_counted(
 def test_a_failed_batch_keeps_its_reason(worker: process.Worker, in_flight: InFlight) -> None:
     store(in_flight, [GOOD])
     tasks.batch_failed(None, ValueError("no\n help"), None, "b")
-    assert worker.runs.progress("run") == (Tally(), ["ValueError: no help"])
+    assert worker.runs.progress("run")[:2] == (Tally(), ["ValueError: no help"])
     assert len(in_flight) == 0
 
 

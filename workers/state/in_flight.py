@@ -31,12 +31,13 @@ from workers.state.keys import (
 )
 from workers.state.lease import Lease, held
 from workers.state.lua import script
-from workers.state.runs import Tally
+from workers.state.runs import Tally, Work
 
 #: Fields of a batch that name quarantine entries.
 _REFUSED = "refused:"
 #: A part of a batch that has crashed so many workers is not attempted again.
 MAX_CRASHES = 4
+NO_WORK = Work()
 
 
 class PoisonBatch(GraphinatorError):
@@ -150,6 +151,15 @@ class InFlight:
         now, _ = self._redis.time()
         return text_of_all(self._redis.zrangebyscore(IN_FLIGHT, 0, now - age_seconds))
 
+    def oldest_seconds(self) -> float:
+        """Return the age of the oldest batch in flight; 0 without one."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch in self.batches():
+                pipe.pttl(batch_key(batch))
+            # Batches expire so long after they are stored; one that is done meanwhile has a negative time.
+            left = [each / 1000 for each in pipe.execute() if each >= 0]
+        return max((BATCH_SECONDS - each for each in left), default=0.0)
+
     def forget(self, batch: str) -> None:
         """Take a batch off the list whose data has expired."""
         self._redis.zrem(IN_FLIGHT, batch)
@@ -226,19 +236,21 @@ class InFlight:
         lease = Lease(self._redis, batch_lease_key(batch), f"batch {batch}", seconds=self._lease_seconds)
         return held(lease)
 
-    def complete(self, batch: str, run: str, tally: Tally, calls: Sequence[CallOutcome] = ()) -> None:
-        """Settle a written batch: add to the tally of its run and to its calls."""
-        self._settle_once(batch, run, "", calls, tally.as_dict())
+    def complete(
+        self, batch: str, run: str, tally: Tally, calls: Sequence[CallOutcome] = (), work: Work = NO_WORK
+    ) -> None:
+        """Settle a written batch: add to the sums of its run and of its calls."""
+        self._settle_once(batch, run, "", calls, {**tally.as_dict(), **work.as_dict()})
 
     def fail(self, batch: str, run: str, reason: str, calls: Sequence[CallOutcome] = ()) -> None:
         """Settle a batch that cannot be written: its run ends incomplete, for this reason."""
         self._settle_once(batch, run, reason, calls, {})
 
     def _settle_once(
-        self, batch: str, run: str, failure: str, calls: Sequence[CallOutcome], tally: dict[str, int]
+        self, batch: str, run: str, failure: str, calls: Sequence[CallOutcome], sums: dict[str, int]
     ) -> None:
         keys = [IN_FLIGHT, batch_key(batch), batch_lease_key(batch), run_key(run)]
         keys += [inbox_call_key(call.task) for call in calls]
         numbers = [number for call in calls for number in (call.written, call.superseded, call.refused)]
-        counts = [part for item in tally.items() for part in item]
+        counts = [part for item in sums.items() for part in item]
         self._settle(keys=keys, args=[batch, RUN_SECONDS, failure, CALL_SECONDS, *numbers, *counts])

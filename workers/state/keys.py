@@ -7,9 +7,10 @@
 | `graphinator:batch:<batch>` | hash | `meta`; `chunk:<i>`, `rows:<i>` and `known`, packed; `attempts:<part>`; `refused:<entry>` | 7 days | `InFlight` |
 | `graphinator:batch:<batch>:lease` | string | lease of the body that writes the batch | 30 s | `InFlight` |
 | `graphinator:runs` | sorted set | run → when it was planned, Unix s | never | `Runs` |
-| `graphinator:run:<run>` | hash | `plan`, `read`, `end` as JSON; the tally; `failed:<batch>`; `not_kept` | 30 days | `Runs`, `InFlight` |
+| `graphinator:run:<run>` | hash | `plan`, `read`, `end` as JSON; the tally and the `Work`; `failed:<batch>`; `not_kept` | 30 days, and 400 days once it has ended | `Runs`, `InFlight` |
 | `graphinator:run:<run>:ids` | string | ids in the dump, a roaring bitmap, and the gaps of `DumpIds` | 30 days | `Runs` |
 | `graphinator:run:<run>:newer` | set | ids of records that upstream tasks handed over after it began, written before it ended | 30 days | `Runs` |
+| `graphinator:run:<run>:samples` | string | its progress over time, packed: at most 200 samples, 10 kB | 400 days | `Runs` |
 | `graphinator:exclusive` | hash | `token` of the task that is asked for; its `attempts`, its `result` | 7 days | `ExclusiveTasks` |
 | `graphinator:exclusive:lease` | string | lease of the worker that runs it | 30 s | `ExclusiveTasks` |
 | `graphinator:statistics` | hash | `counted`, `stale`, `rebuild`, `failed`: Redis's Unix s | never | `StatisticsState` |
@@ -47,6 +48,8 @@ REJECTED_MESSAGES = PREFIX + "rejected_messages"
 LEASE_SECONDS = 30
 BATCH_SECONDS = 7 * 24 * 3600
 RUN_SECONDS = 30 * 24 * 3600
+#: A load is compared with that of the same month a year ago.
+ENDED_RUN_SECONDS = 400 * 24 * 3600
 EXCLUSIVE_SECONDS = 7 * 24 * 3600
 CALL_SECONDS = 24 * 3600
 #: While records of the call wait, which a long load may hold up.
@@ -76,6 +79,11 @@ def run_ids_key(run: str) -> str:
 def run_newer_key(run: str) -> str:
     """Return the ids of records written before a run's end, accepted after its beginning."""
     return f"{run_key(run)}:newer"
+
+
+def run_samples_key(run: str) -> str:
+    """Return the samples of a run."""
+    return f"{run_key(run)}:samples"
 
 
 def inbox_key(record_type: str) -> str:

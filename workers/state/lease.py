@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from enum import StrEnum
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -74,7 +75,9 @@ class Lease:
         if not taken and not self.is_held():
             return False
         # Not before: a thread that never starts keeps the lease, and its connection, until the next garbage collection.
-        self._heartbeat = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
+        self._heartbeat = threading.Thread(
+            target=copy_context().run, args=(self._renew,), name=f"lease {self.name}", daemon=True
+        )
         self._heartbeat.start()
         return True
 

@@ -15,8 +15,17 @@ from redis import Redis
 
 from pipeline.model import RecordType
 from pipeline.reader.ids import DumpIds
-from workers.state.encoding import bytes_of, optional_bytes, redis_now, text_of_all
-from workers.state.keys import LOAD_LOCK, RUN_SECONDS, RUNS, run_ids_key, run_key, run_newer_key
+from workers.state.encoding import bytes_of, optional_bytes, pack, redis_now, text_of_all, unpack
+from workers.state.keys import (
+    ENDED_RUN_SECONDS,
+    LOAD_LOCK,
+    RUN_SECONDS,
+    RUNS,
+    run_ids_key,
+    run_key,
+    run_newer_key,
+    run_samples_key,
+)
 
 #: The source of records from upstream tasks, and the prefix of their runs.
 UPSTREAM = "ingest"
@@ -60,6 +69,45 @@ class Tally(msgspec.Struct, frozen=True):
         return {name: number for name, number in self.as_dict().items() if number}
 
 
+class Work(msgspec.Struct, frozen=True):
+    """Sums over the written batches of a run."""
+
+    batches: int = 0
+    #: The time of the tasks that wrote them, without earlier attempts.
+    batch_milliseconds: int = 0
+    #: Earlier attempts of these tasks.
+    retries: int = 0
+    #: Resident memory of the worker at the end of each batch.
+    worker_megabytes: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the numbers by name."""
+        return msgspec.structs.asdict(self)
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """The progress of a run at one moment.
+
+    Numbers of records and batches are sums since its start.
+    """
+
+    seconds: float
+    #: Records of the dump that are read; those of the tally are done.
+    read: int
+    tally: Tally
+    work: Work
+    batches_in_flight: int
+    #: Resident memory of the load.
+    load_megabytes: int
+
+
+class GraphSize(msgspec.Struct, frozen=True):
+    """Numbers of nodes by label and of relationships by type."""
+
+    nodes: dict[str, int]
+    relationships: dict[str, int]
+
+
 class RunPlan(msgspec.Struct, frozen=True):
     """The dump that a run loads, and its options."""
 
@@ -89,6 +137,13 @@ class Reading(msgspec.Struct, frozen=True):
     #: Records that go into no batch: the graph has them in this version, or in a newer one.
     unchanged: int = 0
 
+    @property
+    def total(self) -> float:
+        """Estimate the number of records of the dump."""
+        if self.whole:
+            return self.records
+        return self.records * self.size_bytes / max(1, self.consumed_bytes)
+
     def done(self, tally: Tally) -> float:
         """Estimate the share of the dump whose records are done; 1 only if all are."""
         if self.whole and tally.read >= self.records:
@@ -105,6 +160,11 @@ class RunEnd(msgspec.Struct, frozen=True):
     vanished: int = 0
     #: Reasons why something is missing; empty for a complete run.
     problems: list[str] = []
+    #: Quarantined records by reason, the most frequent reasons.
+    reasons: dict[str, int] = {}
+    #: The graph at the start and at the end; None if Neo4j did not answer.
+    graph_before: GraphSize | None = None
+    graph_after: GraphSize | None = None
 
 
 class RunState(StrEnum):
@@ -129,6 +189,7 @@ class Run:
     record_type: RecordType
     state: RunState
     tally: Tally
+    work: Work
     plan: RunPlan
     #: None before its start.
     reading: Reading | None = None
@@ -164,7 +225,7 @@ class Runs:
     def plan(self, run: str, plan: RunPlan) -> None:
         """List a run before it begins, or before it begins again."""
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(run_key(run), run_ids_key(run))
+            pipe.delete(run_key(run), run_ids_key(run), run_samples_key(run))
             pipe.hset(run_key(run), "plan", msgspec.json.encode(plan))
             pipe.expire(run_key(run), RUN_SECONDS)
             pipe.zadd(RUNS, {run: plan.at})
@@ -189,7 +250,7 @@ class Runs:
             ]
         with self._redis.pipeline(transaction=True) as pipe:
             for name in names:
-                pipe.delete(run_key(name), run_ids_key(name), run_newer_key(name))
+                pipe.delete(run_key(name), run_ids_key(name), run_newer_key(name), run_samples_key(name))
                 pipe.zrem(RUNS, name)
             pipe.execute()
         return names
@@ -215,18 +276,28 @@ class Runs:
         """Store the part of the dump that is read so far."""
         self._redis.hset(run_key(run), "read", msgspec.json.encode(reading))
 
+    def store_samples(self, run: str, samples: list[Sample]) -> None:
+        """Store all samples of a run so far."""
+        self._redis.set(run_samples_key(run), pack(samples), ex=ENDED_RUN_SECONDS)
+
+    def samples(self, run: str) -> list[Sample]:
+        """Return the samples of a run."""
+        stored = optional_bytes(self._redis.get(run_samples_key(run)))
+        return [] if stored is None else unpack(stored, list[Sample])
+
     def end(self, run: str, end: RunEnd) -> None:
-        """Store the end of a run."""
+        """Store the end of a run, which is kept longer then."""
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(run_key(run), "end", msgspec.json.encode(end))
+            pipe.expire(run_key(run), ENDED_RUN_SECONDS)
             pipe.unlink(run_newer_key(run))
             pipe.execute()
 
-    def progress(self, run: str) -> tuple[Tally, list[str]]:
-        """Return the tally so far, and the reasons of failed batches."""
+    def progress(self, run: str) -> tuple[Tally, list[str], Work]:
+        """Return tally, reasons of failed batches, and work of the others, so far."""
         stored = self._fields(run)
         failures = [str(value, "utf-8") for name, value in stored.items() if name.startswith("failed:")]
-        return _tally(stored), failures
+        return _tally(stored), failures, _work(stored)
 
     def add_not_kept(self, run: str, records: int) -> None:
         """Count records that the full quarantine did not keep."""
@@ -253,17 +324,24 @@ class Runs:
 
     def __iter__(self) -> Iterator[Run]:
         """Every run that has not expired, the oldest first."""
-        self._redis.zremrangebyscore(RUNS, 0, redis_now(self._redis) - RUN_SECONDS)
+        now = redis_now(self._redis)
+        self._redis.zremrangebyscore(RUNS, 0, now - ENDED_RUN_SECONDS)
         holder = optional_bytes(self._redis.get(LOAD_LOCK))
-        found = {run: self._fields(run) for run in text_of_all(self._redis.zrange(RUNS, 0, -1))}
+        names = text_of_all(self._redis.zrange(RUNS, 0, -1))
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hgetall(run_key(name))
+            found = dict(zip(names, map(_named, pipe.execute()), strict=True))
         runs: list[Run] = []
         begun: set[RecordType] = set()
         for name, stored in reversed(found.items()):
             if "plan" in stored:
                 run = _run(name, stored, holder, begun)
-                runs.append(run)
                 if "read" in stored:
                     begun.add(run.record_type)
+                # The ids of newer records, which `resume` needs, expire later than this.
+                if run.end is not None or run.plan.at > now - RUN_SECONDS:
+                    runs.append(run)
         yield from reversed(runs)
 
     def upstream(self) -> Iterator[Upstream]:
@@ -274,8 +352,11 @@ class Runs:
             yield Upstream(run, record_type, _tally(stored), int(stored.get("not_kept", 0)))
 
     def _fields(self, run: str) -> dict[str, bytes]:
-        fields = self._redis.hgetall(run_key(run))
-        return dict(zip(text_of_all(fields), map(bytes_of, fields.values()), strict=True))
+        return _named(self._redis.hgetall(run_key(run)))
+
+
+def _named(fields: dict[Any, Any]) -> dict[str, bytes]:
+    return dict(zip(text_of_all(fields), map(bytes_of, fields.values()), strict=True))
 
 
 def _run(name: str, stored: dict[str, bytes], holder: bytes | None, begun: Collection[RecordType]) -> Run:
@@ -288,7 +369,7 @@ def _run(name: str, stored: dict[str, bytes], holder: bytes | None, begun: Colle
         state = RunState.RUNNING if "read" in stored else RunState.WAITING
     else:
         state = RunState.OVERTAKEN if plan.record_type in begun else RunState.STALLED
-    return Run(name, plan.record_type, state, _tally(stored), plan, _reading(stored), end)
+    return Run(name, plan.record_type, state, _tally(stored), _work(stored), plan, _reading(stored), end)
 
 
 def _reading(stored: dict[str, bytes]) -> Reading | None:
@@ -297,5 +378,13 @@ def _reading(stored: dict[str, bytes]) -> Reading | None:
 
 def _tally(stored: dict[str, bytes]) -> Tally:
     reading = _reading(stored)
-    of_batches = Tally(**{name: int(stored[name]) for name in Tally.__struct_fields__ if name in stored})
+    of_batches = Tally(**_numbers(stored, Tally))
     return of_batches + Tally(unchanged=reading.unchanged if reading else 0)
+
+
+def _work(stored: dict[str, bytes]) -> Work:
+    return Work(**_numbers(stored, Work))
+
+
+def _numbers(stored: dict[str, bytes], kind: type[msgspec.Struct]) -> dict[str, int]:
+    return {name: int(stored[name]) for name in kind.__struct_fields__ if name in stored}

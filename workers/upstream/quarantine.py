@@ -113,6 +113,10 @@ class Quarantine:
             dropped += int(added) < 0
         return dropped
 
+    def size_bytes(self) -> int:
+        """Return the size of all entries, which is limited."""
+        return int(self._redis.get(QUARANTINE_BYTES) or 0)
+
     def __len__(self) -> int:
         return self._redis.zcard(QUARANTINE)
 
@@ -134,6 +138,18 @@ class Quarantine:
             _read(pipe, id_)
             fields, at = pipe.execute()
         return None if at is None else _entry(fields, at)
+
+    def reasons(self, run: str) -> Counter[str]:
+        """Return the number of entries by reason that this run was the last to quarantine."""
+        found = Counter[str]()
+        for ids in _pages(self._ids()):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for id_ in ids:
+                    pipe.hmget(quarantine_entry_key(id_), "run", "reason")
+                for by, reason in pipe.execute():
+                    if by == run.encode():
+                        found[reason.decode()] += 1
+        return found
 
     def purge(self, ids: Iterable[str] | None = None) -> int:
         """Remove these entries, or all; return the number of removed entries."""

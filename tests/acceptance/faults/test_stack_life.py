@@ -17,7 +17,6 @@ from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError
 from redis import Redis
 
-from ops.stack import worker_process
 from ops.stack.files import exclusive
 from ops.stack.process import Daemon, running_roles
 from ops.stack.state import Endpoints, read_endpoints
@@ -65,14 +64,7 @@ class Home:
         login = (endpoints.neo4j_user, endpoints.password())
         with GraphDatabase.driver(endpoints.neo4j_uri, auth=login) as driver:
             driver.execute_query("MERGE (:Kept)", database_="neo4j")
-        name = worker_process.node_name(self.path, 1)
-        settings = {"GRAPHINATOR_REDIS_URL": endpoints.broker_url()}
-        healthy = subprocess.run(
-            [COMMAND.with_name("python"), "-m", "ops.stack.worker_process", name],
-            env={**os.environ, **settings},
-            check=False,
-        )
-        assert healthy.returncode == 0
+        assert self.run("health").stdout == "healthy\n"
         return endpoints
 
     def down(self) -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -206,9 +205,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product) 
     deaf, other = (worker_process.node_name(product.stack.home, number) for number in (1, 2))
 
     def is_healthy(name: str) -> bool:
-        check = [sys.executable, "-m", "ops.stack.worker_process", name]
-        environment = product.environment() | product.endpoints().environment(product.stack.settings)
-        return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
+        return product.run("health", "--liveness", name).returncode == 0
 
     def idle_workers() -> list[int]:
         numbers: list[int] = json.loads(product.run("status", "--json").stdout)["stack"]["idle_workers"]
@@ -224,6 +221,7 @@ def test_a_worker_that_lives_and_takes_no_work_is_not_healthy(product: Product) 
             for queue in QUEUES:
                 app.control.cancel_consumer(queue, destination=[deaf])
             wait_until(lambda: not is_healthy(deaf), "it takes no work")
+            assert product.run("health").stdout.startswith(f"{deaf} takes no work")
             assert app.control.ping(destination=[deaf], timeout=BOUND_SECONDS, limit=1)
         wait_until(lambda: is_healthy(other), "the other one answers")
         wait_until(lambda: idle_workers() == [1], "it alone is told of")

@@ -10,7 +10,7 @@
 -- ARGV[3]  why the batch failed; empty for a batch that is written
 -- ARGV[4]  seconds until a call expires of which no record waits
 -- ARGV[5]… for each call the numbers of its written, superseded and refused records; then names and numbers to add to
---          the tally
+--          the tally and the work of the run
 local first = redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3])
 if first == 0 then
