@@ -88,9 +88,9 @@ def each_role(credit: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 @lru_cache(maxsize=1 << 14)
 def roles(text: str) -> tuple[tuple[str, str | None], ...]:
-    """Return the roles in a text, which commas outside of brackets part, each with the text in its brackets.
+    """Return the roles in a text, each with the text in its brackets.
 
-    An open bracket lasts to the end. A role without text outside of brackets is left out.
+    Commas outside of brackets part them. An open bracket lasts to the end. A role without text outside of brackets is left out.
     """
     found: list[tuple[str, str | None]] = []
     role: list[str] = []
@@ -119,7 +119,7 @@ def roles(text: str) -> tuple[tuple[str, str | None], ...]:
 
 @lru_cache(maxsize=1 << 14)
 def category(role: str, detail: str | None = None) -> str:
-    """Return the category of a role, or of its detail where the role has none: `Other [Legal]`."""
+    """Return the category of a role, else of its detail: `Other [Legal]`."""
     return _of_words(role) or _of_words(detail or "") or "other"
 
 

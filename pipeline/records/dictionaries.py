@@ -93,7 +93,7 @@ def _property(property_: Property, record: Any, beside: Property | None) -> Any:
 
 
 def _beside(property_: Property, given: Sequence[str], beside: Property, texts: Sequence[str]) -> list[str]:
-    """Return the entries of a list beside those entries of another one that its kind keeps."""
+    """Return the entries of a list beside those that another one keeps."""
     entries = given or [""] * len(texts)
     if len(entries) != len(texts):
         raise MalformedError(

@@ -144,7 +144,7 @@ class _Rule:
         return tuple(joined)
 
     def _completed(self, properties: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the properties with lists as their kind allows, and the computed ones in their places."""
+        """Return the properties with their lists and computed values."""
         if not (self.lists or self.computed):
             return properties
         completed = [*properties]
@@ -156,7 +156,7 @@ class _Rule:
 
 
 def _placed(values: Iterable[tuple[Any, ...]], at: int) -> Iterator[tuple[Any, ...]]:
-    """Fill in the place of each value, from 1, at an index where it is not given."""
+    """Fill in the place of each value, from 1, where none is given."""
     for place, value in enumerate(values, 1):
         yield (*value[:at], value[at] or place, *value[at + 1 :])
 
