@@ -98,7 +98,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("odd") / "releases.xml"
 
 
-@hypothesis.settings(max_examples=300)
+@hypothesis.settings(max_examples=300, deadline=None)
 @hypothesis.given(seed=st.integers(0, 10**9), tracks=st.booleans())
 def test_any_release_is_read_as_the_oracle_reads_it(path: Path, seed: int, *, tracks: bool) -> None:
     release = Odd(seed).release()
