@@ -36,6 +36,8 @@ class Chunk:
     rejected: list[Rejected] = field(default_factory=list)
     #: True for records that upstream tasks handed over.
     upstream: bool = False
+    #: False for a graph without tracks: the process that makes the chunk decides, whatever the worker's setting is.
+    tracks: bool = True
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.rejected)

@@ -8,7 +8,8 @@ nothing and merges repeated ones.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from lxml.etree import _Element
 
@@ -19,12 +20,26 @@ LAST_YEAR = 9999
 _FOUR_DIGITS = re.compile(r"[0-9]{4}")
 
 
+class Track(NamedTuple):
+    """A track of a release."""
+
+    title: str
+    position: str
+    duration: str
+    #: The position, or the number in the tracklist.
+    place: str
+    artists: list[_Element]
+    credits: list[_Element]
+
+
 @dataclass(frozen=True, slots=True)
 class RecordXml:
-    """The XML of one record: its element, and its children by tag."""
+    """The XML of one record: its element, its children by tag, its tracks."""
 
     element: _Element
     children: dict[str, list[_Element]]
+    #: Empty for a graph without tracks.
+    tracks: list[Track]
 
     def text(self, tag: str) -> str | None:
         """Return the text of the first child with this tag; None if empty."""
@@ -101,33 +116,125 @@ def references(tag: str, *child_tags: str) -> Reader:
     return read
 
 
+def tracklist(lists: list[_Element]) -> list[Track]:
+    """Return the tracks of tracklists, sub-tracks after their parent, without headings.
+
+    A heading has no position, artists, credits or sub-tracks.
+    """
+    tracks: list[Track] = []
+    waiting = [child for found in reversed(lists) for child in reversed(found) if child.tag == "track"]
+    while waiting:
+        texts: dict[str, str] = {}
+        artists: list[_Element] = []
+        credits_: list[_Element] = []
+        parts: list[_Element] = []
+        for child in waiting.pop():
+            tag = child.tag
+            if tag == "artists":
+                artists += [each for each in child if each.tag == "artist"]
+            elif tag == "extraartists":
+                credits_ += [each for each in child if each.tag == "artist"]
+            elif tag == "sub_tracks":
+                parts += [each for each in child if each.tag == "track"]
+            elif tag not in texts:
+                texts[tag] = (child.text or "").strip()
+        position = texts.get("position", "")
+        if position or artists or credits_ or parts:
+            place = position or str(len(tracks) + 1)
+            title, duration = texts.get("title", ""), texts.get("duration", "")
+            tracks.append(Track(title, position, duration, place, artists, credits_))
+            waiting += reversed(parts)
+    return tracks
+
+
+def track_texts(field: str) -> Callable[[RecordXml], Iterator[str | None]]:
+    """Read one text of each track: `title`, `position` or `duration`."""
+    read = attrgetter(field)
+    return lambda record: map(read, record.tracks)
+
+
 def main_artists(record: RecordXml) -> Iterator[tuple[Any, ...]]:
-    """Read the artists of a master or release."""
+    """Read the artists of a master or release; their place is the position."""
     for artist in record.inside("artists", "artist"):
-        id_, name = first_texts(artist, "id", "name")
-        yield integer_of(id_), name
+        id_, name, credited_as, join = first_texts(artist, "id", "name", "anv", "join")
+        yield integer_of(id_), name, None, credited_as, join
+
+
+def track_artists(record: RecordXml) -> Iterator[tuple[Any, ...]]:
+    """Read the artists of a release's tracks."""
+    for track in record.tracks:
+        for artist in track.artists:
+            id_, name, credited_as = first_texts(artist, "id", "name", "anv")
+            yield integer_of(id_), name, (track.place,), (credited_as,)
 
 
 def labels(record: RecordXml) -> Iterator[tuple[Any, ...]]:
     """Read the labels of a release, each with at most one catalog number."""
     for label in record.inside("labels", "label"):
         catalog_number = attribute_of(label, "catno")
-        yield (
-            integer_of(label.get("id")),
-            attribute_of(label, "name"),
-            (catalog_number,) if catalog_number else (),
-        )
+        yield integer_of(label.get("id")), attribute_of(label, "name"), (catalog_number,)
+
+
+def series(record: RecordXml) -> Iterator[tuple[Any, ...]]:
+    """Read the series of a release."""
+    for each in record.inside("series", "series"):
+        yield integer_of(each.get("id")), attribute_of(each, "name"), attribute_of(each, "catno")
+
+
+def companies(record: RecordXml) -> Iterator[tuple[Any, ...]]:
+    """Read the companies of a release."""
+    for company in record.inside("companies", "company"):
+        id_, name, catalog_number, role = first_texts(company, "id", "name", "catno", "entity_type_name")
+        yield integer_of(id_), name, role, catalog_number
 
 
 def credited(record: RecordXml) -> Iterator[tuple[Any, ...]]:
-    """Read the credits of a release, not those of its tracks.
+    """Read the credits of a release, then those of its tracks, with roles as printed.
 
     `name` is the name under which Discogs files the person. The spelling of one sleeve (`anv`) would make a person of
     each spelling.
     """
     for artist in record.inside("extraartists", "artist"):
-        id_, name, role = first_texts(artist, "id", "name", "role")
-        yield name, role, integer_of(id_)
+        id_, name, credited_as, role, tracks = first_texts(artist, "id", "name", "anv", "role", "tracks")
+        yield name, role, None, integer_of(id_), (tracks,), (credited_as,)
+    for track in record.tracks:
+        for artist in track.credits:
+            id_, name, credited_as, role = first_texts(artist, "id", "name", "anv", "role")
+            yield name, role, None, integer_of(id_), (track.place,), (credited_as,)
+
+
+def format_details(record: RecordXml) -> Iterator[str]:
+    """Read quantity, descriptions and text of each format with a name."""
+    for each in record.inside("formats", "format"):
+        if attribute_of(each, "name"):
+            quantity = integer_of(each.get("qty")) or 1
+            details = [f"{quantity} \N{MULTIPLICATION SIGN}"] if quantity != 1 else []
+            details += [
+                text
+                for child in each
+                if child.tag == "descriptions"
+                for description in child
+                if description.tag == "description" and (text := text_of(description))
+            ]
+            if free := attribute_of(each, "text"):
+                details.append(free)
+            yield ", ".join(details)
+
+
+def identifiers(record: RecordXml) -> Iterator[str]:
+    """Read identifiers as `type: value` or `type (description): value`."""
+    for each in record.inside("identifiers", "identifier"):
+        kind, value = attribute_of(each, "type"), attribute_of(each, "value")
+        if kind and value:
+            description = attribute_of(each, "description")
+            yield f"{kind} ({description}): {value}" if description else f"{kind}: {value}"
+
+
+def barcodes(record: RecordXml) -> Iterator[str | None]:
+    """Read the barcodes as printed."""
+    for each in record.inside("identifiers", "identifier"):
+        if attribute_of(each, "type") == "Barcode":
+            yield each.get("value")
 
 
 def first_texts(element: _Element, *tags: str) -> list[str | None]:

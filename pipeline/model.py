@@ -3,13 +3,29 @@
 Parsing, the schema, writing, comparing, statistics and the documentation follow from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypedDict
 
-from pipeline.elements import Reader, credited, labels, main_artists, number, references, texts
-from pipeline.roles import category
+from pipeline.elements import (
+    Reader,
+    RecordXml,
+    barcodes,
+    companies,
+    credited,
+    format_details,
+    identifiers,
+    labels,
+    main_artists,
+    number,
+    references,
+    series,
+    texts,
+    track_artists,
+    track_texts,
+)
+from pipeline.roles import category, each_role
 
 #: One relationship that a record asserts: its field in `RELATIONSHIPS`, the key of the other end, and the values of its
 #: properties in the table's order, a list as a tuple, nothing as None. A plain tuple: a release has twenty.
@@ -29,7 +45,7 @@ class Row(TypedDict):
 
 #: Raised once in a release in which the same record becomes other nodes, properties or relationships than before:
 #: it is part of every fingerprint, so the next load rewrites every record.
-MAPPING_VERSION = 2
+MAPPING_VERSION = 3
 
 
 class RecordType(StrEnum):
@@ -59,7 +75,15 @@ class Kind(Enum):
     TEXTS = "list of texts"
     #: Texts in their order, repeated ones too.
     REPEATED_TEXTS = "list of texts, repeats kept"
+    #: Texts in their order, repeated and empty ones too.
+    ALL_TEXTS = "list of texts, repeated and empty ones kept"
+    #: Distinct texts, sorted.
+    SORTED_TEXTS = "list of texts, sorted"
+    #: The digits of distinct texts.
+    DIGITS = "list of digits"
     NUMBER = "number"
+    #: The place among the values of the record's relationship, from 1; a dictionary may give another one.
+    PLACE = "number, the place in the list unless it is given"
     YEAR = "year"
     #: The year of a date; in a dictionary it may be given without the date.
     YEAR_OF_DATE = "year of a date"
@@ -71,17 +95,25 @@ class Property:
 
     name: str
     kind: Kind
-    #: Source in XML, for nodes: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`.
-    source: str = ""
+    #: Source in XML, for nodes: `child`, `child/grandchild`, `@attribute` or `child/grandchild@attribute`; or a function
+    #: that reads the texts of a list.
+    source: str | Callable[[RecordXml], Iterable[str | None]] = ""
     #: A relationship without it is not asserted.
     required: bool = False
-    #: Computes a relationship's property from another one, which is named.
-    computed: tuple[str, Callable[[Any], Any]] | None = None
+    #: Relationships of the same two nodes are one for each value. Without, they are one: lists are joined, and of other
+    #: values the first counts.
+    is_key: bool = False
+    #: Computes a relationship's property from others, which are named.
+    computed: tuple[tuple[str, ...], Callable[..., Any]] | None = None
+    #: A list of the same node that this one has an entry for each entry of.
+    beside: str = ""
+    #: Left out of a graph without tracks.
+    of_tracks: bool = False
 
     @property
     def is_list(self) -> bool:
         """Return True for a property that holds several texts."""
-        return self.kind in (Kind.TEXTS, Kind.REPEATED_TEXTS)
+        return self.kind.value.startswith("list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +126,20 @@ class Node:
     properties: tuple[Property, ...] = ()
     #: Properties with a range index.
     range_indexes: tuple[str, ...] = ()
-    #: The property with a full-text index.
-    text_index: str = ""
+    #: The properties in its full-text index.
+    text_index: tuple[str, ...] = ()
     #: The relationship over which releases count in its statistics.
     counted_over: str = ""
+    #: Statistics that count its relationships of one type: property and type.
+    degrees: tuple[tuple[str, str], ...] = ()
     #: Properties of a stub that references set and that outlive the record.
     stub_properties: tuple[str, ...] = ()
 
     @property
     def kept(self) -> tuple[str, ...]:
         """Properties that no record defines: a rewritten record keeps them."""
-        return ("release_count", "first_year") if self.counted_over else ()
+        names = [name for name, _ in self.degrees]
+        return ("release_count", "first_year", *names) if self.counted_over else (*names,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +163,10 @@ class Relationship:
     single: bool = False
     #: A dictionary gives one id, not a list.
     scalar: bool = False
+    #: Makes several raw values of one.
+    split: Callable[[tuple[Any, ...]], Iterable[tuple[Any, ...]]] | None = None
+    #: Left out of a graph without tracks.
+    of_tracks: bool = False
 
     @property
     def key(self) -> str:
@@ -187,12 +226,30 @@ NODES: dict[str, Node] = {
                 Property("released", Kind.TEXT, "released"),
                 Property("country", Kind.TEXT, "country"),
                 Property("formats", Kind.REPEATED_TEXTS, "formats/format@name"),
+                Property("format_details", Kind.ALL_TEXTS, format_details, beside="formats"),
+                Property("barcodes", Kind.DIGITS, barcodes),
+                Property("identifiers", Kind.TEXTS, identifiers),
+                Property("tracks", Kind.ALL_TEXTS, track_texts("title"), of_tracks=True),
+                Property(
+                    "track_positions",
+                    Kind.ALL_TEXTS,
+                    track_texts("position"),
+                    beside="tracks",
+                    of_tracks=True,
+                ),
+                Property(
+                    "track_durations",
+                    Kind.ALL_TEXTS,
+                    track_texts("duration"),
+                    beside="tracks",
+                    of_tracks=True,
+                ),
                 Property("status", Kind.TEXT, "@status"),
                 _DATA_QUALITY,
                 Property("notes", Kind.TEXT, "notes"),
             ),
             range_indexes=("year",),
-            text_index="title",
+            text_index=("title", "tracks", "barcodes"),
         ),
         Node(
             "Master",
@@ -204,7 +261,7 @@ NODES: dict[str, Node] = {
                 Property("main_release", Kind.NUMBER, "main_release"),
             ),
             range_indexes=("year",),
-            text_index="title",
+            text_index=("title",),
         ),
         Node(
             "Artist",
@@ -217,8 +274,10 @@ NODES: dict[str, Node] = {
                 Property("urls", Kind.TEXTS, "urls/url"),
                 Property("name_variations", Kind.TEXTS, "namevariations/name"),
             ),
-            text_index="name",
+            range_indexes=("name",),
+            text_index=("name",),
             counted_over="BY",
+            degrees=(("appearance_count", "APPEARS_ON"),),
             stub_properties=("name",),
         ),
         Node(
@@ -231,20 +290,44 @@ NODES: dict[str, Node] = {
                 _DATA_QUALITY,
                 Property("urls", Kind.TEXTS, "urls/url"),
             ),
-            text_index="name",
+            range_indexes=("name",),
+            text_index=("name",),
             counted_over="ON",
             stub_properties=("name",),
         ),
-        Node("Genre", "name", counted_over="IS"),
-        Node("Style", "name", counted_over="IS"),
-        Node("Person", "name", text_index="name"),
+        Node("Genre", "name", counted_over="IS", degrees=(("style_count", "PART_OF"),)),
+        Node("Style", "name", counted_over="IS", degrees=(("genre_count", "PART_OF"),)),
+        Node("Person", "name", text_index=("name",)),
     )
 }
 
 _GENRES, _STYLES = texts("genres", "genre"), texts("styles", "style")
+_OF_ARTIST = (
+    Property("position", Kind.PLACE),
+    Property("credited_as", Kind.TEXT),
+    Property("join", Kind.TEXT),
+)
+_CREDITED_AS = Property("credited_as", Kind.SORTED_TEXTS)
 _ALL = (
     Relationship(
-        "BY", "artists", RecordType.RELEASES, "Artist", main_artists, "a main artist of the release"
+        "BY",
+        "artists",
+        RecordType.RELEASES,
+        "Artist",
+        main_artists,
+        "a main artist of the release",
+        properties=_OF_ARTIST,
+    ),
+    Relationship(
+        "APPEARS_ON",
+        "appearances",
+        RecordType.RELEASES,
+        "Artist",
+        track_artists,
+        "an artist of `tracks` of the release",
+        properties=(Property("tracks", Kind.TEXTS), _CREDITED_AS),
+        incoming=True,
+        of_tracks=True,
     ),
     Relationship(
         "ON",
@@ -273,15 +356,48 @@ _ALL = (
         RecordType.RELEASES,
         "Person",
         credited,
-        "a credit: `role` as printed, its `category`, and the artist's id where Discogs knows it",
+        "a credit: one `role`, the `detail` in its brackets, its `category`, and the artist's id where Discogs knows it",
         properties=(
-            Property("role", Kind.TEXT, required=True),
-            Property("category", Kind.TEXT, computed=("role", category)),
-            Property("artist_id", Kind.NUMBER),
+            Property("role", Kind.TEXT, required=True, is_key=True),
+            Property("detail", Kind.TEXT, is_key=True),
+            Property("category", Kind.TEXT, computed=(("role", "detail"), category)),
+            Property("artist_id", Kind.NUMBER, is_key=True),
+            Property("tracks", Kind.TEXTS),
+            _CREDITED_AS,
         ),
         incoming=True,
+        split=each_role,
     ),
-    Relationship("BY", "artists", RecordType.MASTERS, "Artist", main_artists, "a main artist of the master"),
+    Relationship(
+        "INVOLVES",
+        "companies",
+        RecordType.RELEASES,
+        "Label",
+        companies,
+        "a company with a part in the release",
+        properties=(
+            Property("role", Kind.TEXT, is_key=True),
+            Property("catalog_number", Kind.TEXT, is_key=True),
+        ),
+    ),
+    Relationship(
+        "IN_SERIES",
+        "series",
+        RecordType.RELEASES,
+        "Label",
+        series,
+        "a series that the release is a part of",
+        properties=(Property("number", Kind.TEXT, is_key=True),),
+    ),
+    Relationship(
+        "BY",
+        "artists",
+        RecordType.MASTERS,
+        "Artist",
+        main_artists,
+        "a main artist of the master",
+        properties=_OF_ARTIST,
+    ),
     Relationship("IS", "genres", RecordType.MASTERS, "Genre", _GENRES, "a genre of the master"),
     Relationship("IS", "styles", RecordType.MASTERS, "Style", _STYLES, "a style of the master"),
     Relationship(

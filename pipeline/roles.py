@@ -1,7 +1,9 @@
-"""The category of a credit, read off its role as Discogs prints it."""
+"""Roles of credits: single ones out of what Discogs prints, and their category."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 #: Every category a credit can have; the last one where the role says none of the others.
 CATEGORIES = (
@@ -70,22 +72,55 @@ _BY_PHRASE = {phrase: name for name, phrases in _PHRASES.items() for phrase in p
 _BY_WORD = {word: name for name, words in reversed(_WORDS.items()) for word in words.split()}
 _RANK = {name: rank for rank, name in enumerate(_WORDS)}
 
-_ROLE = re.compile(r"(?:[^,\[]|\[[^\]]*\]?)+")
-_BRACKETS = re.compile(r"\[([^\]]*)\]?")
+_PART = re.compile(r"[\[\],]|[^\[\],]+")
 _WORD = re.compile(r"[^\W_]+(?:&[^\W_]+)?|&")
 
 
-@lru_cache(maxsize=1 << 14)
-def category(role: str) -> str:
-    """Return the category of the first comma-separated role that has one, else `other`.
+def each_role(credit: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Split a credit into one for each of its roles, each with its detail.
 
-    Text in brackets counts where the role itself has no category: `Other [Legal]`.
+    A detail that the credit has by itself counts for roles without brackets.
     """
-    for single in _ROLE.findall(role):
-        found = _of_words(_BRACKETS.sub(" ", single)) or _of_words(" ".join(_BRACKETS.findall(single)))
-        if found is not None:
-            return found
-    return "other"
+    name, text, detail, *others = credit
+    for role, in_brackets in roles(text or ""):
+        yield name, role, in_brackets or detail, *others
+
+
+@lru_cache(maxsize=1 << 14)
+def roles(text: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the roles in a text, each with the text in its brackets.
+
+    Commas outside of brackets part them. An open bracket lasts to the end. A role without text outside of brackets is left out.
+    """
+    found: list[tuple[str, str | None]] = []
+    role: list[str] = []
+    details: list[str] = []
+    inside: list[str] = []
+    depth = 0
+    for part in (*_PART.findall(text), None):
+        if part is None or (part == "," and not depth):
+            details.append("".join(inside))
+            if name := " ".join("".join(role).split()):
+                found.append((name, ", ".join(filter(None, map(str.strip, details))) or None))
+            role, details = [], []
+        elif depth:
+            depth += (part == "[") - (part == "]")
+            if depth:
+                inside.append(part)
+            else:
+                details.append("".join(inside))
+                inside = []
+        elif part == "[":
+            depth = 1
+        elif part != "]":
+            role.append(part)
+    return tuple(found)
+
+
+@lru_cache(maxsize=1 << 14)
+def category(role: str, detail: str | None = None) -> str:
+    """Return the category of a role, else of its detail: `Other [Legal]`."""
+    return _of_words(role) or _of_words(detail or "") or "other"
 
 
 def _of_words(text: str) -> str | None:

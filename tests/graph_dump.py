@@ -12,7 +12,10 @@ _BY_ID = frozenset({"Artist", "Label", "Master", "Release"})
 _LABELS = _BY_ID | {"Genre", "Style", "Person"}
 #: Properties computed after an import; the oracle says nothing of them.
 STATISTICS = frozenset(
-    {"release_count", "artist_count", "label_count", "style_count", "genre_count", "first_year"}
+    {
+        *("release_count", "appearance_count", "artist_count", "label_count"),
+        *("style_count", "genre_count", "first_year"),
+    }
 )
 
 _Key = TypeVar("_Key", bound=tuple[object, ...])

@@ -15,14 +15,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from tests.role_categories import expected_categories
+from tests.role_categories import CATEGORIES, CATEGORY_OF_ROLE
 
 NodeKey = tuple[str, int | str]
 RelationshipKey = tuple[str, NodeKey, NodeKey]
 Properties = dict[str, object]
 #: By type and ends, the properties of each.
 Relationships = dict[RelationshipKey, list[Properties]]
+
+_Key = TypeVar("_Key")
 
 #: The root element of a dump and the label of the nodes that its records define.
 LABELS = {"artists": "Artist", "labels": "Label", "masters": "Master", "releases": "Release"}
@@ -82,19 +85,32 @@ class Facts:
         if (properties or {}) not in known:
             known.append(properties or {})
 
+    def refer(self, label: str, id_: str, name: str = "") -> NodeKey | None:
+        """Refer to the record with this id; 0 refers to nothing."""
+        key = _id(id_)
+        if not key:
+            return None
+        self.references.append(Reference((label, key), name or None))
+        return label, key
+
 
 def expected_graph(
-    dumps: Sequence[Path], malformed: Iterable[bytes] = (), upstream: Sequence[Path] = ()
+    dumps: Sequence[Path],
+    malformed: Iterable[bytes] = (),
+    upstream: Sequence[Path] = (),
+    *,
+    tracks: bool = True,
 ) -> Graph:
     """Return the graph of these dumps; the last occurrence of a record counts.
 
     `malformed` is the raw text of every record that is planted as a bad one: it counts for nothing anywhere. The
-    records in the files `upstream` are handed over by upstream tasks after that.
+    records in the files `upstream` are handed over by upstream tasks after that. Without `tracks` nothing counts that
+    stands in a tracklist.
     """
     newest: dict[NodeKey, Facts] = {}
     planted = list(malformed)
     for dump in (*dumps, *upstream):
-        for facts in records(dump, planted):
+        for facts in records(dump, planted, tracks=tracks):
             newest[facts.node] = facts
             if dump in upstream:
                 facts.properties["upstream"] = True
@@ -119,6 +135,7 @@ def add_statistics(graph: Graph) -> Graph:
     ends: dict[NodeKey, list[NodeKey]] = {}
     reached: dict[NodeKey, list[NodeKey]] = {}
     parts: dict[NodeKey, int] = {}
+    appearances: dict[NodeKey, int] = {}
     for kind, start, end in graph.relationships:
         if start[0] == "Release" and kind in {"BY", "ON", "IS"}:
             ends.setdefault(start, []).append(end)
@@ -126,6 +143,8 @@ def add_statistics(graph: Graph) -> Graph:
         elif kind == "PART_OF":
             parts[start] = parts.get(start, 0) + 1
             parts[end] = parts.get(end, 0) + 1
+        elif kind == "APPEARS_ON":
+            appearances[start] = appearances.get(start, 0) + 1
     for node, properties in graph.nodes.items():
         releases = reached.get(node, [])
         years = [int(str(year)) for each in releases if (year := graph.nodes[each].get("year"))]
@@ -135,6 +154,8 @@ def add_statistics(graph: Graph) -> Graph:
             computed["artist_count"] = sum(end[0] == "Artist" for end in others)
             computed["label_count"] = sum(end[0] == "Label" for end in others)
             computed["style_count" if node[0] == "Genre" else "genre_count"] = parts.get(node, 0)
+        if node[0] == "Artist":
+            computed["appearance_count"] = appearances.get(node, 0)
         if node[0] in {"Genre", "Style", "Label", "Artist"}:
             properties.update(_present(**computed))
     return graph
@@ -167,7 +188,7 @@ def _derive(graph: Graph, facts: Iterable[Facts]) -> None:
                 graph.nodes[node] = {"name": node[1]}
 
 
-def records(dump: Path, malformed: Iterable[bytes] = ()) -> Iterator[Facts]:
+def records(dump: Path, malformed: Iterable[bytes] = (), *, tracks: bool = True) -> Iterator[Facts]:
     """Iterate over the well-formed records of a dump, repeated ids included."""
     raw = dump.read_bytes()
     if raw.startswith(b"\x1f\x8b"):
@@ -175,6 +196,10 @@ def records(dump: Path, malformed: Iterable[bytes] = ()) -> Iterator[Facts]:
     for bad in malformed:
         raw = raw.replace(bad, b"")
     root = ET.fromstring(clean(raw))
+    if not tracks:
+        for release in root.findall("release"):
+            for tracklist in release.findall("tracklist"):
+                release.remove(tracklist)
     read = {"Artist": _artist, "Label": _label, "Master": _master, "Release": _release}[LABELS[root.tag]]
     for element in root.findall(root.tag[:-1]):
         yield read(element)
@@ -273,6 +298,12 @@ def _master(element: ET.Element) -> Facts:
 
 def _release(element: ET.Element) -> Facts:
     node = ("Release", _own_id(element.get("id", "")))
+    tracks = list(_tracks(element.findall("tracklist/track")))
+    formats = [item for item in element.findall("formats/format") if _attribute(item, "name")]
+    identifiers = [
+        (_attribute(item, "type"), _attribute(item, "description"), _attribute(item, "value"))
+        for item in element.findall("identifiers/identifier")
+    ]
     facts = Facts(
         node,
         _present(
@@ -281,32 +312,72 @@ def _release(element: ET.Element) -> Facts:
             year=_year(_text(element, "released")),
             released=_text(element, "released"),
             country=_text(element, "country"),
-            formats=[
-                name for item in element.findall("formats/format") if (name := item.get("name", "").strip())
-            ],
-            status=element.get("status", "").strip(),
+            formats=[_attribute(item, "name") for item in formats],
+            format_details=[_format_details(item) for item in formats],
+            status=_attribute(element, "status"),
             data_quality=_text(element, "data_quality"),
             notes=_text(element, "notes"),
+            tracks=[_text(track, "title") for track in tracks],
+            track_positions=[_text(track, "position") for track in tracks],
+            track_durations=[_text(track, "duration") for track in tracks],
+            barcodes=_distinct(
+                re.sub("[^0-9]", "", value) for kind, _, value in identifiers if kind == "Barcode"
+            ),
+            identifiers=_distinct(
+                f"{kind} ({description}): {value}" if description else f"{kind}: {value}"
+                for kind, description, value in identifiers
+                if kind and value
+            ),
             fingerprint=AnyInteger(),
         ),
     )
     _by(facts, element)
     _is(facts, element)
     _on(facts, element)
-    _credited_on(facts, element)
-    master = _id(_text(element, "master_id"))
-    if master:
-        facts.references.append(Reference(("Master", master), None))
-        facts.relate("DERIVED_FROM", node, ("Master", master))
+    _appears_on(facts, _at_tracks(tracks, "artists/artist"))
+    credits_ = [(_text(artist, "tracks"), artist) for artist in element.findall("extraartists/artist")]
+    _credited_on(facts, [*credits_, *_at_tracks(tracks, "extraartists/artist")])
+    _involves(facts, element)
+    _in_series(facts, element)
+    if master := facts.refer("Master", _text(element, "master_id")):
+        facts.relate("DERIVED_FROM", node, master)
     return facts
 
 
+def _tracks(elements: Iterable[ET.Element]) -> Iterator[ET.Element]:
+    """Iterate over tracks, each with its sub-tracks behind it, without headings."""
+    says = ("artists/artist", "extraartists/artist", "sub_tracks/track")
+    for track in elements:
+        if _text(track, "position") or any(track.find(path) is not None for path in says):
+            yield track
+        yield from _tracks(track.findall("sub_tracks/track"))
+
+
+def _at_tracks(tracks: Iterable[ET.Element], path: str) -> Iterator[tuple[str, ET.Element]]:
+    """Iterate over artists of tracks, each with the track's position, else its number."""
+    for number, track in enumerate(tracks, 1):
+        for element in track.findall(path):
+            yield _text(track, "position") or str(number), element
+
+
+def _format_details(element: ET.Element) -> str:
+    """Return what a format has beside its name: `2 ×, LP, Album, Gatefold`."""
+    quantity = _id(element.get("qty", ""))
+    descriptions = [(item.text or "").strip() for item in element.findall("descriptions/description")]
+    details = [f"{quantity} ×" if quantity > 1 else "", *descriptions, _attribute(element, "text")]
+    return ", ".join(filter(None, details))
+
+
 def _by(facts: Facts, element: ET.Element) -> None:
-    for artist in element.findall("artists/artist"):
-        key = _id(_text(artist, "id"))
-        if key:
-            facts.references.append(Reference(("Artist", key), _text(artist, "name") or None))
-            facts.relate("BY", facts.node, ("Artist", key))
+    for position, artist in enumerate(element.findall("artists/artist"), 1):
+        node = facts.refer("Artist", _text(artist, "id"), _text(artist, "name"))
+        if node and ("BY", facts.node, node) not in facts.relationships:
+            facts.relate(
+                "BY",
+                facts.node,
+                node,
+                _present(position=position, credited_as=_text(artist, "anv"), join=_text(artist, "join")),
+            )
 
 
 def _is(facts: Facts, element: ET.Element) -> None:
@@ -318,37 +389,100 @@ def _is(facts: Facts, element: ET.Element) -> None:
 
 
 def _on(facts: Facts, element: ET.Element) -> None:
-    catalog_numbers: dict[int, list[str]] = {}
+    catalog_numbers: dict[NodeKey, list[str]] = {}
     for label in element.findall("labels/label"):
-        key = _id(label.get("id", ""))
-        if key:
-            facts.references.append(Reference(("Label", key), label.get("name", "").strip() or None))
-            catalog_numbers.setdefault(key, []).append(label.get("catno", "").strip())
-    for key, numbers in catalog_numbers.items():
-        facts.relate("ON", facts.node, ("Label", key), _present(catalog_numbers=_distinct(numbers)))
+        if node := facts.refer("Label", _attribute(label, "id"), _attribute(label, "name")):
+            catalog_numbers.setdefault(node, []).append(_attribute(label, "catno"))
+    for node, numbers in catalog_numbers.items():
+        facts.relate("ON", facts.node, node, _present(catalog_numbers=_distinct(numbers)))
 
 
-def _credited_on(facts: Facts, element: ET.Element) -> None:
-    for artist in element.findall("extraartists/artist"):
-        name, role = _text(artist, "name"), _text(artist, "role")
-        artist_id = _id(_text(artist, "id")) or None
-        if not (name and role):
-            continue
-        if artist_id:
-            facts.references.append(Reference(("Artist", artist_id), name))
-        categories = expected_categories(role)
-        category = OneOf(categories) if len(categories) > 1 else next(iter(categories))
-        credit = _present(role=role, category=category, artist_id=artist_id)
-        facts.relate("CREDITED_ON", ("Person", name), facts.node, credit)
+def _appears_on(facts: Facts, artists: Iterable[tuple[str, ET.Element]]) -> None:
+    """Relate the artists of tracks, each given with the position of its track."""
+    said = [
+        (node, track, _text(artist, "anv"))
+        for track, artist in artists
+        if (node := facts.refer("Artist", _text(artist, "id"), _text(artist, "name")))
+    ]
+    for node, properties in _merged(said).items():
+        facts.relate("APPEARS_ON", node, facts.node, properties)
+
+
+def _credited_on(facts: Facts, artists: Iterable[tuple[str, ET.Element]]) -> None:
+    """Relate credited persons, each given with the tracks of the credit."""
+    said = [
+        ((name, role, detail, _id(_text(artist, "id"))), tracks, _text(artist, "anv"))
+        for tracks, artist in artists
+        for role, detail in split_roles(_text(artist, "role"))
+        if role and (name := _text(artist, "name"))
+    ]
+    for (name, role, detail, artist_id), properties in _merged(said).items():
+        facts.refer("Artist", str(artist_id), name)
+        category = CATEGORY_OF_ROLE.get(role.lower()) or OneOf(CATEGORIES)
+        credit = _present(role=role, detail=detail, category=category, artist_id=artist_id)
+        facts.relate("CREDITED_ON", ("Person", name), facts.node, credit | properties)
+
+
+def _merged(said: Iterable[tuple[_Key, str, str]]) -> dict[_Key, Properties]:
+    """Return by key `tracks` and `credited_as` of all that was said with this key."""
+    tracks: dict[_Key, list[str]] = {}
+    spellings: dict[_Key, list[str]] = {}
+    for key, track, spelling in said:
+        tracks.setdefault(key, []).append(track)
+        spellings.setdefault(key, []).append(spelling)
+    return {
+        key: _present(tracks=_distinct(tracks[key]), credited_as=sorted(_distinct(spellings[key])))
+        for key in tracks
+    }
+
+
+def split_roles(text: str) -> list[tuple[str, str]]:
+    """Split a text into roles, each with the text of its brackets.
+
+    Commas outside brackets separate roles. An unclosed bracket lasts to the end of the text, one that was not opened
+    is dropped.
+    """
+    roles: list[str] = [""]
+    brackets: list[list[str]] = [[]]
+    depth = 0
+    for character in text:
+        if character == "]" and depth <= 1:
+            depth = 0
+        elif character == "[" and depth == 0:
+            depth = 1
+            brackets[-1].append("")
+        elif depth:
+            depth += {"[": 1, "]": -1}.get(character, 0)
+            brackets[-1][-1] += character
+        elif character == ",":
+            roles.append("")
+            brackets.append([])
+        else:
+            roles[-1] += character
+    details = (", ".join(filter(None, map(str.strip, each))) for each in brackets)
+    return [(" ".join(role.split()), detail) for role, detail in zip(roles, details, strict=True)]
+
+
+def _involves(facts: Facts, element: ET.Element) -> None:
+    for company in element.findall("companies/company"):
+        if node := facts.refer("Label", _text(company, "id"), _text(company, "name")):
+            role, catalog_number = _text(company, "entity_type_name"), _text(company, "catno")
+            facts.relate("INVOLVES", facts.node, node, _present(role=role, catalog_number=catalog_number))
+
+
+def _in_series(facts: Facts, element: ET.Element) -> None:
+    for series in element.findall("series/series"):
+        if node := facts.refer("Label", _attribute(series, "id"), _attribute(series, "name")):
+            facts.relate("IN_SERIES", facts.node, node, _present(number=_attribute(series, "catno")))
 
 
 def _refer(facts: Facts, label: str, elements: Iterable[ET.Element]) -> Iterator[NodeKey]:
     """Iterate over the nodes that elements like `<name id="7">Someone</name>` refer to."""
     for element in elements:
-        key = _id(element.get("id", ""))
-        if key and (label, key) != facts.node:
-            facts.references.append(Reference((label, key), (element.text or "").strip() or None))
-            yield label, key
+        if (label, _id(_attribute(element, "id"))) == facts.node:
+            continue
+        if node := facts.refer(label, _attribute(element, "id"), (element.text or "").strip()):
+            yield node
 
 
 def _present(**properties: object) -> Properties:
@@ -357,6 +491,10 @@ def _present(**properties: object) -> Properties:
 
 def _text(element: ET.Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
+
+
+def _attribute(element: ET.Element, name: str) -> str:
+    return element.get(name, "").strip()
 
 
 def _texts(element: ET.Element, path: str) -> list[str]:

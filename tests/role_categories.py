@@ -1,8 +1,6 @@
 """The category that a credited role must get, written by hand for clear roles.
 
-`category` of a credit is "read off the role text, brackets and multiple comma-separated roles included". The table
-says what that is for common roles of the sample dumps. What stands in brackets describes the role and does not
-change it; of several roles the category is that of one of them. For every other role any category will do.
+The table has common roles of the sample dumps. For every other role any category will do.
 """
 
 import re
@@ -42,20 +40,10 @@ _CLEAR = {
     """,
 }
 
-#: Role, in lower case and without brackets, to its category.
+#: Role, in lower case, to its category.
 CATEGORY_OF_ROLE = {
     role.strip().lower(): category
     for category, roles in _CLEAR.items()
     for role in re.split(r"[|\n]", roles)
     if role.strip()
 }
-
-_BRACKETS = re.compile(r"\[[^\]]*\]")
-
-
-def expected_categories(role: str) -> frozenset[str]:
-    """The categories allowed for a credit's role text: one for roles in the table."""
-    parts = [part.strip().lower() for part in _BRACKETS.sub("", role).split(",")]
-    if all(part in CATEGORY_OF_ROLE for part in parts):
-        return frozenset(CATEGORY_OF_ROLE[part] for part in parts)
-    return CATEGORIES

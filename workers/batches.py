@@ -1,5 +1,7 @@
 """Records of a dump become chunks and batches, which are sent."""
 
+from dataclasses import replace
+
 from pipeline.chunk import Chunk
 from pipeline.model import RecordType
 from workers.sender import Sender
@@ -21,7 +23,7 @@ class Batches:
         self._prefix = prefix
         self._sent = 0
         #: The chunk that is being filled, and the bytes of its records.
-        self._chunk = Chunk(record_type, [], [], [])
+        self._chunk = Chunk(record_type, [], [], [], tracks=settings.tracks)
         self._bytes = 0
         #: The batch that is being filled: its chunks, their numbers of records, and the ids in it.
         self._chunks: list[bytes] = []
@@ -52,7 +54,7 @@ class Batches:
         self._chunks.append(pack(chunk))
         self._records.append(len(chunk))
         self._ids.update(chunk.ids)
-        self._chunk, self._bytes = Chunk(chunk.record_type, [], [], []), 0
+        self._chunk, self._bytes = replace(chunk, positions=[], ids=[], records=[], rejected=[]), 0
         if len(self._chunks) == self._settings.chunks_per_batch:
             self._send()
 

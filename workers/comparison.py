@@ -137,6 +137,6 @@ class Comparison:
         unchanged = {
             id_
             for id_, raw in zip(lacked.ids, lacked.records, strict=True)
-            if known.get(id_) == fingerprint(chunk.record_type, raw)
+            if known.get(id_) == fingerprint(chunk.record_type, raw, tracks=chunk.tracks)
         }
         return Compared(lacked.without(unchanged) if unchanged else lacked, unchanged, outdated)

@@ -204,7 +204,7 @@ def _load_all(
 ) -> Iterator[Report]:
     on_wait = sender.on_wait
     for run, plan in planned:
-        with open_dump(plan.path, **app.settings.dump_limits()) as dump:
+        with open_dump(plan.path, **app.settings.dump_options()) as dump:
             with bound_contextvars(run=run, record_type=plan.record_type.value):
                 report = Load(app, sender, graph, dump, on_progress, run, plan).run()
             yield report

@@ -94,7 +94,7 @@ class Sender:
 
     def __init__(self, app: GraphinatorApp, redis: Redis, lease: Lease, on_wait: OnWait) -> None:
         self._app = app
-        self._settings = app.settings
+        self.settings = app.settings
         self._lease = lease
         self._exclusive = ExclusiveTasks(redis)
         self._watch = WorkerWatch(app)
@@ -127,7 +127,7 @@ class Sender:
         `ids` are those of its records: another version of one of them that is in flight goes first. `also` adds
         commands to the transaction that stores the batch. Raises LeaseLost.
         """
-        self._wait_for(self._settings.batches_in_flight - 1, "")
+        self._wait_for(self.settings.batches_in_flight - 1, "")
         in_flight = self.in_flight.batches()
         self._ids = deque(sent for sent in self._ids if sent[0] in in_flight)
         if not all(ids.isdisjoint(sent) for _, sent in self._ids):
@@ -160,7 +160,7 @@ class Sender:
                     self.drain()
                     continue
                 send_exclusive(self._app, task, token, *args, shown=reason)
-                sent_at, patience = time.monotonic(), self._settings.resend_after_seconds
+                sent_at, patience = time.monotonic(), self.settings.resend_after_seconds
             self.wait(reason)
         while self._exclusive.is_running():
             # A worker gives its lease up a moment later; a Redis that forgot it may have let a second worker begin.
@@ -192,7 +192,7 @@ class Sender:
         # While messages wait in a queue, a batch is late and not lost.
         is_queued = any(self.redis.llen(queue) for queue in (NORMALISE_QUEUE, WRITE_QUEUE))
         if not is_queued and not self._exclusive.is_running():
-            self._send_batches(self.in_flight.overdue(self._settings.resend_after_seconds))
+            self._send_batches(self.in_flight.overdue(self.settings.resend_after_seconds))
         self._watch.look(self.in_flight.batches())
 
     def _store(

@@ -53,11 +53,12 @@ def _shown(default: str) -> dict[str, Any]:
     return {"shown": default}
 
 
-class DumpLimits(TypedDict):
+class DumpOptions(TypedDict):
     """Arguments of `open_dump`."""
 
     max_record_bytes: int
     inflate_ratio: int
+    tracks: bool
 
 
 class Settings(BaseSettings):
@@ -169,6 +170,11 @@ class Settings(BaseSettings):
         description="address of a dump, and of its checksum file",
     )
 
+    tracks: bool = Field(
+        True,
+        description="`false` leaves tracks, their artists and their credits out of the graph; the next load rewrites releases "
+        "if it has changed",
+    )
     record_bytes: int = Field(
         MAX_RECORD_BYTES,
         ge=KEPT_BYTES,
@@ -213,9 +219,13 @@ class Settings(BaseSettings):
         720, ge=3, le=86_400, description="Redis gives a killed worker's messages to others after this long"
     )
 
-    def dump_limits(self) -> DumpLimits:
-        """Return the limits of `open_dump`."""
-        return {"max_record_bytes": self.record_bytes, "inflate_ratio": self.inflate_ratio}
+    def dump_options(self) -> DumpOptions:
+        """Return the options of `open_dump`."""
+        return {
+            "max_record_bytes": self.record_bytes,
+            "inflate_ratio": self.inflate_ratio,
+            "tracks": self.tracks,
+        }
 
     @field_validator("home", "cache")
     @classmethod
@@ -291,6 +301,8 @@ def default_of(name: str) -> str:
     extra = field.json_schema_extra
     if isinstance(extra, dict):
         return str(extra["shown"])
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
     return f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
 
 
@@ -364,6 +376,8 @@ def _allowed(field: FieldInfo) -> str:
     }
     if bounds:
         return f"{bounds['ge']:,} to {bounds['le']:,}"
+    if field.annotation is bool:
+        return "true, false"
     choices = getattr(field.annotation, "__args__", ())
     return ", ".join(choices) if choices and all(isinstance(choice, str) for choice in choices) else ""
 

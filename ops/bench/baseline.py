@@ -8,12 +8,14 @@ records and one for each type of relationship. Ids are integers, the unique cons
 extension, and rows hold only what the statements need.
 
 It does less than our loader: it derives no SAME_AS, PART_OF or category, counts no statistics, removes no relationship
-or record that a dump has lost, and stops at the first malformed record.
+or record that a dump has lost, and stops at the first malformed record. Values that are part of a MERGE are stored
+empty where a record has none, because MERGE takes no null.
 """
 
 import gzip
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
@@ -32,6 +34,9 @@ from pipeline.model import RecordType
 from pipeline.reader.dump import open_dump
 
 BATCH_RECORDS = 100
+
+#: Commas between roles, and the brackets of a role.
+_COMMA, _BRACKETS = re.compile(r",(?![^\[]*\])"), re.compile(r"\s*\[([^\]]*)\]")
 
 #: One record as a dictionary, or one row of a statement.
 Values = dict[str, Any]
@@ -62,10 +67,10 @@ def parse(dump: Path, record_type: RecordType) -> Iterator[Values]:
 def _artist(element: etree._Element) -> Values:
     return {
         "id": int(element.findtext("id") or 0),
-        "name": element.findtext("name"),
-        "real_name": element.findtext("realname"),
-        "profile": element.findtext("profile"),
-        "data_quality": element.findtext("data_quality"),
+        "name": _text(element, "name"),
+        "real_name": _text(element, "realname"),
+        "profile": _text(element, "profile"),
+        "data_quality": _text(element, "data_quality"),
         "urls": _texts(element, "urls/url"),
         "name_variations": _texts(element, "namevariations/name"),
         "groups": _references(element, "groups/name"),
@@ -77,10 +82,10 @@ def _artist(element: etree._Element) -> Values:
 def _label(element: etree._Element) -> Values:
     return {
         "id": int(element.findtext("id") or 0),
-        "name": element.findtext("name"),
-        "contact_info": element.findtext("contactinfo"),
-        "profile": element.findtext("profile"),
-        "data_quality": element.findtext("data_quality"),
+        "name": _text(element, "name"),
+        "contact_info": _text(element, "contactinfo"),
+        "profile": _text(element, "profile"),
+        "data_quality": _text(element, "data_quality"),
         "urls": _texts(element, "urls/url"),
         "parents": _references(element, "parentLabel"),
         "sublabels": _references(element, "sublabels/label"),
@@ -90,55 +95,162 @@ def _label(element: etree._Element) -> Values:
 def _master(element: etree._Element) -> Values:
     return {
         "id": int(element.get("id", "0")),
-        "title": element.findtext("title"),
+        "title": _text(element, "title"),
         "year": int(element.findtext("year") or 0) or None,
         "main_release": int(element.findtext("main_release") or 0),
-        "data_quality": element.findtext("data_quality"),
-        "artists": [_credit(item) for item in element.iterfind("artists/artist")],
+        "data_quality": _text(element, "data_quality"),
+        "artists": _main_artists(element),
         "genres": [{"name": name} for name in _texts(element, "genres/genre")],
         "styles": [{"name": name} for name in _texts(element, "styles/style")],
     }
 
 
 def _release(element: etree._Element) -> Values:
-    released = element.findtext("released") or ""
+    released = _text(element, "released")
     master = int(element.findtext("master_id") or 0)
+    tracks = list(_tracks(element.iterfind("tracklist/track")))
+    identifiers = [
+        (item.get("type", ""), item.get("description", "").strip(), item.get("value", "").strip())
+        for item in element.iterfind("identifiers/identifier")
+    ]
     return {
         "id": int(element.get("id", "0")),
-        "title": element.findtext("title"),
+        "title": _text(element, "title"),
         "status": element.get("status"),
         "year": int(released[:4]) if released[:4].isdigit() else None,
-        "released": released or None,
-        "country": element.findtext("country"),
-        "notes": element.findtext("notes"),
-        "data_quality": element.findtext("data_quality"),
+        "released": released,
+        "country": _text(element, "country"),
+        "notes": _text(element, "notes"),
+        "data_quality": _text(element, "data_quality"),
         "formats": [item.get("name") for item in element.iterfind("formats/format")],
+        "format_details": [_format_details(item) for item in element.iterfind("formats/format")],
+        "tracks": [_text(track, "title") for _, track in tracks],
+        "track_positions": [_text(track, "position") for _, track in tracks],
+        "track_durations": [_text(track, "duration") for _, track in tracks],
+        "barcodes": _distinct(
+            re.sub(r"\D", "", value) for kind, _, value in identifiers if kind == "Barcode"
+        ),
+        "identifiers": _distinct(
+            f"{kind} ({description}): {value}" if description else f"{kind}: {value}"
+            for kind, description, value in identifiers
+            if value
+        ),
         "masters": [{"id": master}] if master else [],
-        "artists": [_credit(item) for item in element.iterfind("artists/artist")],
-        "labels": [
-            {"id": int(item.get("id", "0")), "name": item.get("name"), "catalog_numbers": [item.get("catno")]}
-            for item in element.iterfind("labels/label")
+        "artists": _main_artists(element),
+        "appearances": _appearances(tracks),
+        "labels": _labels(element),
+        "companies": [
+            {
+                **_person(item),
+                "role": _text(item, "entity_type_name"),
+                "catalog_number": _text(item, "catno"),
+            }
+            for item in element.iterfind("companies/company")
+            if _person(item)["id"]
+        ],
+        "series": [
+            {"id": int(item.get("id", "0")), "name": item.get("name"), "number": item.get("catno", "")}
+            for item in element.iterfind("series/series")
         ],
         "genres": [{"name": name} for name in _texts(element, "genres/genre")],
         "styles": [{"name": name} for name in _texts(element, "styles/style")],
-        "credits": [
-            {"name": credit["name"], "role": item.findtext("role"), "artist_id": credit["id"]}
-            for item in element.iterfind("extraartists/artist")
-            if (credit := _credit(item))["name"] and item.findtext("role")
-        ],
+        "credits": _credits(element, tracks),
     }
 
 
-def _credit(element: etree._Element) -> Values:
-    return {"id": int(element.findtext("id") or 0), "name": element.findtext("name")}
+def _tracks(elements: Iterable[etree._Element]) -> Iterator[tuple[str, etree._Element]]:
+    """Yield tracks and sub-tracks with their position, or else their number."""
+    number = 0
+    for track in elements:
+        for each in (track, *track.iterfind("sub_tracks/track")):
+            position = _text(each, "position")
+            if position or any(
+                each.find(tag) is not None for tag in ("artists", "extraartists", "sub_tracks")
+            ):
+                number += 1
+                yield position or str(number), each
+
+
+def _format_details(element: etree._Element) -> str:
+    quantity, text = element.get("qty", "1"), element.get("text", "").strip()
+    descriptions = _texts(element, "descriptions/description")
+    return ", ".join(
+        [*([] if quantity == "1" else [f"{quantity} ×"]), *descriptions, *([text] if text else [])]
+    )
+
+
+def _main_artists(element: etree._Element) -> list[Values]:
+    artists: dict[int, Values] = {}
+    for position, item in enumerate(element.iterfind("artists/artist"), 1):
+        artist = {**_person(item), "position": position, "join": _text(item, "join") or None}
+        artists.setdefault(artist["id"], {**artist, "credited_as": _text(item, "anv") or None})
+    return [artist for id_, artist in artists.items() if id_]
+
+
+def _appearances(tracks: list[tuple[str, etree._Element]]) -> list[Values]:
+    """Return the artists of tracks, each with all of its tracks."""
+    artists: dict[int, Values] = {}
+    for position, track in tracks:
+        for item in track.iterfind("artists/artist"):
+            artist = {**_person(item), "tracks": [], "credited_as": []}
+            _add(artists.setdefault(artist["id"], artist), position, item)
+    return [artist for id_, artist in artists.items() if id_]
+
+
+def _labels(element: etree._Element) -> list[Values]:
+    labels: dict[str, Values] = {}
+    for item in element.iterfind("labels/label"):
+        id_, number = item.get("id", "0"), item.get("catno", "").strip()
+        label = labels.setdefault(id_, {"id": int(id_), "name": item.get("name"), "catalog_numbers": []})
+        if number and number not in label["catalog_numbers"]:
+            label["catalog_numbers"].append(number)
+    return [label for label in labels.values() if label["id"]]
+
+
+def _credits(element: etree._Element, tracks: list[tuple[str, etree._Element]]) -> list[Values]:
+    """Return the credits of the release and its tracks, one a role."""
+    printed = [(_text(item, "tracks"), item) for item in element.iterfind("extraartists/artist")]
+    printed += [
+        (position, item) for position, track in tracks for item in track.iterfind("extraartists/artist")
+    ]
+    credits_: dict[tuple[Any, ...], Values] = {}
+    for position, item in printed:
+        person = _person(item)
+        for part in _COMMA.split(_text(item, "role")):
+            role, detail = _BRACKETS.sub("", part).strip(), ", ".join(_BRACKETS.findall(part))
+            if person["name"] and role:
+                credit = {"name": person["name"], "artist_id": person["id"], "role": role, "detail": detail}
+                key = tuple(credit.values())
+                _add(credits_.setdefault(key, {**credit, "tracks": [], "credited_as": []}), position, item)
+    return list(credits_.values())
+
+
+def _add(said: Values, position: str, item: etree._Element) -> None:
+    """Add a track, and the spelling there, to an appearance or a credit."""
+    said["tracks"] = _distinct([*said["tracks"], position])
+    said["credited_as"] = sorted(_distinct([*said["credited_as"], _text(item, "anv")]))
+
+
+def _person(element: etree._Element) -> Values:
+    return {"id": int(element.findtext("id") or 0), "name": _text(element, "name")}
 
 
 def _references(element: etree._Element, path: str) -> list[Values]:
-    return [{"id": int(item.get("id", "0")), "name": item.text} for item in element.iterfind(path)]
+    own = int(element.findtext("id") or 0)
+    found = [{"id": int(item.get("id", "0")), "name": item.text} for item in element.iterfind(path)]
+    return [reference for reference in found if reference["id"] not in (0, own)]
+
+
+def _text(element: etree._Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
 
 
 def _texts(element: etree._Element, path: str) -> list[str]:
-    return [item.text for item in element.iterfind(path) if item.text]
+    return _distinct((item.text or "").strip() for item in element.iterfind(path))
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if value]
 
 
 _READERS: dict[RecordType, Callable[[etree._Element], Values]] = {
@@ -152,7 +264,19 @@ _RELATED = {
     RecordType.ARTISTS: ("groups", "members", "aliases"),
     RecordType.LABELS: ("parents", "sublabels"),
     RecordType.MASTERS: ("artists", "genres", "styles"),
-    RecordType.RELEASES: ("artists", "labels", "masters", "genres", "styles", "credits"),
+    RecordType.RELEASES: (
+        *(
+            "artists",
+            "appearances",
+            "labels",
+            "masters",
+            "genres",
+            "styles",
+            "credits",
+            "companies",
+            "series",
+        ),
+    ),
 }
 
 

@@ -8,8 +8,8 @@ Every copy repeats the 1,000 records of a sample dump with other ids and names. 
 Copies share the nodes that they refer to as in the real data. That decides the cost of a write: does the node exist
 already, and how many relationships does it have?
 
-- Genres, styles, countries, formats and companies are the same in all copies.
-- A referenced artist, label, master or credited person (an *end*) is mostly one that an earlier copy used, and
+- Genres, styles, countries, formats, tracks and identifiers are the same in all copies.
+- A referenced artist, label or company, master or credited person (an *end*) is mostly one that an earlier copy used, and
   sometimes a new one. So popular ends become more popular, and degrees are skewed. The more references an end has in
   the sample, the rarer is a new one. `NOVELTY` gives about as many ends per release as the real dumps have: 0.5
   artists, 0.12 labels and 0.13 masters.
@@ -37,7 +37,7 @@ from pipeline.model import RecordType
 #: Larger than any id in the sample dumps.
 SHIFT = 20_000_000
 #: Probability that a copy uses a new end, for an end with one reference in the sample.
-NOVELTY = {"artist": 0.18, "label": 0.2, "master": 0.25, "person": 0.18}
+NOVELTY = {"artist": 0.1, "label": 0.09, "master": 0.25, "person": 0.1}
 
 #: Window bits for a gzip header. The library writes no time into it, so equal seeds give equal bytes.
 GZIP = 31
@@ -66,6 +66,7 @@ _REPLACED = {
     RecordType.MASTERS: rb'<master id="(?P<own>\d+)"><main_release>(?P<own_2>\d+)</main_release>|' + _ARTIST,
     RecordType.RELEASES: rb'<release id="(?P<own>\d+)"|<master_id[^>]*>(?P<master>[1-9]\d*)</master_id>'
     rb'|<label name="(?P<label_name>[^"]*)" catno="[^"]*" id="(?P<label>[1-9]\d*)"/>|'
+    rb"<company><id>(?P<label_2>[1-9]\d*)</id><name>(?P<label_2_name>[^<]*)</name>|"
     + _ARTIST
     + rb"|"
     + _NOBODY,
@@ -129,7 +130,10 @@ def _groups(found: re.Match[bytes]) -> list[tuple[str, End]]:
     """Return the groups that matched, in text order, each with its end."""
     matched = {group: text for group, text in found.groupdict().items() if text is not None}
     kinds = {group: group.partition("_")[0] for group in matched}
-    ends = {group: (kind, matched.get(kind, matched[group])) for group, kind in kinds.items()}
+    ends = {
+        group: (kind, matched.get(group.removesuffix("_name"), matched[group]))
+        for group, kind in kinds.items()
+    }
     return sorted(ends.items(), key=lambda item: found.start(item[0]))
 
 

@@ -76,7 +76,7 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
 
 def _chunks_of_all(paths: Iterable[Path], settings: Settings, progress: DumpProgress) -> Iterator[Chunk]:
     for path in paths:
-        with open_dump(path, **settings.dump_limits()) as dump:
+        with open_dump(path, **settings.dump_options()) as dump:
             yield from chunks_of(dump, settings, progress)
 
 

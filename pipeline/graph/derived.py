@@ -44,8 +44,6 @@ Check = Callable[[], Awaitable[None]]
 _IMPLIED: dict[str, Callable[[Collection[Assertion]], set[Pair]]] = {"SAME_AS": _same_as, "PART_OF": _part_of}
 #: Labels of nodes that records refer to.
 _REFERRED = {each.label for fields in RELATIONSHIPS.values() for each in fields.values()}
-#: The relationship from releases to each label whose nodes have statistics.
-_COUNTED = {"Artist": "BY", "Label": "ON", "Genre": "IS", "Style": "IS"}
 
 
 class DerivedChanges:
@@ -113,17 +111,20 @@ async def count(driver: Driver, before: Check | None = None) -> None:
     Idempotent, and of bounded memory: the server commits in parts, and writes only what has changed.
     Raises GraphUnavailable, after which it may be repeated, or GraphRejected.
     """
-    for label, type_ in _COUNTED.items():
-        await run_alone(driver, statement("count_releases", label=label, type=type_), before=before)
+    for label, node in NODES.items():
+        if node.counted_over:
+            text = statement("count_releases", label=label, type=node.counted_over)
+            await run_alone(driver, text, before=before)
     artists, labels = await _count_ends(driver, "Artist"), await _count_ends(driver, "Label")
     counts = [[*kind, artists.get(kind), labels.get(kind)] for kind in sorted(artists.keys() | labels.keys())]
     await run_alone(driver, statement("set_end_counts"), before=before, counts=counts)
-    for label, other, name in (("Style", "Genre", "genre_count"), ("Genre", "Style", "style_count")):
-        text = statement("count_part_of", label=label, other=other, property=name)
-        await run_alone(driver, text, before=before)
+    for label, node in NODES.items():
+        for name, type_ in node.degrees:
+            text = statement("count_degrees", label=label, type=type_, property=name)
+            await run_alone(driver, text, before=before)
 
 
 async def _count_ends(driver: Driver, label: str) -> dict[tuple[str, str], int]:
     """Return the number of artists or labels by label and name of genre or style."""
-    (row,) = await run_alone(driver, statement("count_ends", label=label, type=_COUNTED[label]))
+    (row,) = await run_alone(driver, statement("count_ends", label=label, type=NODES[label].counted_over))
     return {(kind, name): number for kind, name, number in row["counts"]}

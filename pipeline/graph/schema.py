@@ -26,17 +26,26 @@ def _schema(*kinds: str) -> Iterator[tuple[str, str]]:
             properties = {
                 "constraint": (node.key,),
                 "range_index": node.range_indexes,
-                "text_index": (node.text_index,) if node.text_index else (),
             }
             for each in properties[kind]:
-                name = f"{node.label.lower()}_{each}" + ("_text" if kind == "text_index" else "")
+                name = f"{node.label.lower()}_{each}"
                 yield name, statement(kind, name=name, label=node.label, property=each)
+
+
+def _text_indexes() -> Iterator[tuple[str, str]]:
+    for node in NODES.values():
+        if node.text_index:
+            name = "_".join((node.label.lower(), *node.text_index[: len(node.text_index) == 1], "text"))
+            properties = ", ".join(f"n.{each}" for each in node.text_index)
+            yield name, statement("text_index", name=name, label=node.label, properties=properties)
 
 
 #: The statements that create constraints and indexes, by the names of these.
 SCHEMA = dict(_schema("constraint", "range_index"))
 #: Those for full-text indexes, in the order of their labels.
-TEXT_INDEXES = dict(_schema("text_index"))
+TEXT_INDEXES = dict(_text_indexes())
+#: Full-text indexes of earlier versions, which others replace.
+_FORMER_INDEXES = ("release_title_text",)
 
 
 @graph_errors()
@@ -59,7 +68,7 @@ async def create_schema(driver: Driver) -> None:
 
 @graph_errors()
 async def create_text_indexes(driver: Driver) -> None:
-    """Create what `missing_text_indexes` lists, and wait until it is online. Idempotent.
+    """Create what `missing_text_indexes` lists, wait until it is online, and drop what it replaces. Idempotent.
 
     To keep the indexes up to date would double Neo4j's time of a first load.
     """
@@ -68,6 +77,8 @@ async def create_text_indexes(driver: Driver) -> None:
         for name in missing:
             await session.execute_write(_run, TEXT_INDEXES[name])
         await _await_indexes(session)
+        for name in _FORMER_INDEXES:
+            await session.execute_write(_run, statement("drop_index", name=name))
 
 
 @graph_errors()

@@ -90,11 +90,12 @@ class Verification:
             self._present.add(_pair(start, end))
             if upstream:
                 self._upstream.setdefault(_pair(start, end), set()).update(upstream)
-        for raw, row in zip(chunk.records, parse(self._record_type, chunk.records), strict=True):
+        parsed = parse(self._record_type, chunk.records, tracks=chunk.tracks)
+        for raw, row in zip(chunk.records, parsed, strict=True):
             if isinstance(row, Malformed):
                 self._unreadable += 1
             else:
-                row["properties"]["fingerprint"] = fingerprint(self._record_type, raw)
+                row["properties"]["fingerprint"] = fingerprint(self._record_type, raw, tracks=chunk.tracks)
                 self._compare(row, found.get(row["id"]))
         if len(self._faults) > MOST_DIFFERENT:
             raise TooDifferent(

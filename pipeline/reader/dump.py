@@ -19,13 +19,16 @@ from pipeline.records.identity import IdentityError, identity
 class Dump:
     """An open dump, from `open_dump`. The context manager closes the file."""
 
-    def __init__(self, path: Path, source: Source, record_type: RecordType, splitter: Splitter) -> None:
+    def __init__(
+        self, path: Path, source: Source, record_type: RecordType, splitter: Splitter, *, tracks: bool
+    ) -> None:
         self.path = path
         #: Bytes of the file as stored, compressed or not.
         self.size = path.stat().st_size
         self.record_type = record_type
         self._source = source
         self._splitter = splitter
+        self._tracks = tracks
         self._records = iter(splitter)
         #: The number of records before the chunk in progress.
         self._read = 0
@@ -87,7 +90,7 @@ class Dump:
             raise error
 
     def _empty(self) -> Chunk:
-        return Chunk(self.record_type, [], [], [])
+        return Chunk(self.record_type, [], [], [], tracks=self._tracks)
 
     def _broken_off(self, chunk: Chunk, fault: ReadError) -> tuple[Chunk, DumpError]:
         """Return the last chunk, without doubtful records, and the error for callers."""
@@ -137,10 +140,12 @@ def open_dump(
     block_bytes: int = BLOCK_BYTES,
     max_record_bytes: int = MAX_RECORD_BYTES,
     inflate_ratio: int = INFLATE_RATIO,
+    tracks: bool = True,
 ) -> Dump:
     """Open a dump, gzip or plain XML. The root element decides its record type.
 
     XML is read in blocks of `block_bytes`. Records longer than `max_record_bytes` are rejected.
+    `tracks` becomes that of its chunks.
     A gzip file that inflates to more than `inflate_ratio` times its size ends in GzipBombError.
     Raises DumpError if the file is not a dump, UnreadableError if it cannot be opened.
     """
@@ -157,7 +162,7 @@ def open_dump(
     try:
         record_type, root_closed = read_prolog(buffer)
         splitter = Splitter(record_type, buffer, root_closed=root_closed, max_record_bytes=max_record_bytes)
-        return Dump(path, source, record_type, splitter)
+        return Dump(path, source, record_type, splitter, tracks=tracks)
     except ReadError as fault:
         source.close()
         raise fault.kind(path, fault.position, fault.reason) from fault.__cause__

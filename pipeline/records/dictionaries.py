@@ -5,7 +5,7 @@ same rules as dump XML. As JSON it begins with `{`, a record of a dump with `<`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from pipeline.elements import LAST_YEAR, MAX_INTEGER, year_of_date
 from pipeline.model import NODES, RELATIONSHIPS, Kind, Property, RecordType, Relationship, Row
-from pipeline.records.rows import to_row
+from pipeline.records.rows import LISTS, to_row
 from pipeline.records.xml import MalformedError
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -32,16 +32,25 @@ def encode(record_type: RecordType, value: dict[str, Any]) -> tuple[int, bytes]:
         raise MalformedError(str(error)) from error
     except UnicodeEncodeError as error:
         raise MalformedError("the name of a field holds half of a surrogate pair") from error
-    properties = [(each.name, _property(each, record)) for each in NODES[record_type.label].properties]
+    table = {each.name: each for each in NODES[record_type.label].properties}
+    properties = [(name, _property(each, record, table.get(each.beside))) for name, each in table.items()]
     row = to_row(record_type, record.id, properties, lambda each: _values(each, getattr(record, each.field)))
     return record.id, msgspec.json.encode(_dictionary(record_type, row))
 
 
-def decode(record_type: RecordType, raw: bytes) -> Row:
-    """Return the row of a record that `encode` gave."""
+def decode(record_type: RecordType, raw: bytes, *, tracks: bool = True) -> Row:
+    """Return the row of a record that `encode` gave; see `pipeline.records.parse`."""
     value = msgspec.json.decode(raw)
-    properties = [(each.name, value.get(each.name)) for each in NODES[record_type.label].properties]
-    return to_row(record_type, value["id"], properties, lambda each: _decoded(each, value.get(each.field)))
+
+    def given(name: str, of_tracks: bool) -> Any:
+        return value.get(name) if tracks or not of_tracks else None
+
+    properties = [
+        (each.name, given(each.name, each.of_tracks)) for each in NODES[record_type.label].properties
+    ]
+    return to_row(
+        record_type, value["id"], properties, lambda each: _decoded(each, given(each.field, each.of_tracks))
+    )
 
 
 def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
@@ -74,22 +83,33 @@ def _decoded(relationship: Relationship, found: Any) -> Iterable[Any]:
     return [tuple([value[name] for name in (*ends, *names)]) for value in found]
 
 
-def _property(property_: Property, record: Any) -> Any:
-    value = _clean(property_, getattr(record, property_.name))
-    if property_.kind is Kind.YEAR_OF_DATE and (date := _text(getattr(record, property_.source))):
+def _property(property_: Property, record: Any, beside: Property | None) -> Any:
+    given = getattr(record, property_.name)
+    if beside is not None:
+        given = _beside(property_, given, beside, getattr(record, beside.name))
+    if property_.kind is Kind.YEAR_OF_DATE and (date := _text(getattr(record, str(property_.source)))):
         return year_of_date(date)
-    return value
+    return _clean(property_, given)
+
+
+def _beside(property_: Property, given: Sequence[str], beside: Property, texts: Sequence[str]) -> list[str]:
+    """Return the entries of a list beside those that another one keeps."""
+    entries = given or [""] * len(texts)
+    if len(entries) != len(texts):
+        raise MalformedError(
+            f"`{property_.name}` has as many entries as `{beside.name}`, or none: {len(entries):,} and {len(texts):,}"
+        )
+    listed = LISTS[beside.kind]
+    return [entry for entry, text in zip(entries, texts, strict=True) if listed([_text(text)])]
 
 
 def _clean(property_: Property, value: Any) -> Any:
+    if property_.is_list:
+        return LISTS[property_.kind](map(_text, value))
     match property_.kind:
         case Kind.TEXT:
             return _text(value)
-        case Kind.TEXTS:
-            return list(dict.fromkeys(filter(None, map(_text, value))))
-        case Kind.REPEATED_TEXTS:
-            return list(filter(None, map(_text, value)))
-        case Kind.NUMBER:
+        case Kind.NUMBER | Kind.PLACE:
             return value or None
     return value if value and value <= LAST_YEAR else None
 
@@ -124,8 +144,10 @@ def _described(type_: Any, description: str) -> Any:
 
 def _property_field(property_: Property) -> _Field:
     name, description = property_.name, property_.kind.value
-    if property_.source:
+    if isinstance(property_.source, str) and property_.source:
         description += f", `{property_.source}` in a dump"
+    if property_.beside:
+        description += f", one for each of `{property_.beside}`, or none at all"
     if property_.required:
         return name, _described(str, description)
     if property_.computed:

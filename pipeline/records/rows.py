@@ -1,10 +1,28 @@
 """Rows from raw values; a row is plain dicts, lists and tuples."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from pipeline.model import RELATIONSHIPS, Assertion, RecordType, Relationship, Row
+from pipeline.model import RELATIONSHIPS, Assertion, Kind, RecordType, Relationship, Row
+
+_NO_DIGITS = re.compile("[^0-9]+")
+
+
+def _distinct(texts: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(filter(None, texts)))
+
+
+#: Makes a list of texts what its kind allows.
+LISTS: dict[Kind, Callable[[Iterable[str | None]], list[str]]] = {
+    Kind.TEXTS: _distinct,
+    Kind.REPEATED_TEXTS: lambda texts: list(filter(None, texts)),
+    Kind.ALL_TEXTS: lambda texts: [text or "" for text in texts],
+    Kind.SORTED_TEXTS: lambda texts: sorted(set(filter(None, texts))),
+    Kind.DIGITS: lambda texts: _distinct(_NO_DIGITS.sub("", text or "") for text in texts),
+}
 
 
 def to_row(
@@ -39,12 +57,16 @@ class _Rule:
     is_single: bool
     is_key_only: bool
     is_named: bool
-    #: Places of properties in a raw value: the first one, those with lists, those that are required.
+    #: Places of properties in a raw value: the first one, those that are required, those that are keys, the one that is
+    #: the value's place.
     first: int
-    lists: tuple[int, ...]
     required: tuple[int, ...]
-    #: The place of each computed property, that of its source among the raw properties, and its function.
-    computed: tuple[tuple[int, int, Callable[[Any], Any]], ...]
+    keys: tuple[int, ...]
+    place: int | None
+    #: The places of lists among the raw properties, each with its function.
+    lists: tuple[tuple[int, Callable[[Iterable[str | None]], list[str]]], ...]
+    #: The place of each computed property, those of its sources among the raw properties, and its function.
+    computed: tuple[tuple[int, tuple[int, ...], Callable[..., Any]], ...]
 
     @classmethod
     def of(cls, relationship: Relationship) -> "_Rule":
@@ -60,10 +82,12 @@ class _Rule:
             relationship.is_key_only,
             relationship.is_named,
             first,
-            tuple(place for place, each in enumerate(given) if each.is_list),
             tuple(place for place, each in enumerate(given, first) if each.required),
+            tuple(place for place, each in enumerate(given, first) if each.is_key),
+            next((place for place, each in enumerate(given, first) if each.kind is Kind.PLACE), None),
+            tuple((place, LISTS[each.kind]) for place, each in enumerate(given) if each.is_list),
             tuple(
-                (place, names.index(each.computed[0]), each.computed[1])
+                (place, tuple(map(names.index, each.computed[0])), each.computed[1])
                 for place, each in enumerate(relationship.properties)
                 if each.computed
             ),
@@ -90,7 +114,12 @@ class _Rule:
     def _merged(
         self, own: int | None, values: Iterable[tuple[Any, ...]], names: dict[int, str]
     ) -> list[Assertion]:
-        merged: dict[Any, tuple[Any, ...]] = {}
+        first = self.first
+        if self.relationship.split:
+            values = chain.from_iterable(map(self.relationship.split, values))
+        if self.place is not None:
+            values = _placed(values, self.place)
+        merged: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
         for value in values:
             key = value[0]
             if key is None or key == own:
@@ -99,30 +128,37 @@ class _Rule:
                 continue
             if self.is_named and value[1] and key not in names:
                 names[key] = value[1]
-            properties = value[self.first :]
-            if self.lists:
-                self._merge(merged, key, properties)
-            else:
-                merged[key, properties] = properties
-        if self.computed:
-            return [(self.field, key, self._completed(found)) for (key, _), found in merged.items()]
-        return [(self.field, key, found) for (key, _), found in merged.items()]
+            end = (key, *map(value.__getitem__, self.keys)) if self.keys else key
+            earlier = merged.get(end)
+            if earlier is None:
+                merged[end] = key, value[first:]
+            elif self.lists:
+                merged[end] = key, self._joined(earlier[1], value[first:])
+        return [(self.field, key, self._completed(found)) for key, found in merged.values()]
+
+    def _joined(self, earlier: tuple[Any, ...], later: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the earlier properties with the lists of both."""
+        joined = [*earlier]
+        for place, _ in self.lists:
+            joined[place] += later[place]
+        return tuple(joined)
 
     def _completed(self, properties: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the properties with the computed ones in their places."""
-        completed = properties
-        for place, source, compute in self.computed:
-            completed = (*completed[:place], compute(properties[source]), *completed[place:])
-        return completed
+        """Return the properties with their lists and computed values."""
+        if not (self.lists or self.computed):
+            return properties
+        completed = [*properties]
+        for place, listed in self.lists:
+            completed[place] = tuple(listed(completed[place])) or None
+        for place, sources, compute in self.computed:
+            completed.insert(place, compute(*[properties[source] for source in sources]))
+        return tuple(completed)
 
-    def _merge(self, merged: dict[Any, tuple[Any, ...]], key: Any, properties: tuple[Any, ...]) -> None:
-        """Merge the lists of values whose other properties are the same."""
-        end = (key, tuple([value for place, value in enumerate(properties) if place not in self.lists]))
-        earlier, joined = merged.get(end), [*properties]
-        for place in self.lists:
-            texts = properties[place] if earlier is None else (*(earlier[place] or ()), *properties[place])
-            joined[place] = tuple(dict.fromkeys(texts)) or None
-        merged[end] = tuple(joined)
+
+def _placed(values: Iterable[tuple[Any, ...]], at: int) -> Iterator[tuple[Any, ...]]:
+    """Fill in the place of each value, from 1, where none is given."""
+    for place, value in enumerate(values, 1):
+        yield (*value[:at], value[at] or place, *value[at + 1 :])
 
 
 _RULES = {

@@ -34,7 +34,11 @@ BOUND_SECONDS = 600.0
 
 @lru_cache(maxsize=8)
 def expected(
-    dumps: tuple[tuple[Path, int], ...], malformed: tuple[bytes, ...], upstream: tuple[tuple[Path, int], ...]
+    dumps: tuple[tuple[Path, int], ...],
+    malformed: tuple[bytes, ...],
+    upstream: tuple[tuple[Path, int], ...],
+    *,
+    tracks: bool,
 ) -> Graph:
     """Return the expected graph after loads of these dumps, one after the other.
 
@@ -42,7 +46,7 @@ def expected(
     key of the cache.
     """
     dumped, handed = ([file for file, _ in files] for files in (dumps, upstream))
-    return add_statistics(expected_graph(dumped, malformed, handed))
+    return add_statistics(expected_graph(dumped, malformed, handed, tracks=tracks))
 
 
 class Product:
@@ -104,7 +108,12 @@ class Product:
         end_keeper(self.stack)
 
     def graph_differences(
-        self, dumps: Sequence[Path], malformed: Sequence[bytes] = (), upstream: Sequence[Path] = ()
+        self,
+        dumps: Sequence[Path],
+        malformed: Sequence[bytes] = (),
+        upstream: Sequence[Path] = (),
+        *,
+        tracks: bool = True,
     ) -> list[str]:
         """Compare Neo4j with the graph of these dumps, and of records of upstream tasks."""
         with self.driver() as driver, driver.session() as session:
@@ -112,7 +121,7 @@ class Product:
         dumped, handed = (
             tuple((file, file.stat().st_mtime_ns) for file in files) for files in (dumps, upstream)
         )
-        return differences(expected(dumped, tuple(malformed), handed), found)
+        return differences(expected(dumped, tuple(malformed), handed, tracks=tracks), found)
 
     def empty(self) -> None:
         """Empty Redis and Neo4j. The broker's own keys stay: workers depend on them.

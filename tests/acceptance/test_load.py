@@ -16,7 +16,7 @@ from celery.backends.redis import RedisBackend
 from ops.stack import worker_process
 from pipeline.model import RecordType
 from tests.acceptance.conftest import BOUND_SECONDS, SAMPLE, Product
-from tests.oddities import BROKEN, broken, handmade, oversized
+from tests.oddities import BROKEN, broken, handmade, many_tracks, oversized
 from tests.oracle import expected_graph
 from workers.sender import send_batch
 from workers.state.in_flight import BatchMeta, InFlight
@@ -58,24 +58,26 @@ def test_sizes_workers_and_order_do_not_change_the_graph(
     assert product.graph_differences(sample) == []
 
 
-@pytest.mark.parametrize(("workers", "chunk_records"), [(2, 500), (3, 2)])
+@pytest.mark.parametrize(
+    ("workers", "chunk_records", "tracks"), [(2, 500, True), (3, 2, True), (2, 500, False)]
+)
 def test_odd_but_valid_dumps_are_loaded_and_bad_records_quarantined(
-    product: Product, tmp_path: Path, workers: int, chunk_records: int
+    product: Product, tmp_path: Path, workers: int, chunk_records: int, *, tracks: bool
 ) -> None:
     product.workers(workers)
     oddities = handmade(tmp_path)
-    result = product.load(tmp_path, chunk_records=chunk_records)
+    result = product.load(tmp_path, chunk_records=chunk_records, tracks=tracks)
     malformed = [raw for oddity in oddities for raw in oddity.malformed_raw]
     dumps = [oddity.path for oddity in oddities]
-    assert product.graph_differences(dumps, malformed) == []
+    assert product.graph_differences(dumps, malformed, tracks=tracks) == []
     for oddity in oddities:
         read = oddity.records + len(oddity.malformed)
         assert result[oddity.record_type]["read"] == read
         assert result[oddity.record_type]["quarantined"] == len(oddity.malformed)
         assert sum(counts(result, oddity.record_type)[1:]) == read
-    again = product.load(tmp_path, chunk_records=chunk_records)
+    again = product.load(tmp_path, chunk_records=chunk_records, tracks=tracks)
     assert sum(counts(again, name)[2] for name in TYPES) == 0
-    assert product.graph_differences(dumps, malformed) == []
+    assert product.graph_differences(dumps, malformed, tracks=tracks) == []
     exported = product.run("quarantine", "export")
     entries = [json.loads(line) for line in exported.stdout.splitlines()]
     assert sorted(entry["raw"] for entry in entries) == sorted(
@@ -182,6 +184,13 @@ def test_a_broken_file_ends_with_one_clear_line_and_what_came_before_the_fault_i
     assert result["labels"]["created"] == result["labels"]["read"]
     if file.records >= 0:
         assert result["labels"]["read"] == file.records
+
+
+def test_a_release_of_many_tracks_is_written_and_rewritten(product: Product, tmp_path: Path) -> None:
+    for tracks in (6666, 6000):
+        dump = many_tracks(tmp_path, tracks)
+        product.load(dump.path)
+        assert product.graph_differences([dump.path]) == []
 
 
 def test_an_oversized_record_is_quarantined_and_the_rest_is_loaded(product: Product, tmp_path: Path) -> None:

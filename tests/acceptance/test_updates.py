@@ -54,6 +54,22 @@ def test_a_dump_over_an_older_one_gives_the_graph_of_the_newer_one_alone(
     assert product.leftovers() == set()
 
 
+def test_the_setting_of_a_load_leaves_tracks_out_and_the_next_load_rewrites_releases(
+    product: Product, tmp_path: Path
+) -> None:
+    dumps, _ = months(tmp_path)
+    product.load(*dumps)
+    result = product.load(*dumps, tracks=False)
+    changed = [result[name]["changed"] for name in ("artists", "labels", "masters", "releases")]
+    assert changed == [0, 0, 0, 200]
+    assert product.graph_differences(dumps, tracks=False) == []
+    verified = [product.run("verify", *dumps, tracks=tracks).returncode for tracks in (False, True)]
+    assert verified == [0, 1]
+    assert product.load(*dumps, tracks=False)["releases"]["unchanged"] == 200
+    assert product.load(*dumps)["releases"]["changed"] == 200
+    assert product.graph_differences(dumps) == []
+
+
 def test_a_dump_that_lacks_too_much_removes_nothing_unless_told_to(product: Product, tmp_path: Path) -> None:
     whole = dump(tmp_path / "a", RecordType.LABELS, range(1, 101), 0)
     half = dump(tmp_path / "b", RecordType.LABELS, range(1, 51), 0)

@@ -117,7 +117,8 @@ def index_table() -> str:
     for name, text in (SCHEMA | TEXT_INDEXES).items():
         kind = next(kind for word, kind in kinds.items() if text.startswith(f"CREATE {word}"))
         label = name.partition("_")[0].capitalize()
-        rows.append(f"| `{name}` | {kind} | `{label}.{name.removesuffix('_text').partition('_')[2]}` |")
+        properties = _code(f"{label}.{each}" for each in re.findall(r"\bn\.(\w+)", text))
+        rows.append(f"| `{name}` | {kind} | {properties} |")
     return "\n".join(["| name | kind | on |", "|---|---|---|", *rows])
 
 

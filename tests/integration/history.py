@@ -59,13 +59,33 @@ def _kinds(draw: random.Random) -> Plain:
     }
 
 
+def _artists(draw: random.Random) -> list[Plain]:
+    """Draw main artists."""
+    return [
+        _full(
+            {
+                **artist,
+                "credited_as": draw.choice([None, f"A. {artist['id']}"]),
+                "join": draw.choice([None, "&"]),
+            }
+        )
+        for artist in _some(draw, "Artist")
+    ]
+
+
 def _master(draw: random.Random, id_: int) -> Plain:
     return {
         "title": f"Master {id_}",
         "year": draw.choice([None, 1990, 1991]),
-        "artists": _some(draw, "Artist"),
+        "artists": _artists(draw),
         **_kinds(draw),
     }
+
+
+#: Parallel lists.
+FORMATS: list[tuple[list[str], list[str]]] = [([], []), (["LP", "LP"], ["2 ×, Album", ""]), (["CD"], [""])]
+#: Identifiers with their barcode.
+IDENTIFIERS = {"Barcode: 4 2 >": "42", "Barcode (Text): 43": "43", "Matrix / Runout (Side A): 44": ""}
 
 
 def _release(draw: random.Random, id_: int) -> Plain:
@@ -73,20 +93,78 @@ def _release(draw: random.Random, id_: int) -> Plain:
         {**label, "catalog_numbers": draw.sample(["A", "B"], draw.randint(0, 2))}
         for label in _some(draw, "Label")
     ]
-    credited = [*_some(draw, "Artist"), {"id": 0, "name": "Somebody"}]
+    companies = [
+        _full({**label, "role": draw.choice(["Pressed By", "Made By", None]), "catalog_number": number})
+        for label in _some(draw, "Label")
+        for number in draw.sample(["A", "B", None], draw.randint(1, 2))
+    ]
+    series = [_full({**label, "number": draw.choice(["1", "2", None])}) for label in _some(draw, "Label")]
+    formats, details = draw.choice(FORMATS)
+    identifiers = draw.sample([*IDENTIFIERS], draw.randint(0, len(IDENTIFIERS)))
     return {
         "title": f"Release {id_}",
         "released": draw.choice([None, "1990", "1991-05-00", "1992"]),
-        "formats": draw.choice([[], ["LP", "LP"]]),
-        "artists": _some(draw, "Artist"),
+        "formats": formats,
+        "format_details": details,
+        "identifiers": identifiers,
+        "barcodes": [barcode for each in identifiers if (barcode := IDENTIFIERS[each])],
+        "artists": _artists(draw),
         "labels": labels,
+        "companies": companies,
+        "series": series,
         "master": draw.choice([None, 1, 2, 3]),
-        "credits": [
-            {"name": each["name"], "role": draw.choice(["Producer", "Mastered By"]), "artist_id": each["id"]}
-            for each in draw.sample(credited, draw.randint(0, len(credited)))
-        ],
+        **_tracks(draw),
         **_kinds(draw),
     }
+
+
+def _tracks(draw: random.Random) -> Plain:
+    """Draw tracks with their artists, and all credits of a release.
+
+    A track without position has artist 1, or else it is a heading.
+    """
+    positions = draw.choice([[], ["A1"], ["A1", "", "B"]])
+    names = [position or str(number) for number, position in enumerate(positions, 1)]
+
+    def said(names: list[str], id_: int) -> Plain:
+        chosen = draw.sample(names, draw.randint(1, len(names)))
+        tracks = [name for name in names if name in chosen]
+        spelled = [f"{id_} {number}" for number in range(draw.randint(0, len(tracks)))]
+        return {"tracks": tracks, "credited_as": spelled}
+
+    def first(said: Plain) -> int:
+        """Return the index of the first track, the order in the XML."""
+        return next((names.index(name) for name in said.get("tracks", []) if name in names), -1)
+
+    artists = [{**artist, **said(names, artist["id"])} for artist in _some(draw, "Artist") if names]
+    if "" in positions:
+        everywhere = {"id": 1, "name": "Artist 1", "tracks": names}
+        artists = [everywhere, *(artist for artist in artists if artist["id"] != 1)]
+    credited = []
+    for each in [*_some(draw, "Artist"), {"id": 0, "name": "Somebody"}]:
+        for role, detail in draw.sample(_ROLES, draw.randint(0, 2)):
+            whole = {"tracks": draw.choice([[], [PRINTED]]), "credited_as": draw.choice([[], ["An Alias"]])}
+            at = said(names, each["id"]) if names and draw.random() < 0.5 else whole
+            credited.append(
+                {"name": each["name"], "artist_id": each["id"], "role": role, "detail": detail, **at}
+            )
+    return {
+        "tracks": [f"Track {name}" for name in names],
+        "track_positions": positions,
+        "track_durations": [draw.choice(["", "1:00"]) for _ in names],
+        "appearances": sorted(map(_full, artists), key=first),
+        "credits": sorted(map(_full, credited), key=first),
+    }
+
+
+#: The tracks of a credit of a release, as printed.
+PRINTED = "1, 3 to 10"
+_ROLES = [("Producer", None), ("Producer", "Live"), ("Mastered By", None), ("Mixed By", "Dub, Live")]
+
+
+def _full(values: Plain) -> Plain:
+    """Return the values without empty ones."""
+    return {name: value for name, value in values.items() if value or name == "id"}
 
 
 def to_xml(record_type: RecordType, record: Plain) -> str:
@@ -129,16 +207,53 @@ def _label_xml(record: Plain) -> str:
     return f"<label>{''.join(parts)}</label>"
 
 
-def _artists_xml(tag: str, artists: list[Plain]) -> str:
+def _artist_of(name: str, **values: object) -> str:
+    """An artist as releases and masters have it."""
+    return f"<artist>{_element('name', name)}{''.join(map(_element, values, values.values()))}</artist>"
+
+
+def _artists_xml(artists: list[Plain]) -> str:
     children = (
-        "<artist>"
-        + _element("id", each.get("artist_id", each.get("id")))
-        + _element("name", each["name"])
-        + _element("role", each.get("role"))
-        + "</artist>"
+        _artist_of(each["name"], id=each["id"], anv=each.get("credited_as"), join=each.get("join"))
         for each in artists
     )
-    return f"<{tag}>{''.join(children)}</{tag}>"
+    return f"<artists>{''.join(children)}</artists>"
+
+
+def _credit_xml(credit: Plain, **values: object) -> str:
+    role = f"{credit['role']} [{credit['detail']}]" if "detail" in credit else credit["role"]
+    return _artist_of(credit["name"], id=credit.get("artist_id", 0), role=role, **values)
+
+
+def _of_track(name: str, said: Plain) -> dict[str, object]:
+    """Return the spelling at a track; each spelling stands at one track."""
+    spelled = dict(zip(said["tracks"], said.get("credited_as", []), strict=False))
+    return {"anv": spelled.get(name)}
+
+
+def _tracks_xml(record: Plain) -> str:
+    """The tracklist; of each second release, the first track has the others as sub-tracks."""
+    positions = record.get("track_positions", [])
+    names = [position or str(number) for number, position in enumerate(positions, 1)]
+    appearances, credits_ = record.get("appearances", []), record.get("credits", [])
+    tracks = []
+    for number, (name, position) in enumerate(zip(names, positions, strict=True)):
+        artists = [
+            _artist_of(each["name"], id=each["id"], **_of_track(name, each))
+            for each in appearances
+            if name in each["tracks"]
+        ]
+        credited = [
+            _credit_xml(each, **_of_track(name, each)) for each in credits_ if name in each.get("tracks", [])
+        ]
+        title, duration = record["tracks"][number], record["track_durations"][number]
+        parts = [_element("position", position), _element("title", title), _element("duration", duration)]
+        parts += ["<artists>", *artists, "</artists><extraartists>", *credited, "</extraartists>"]
+        tracks.append("".join(parts))
+    if tracks and record["id"] % 2:
+        subs = "".join(f"<track>{track}</track>" for track in tracks[1:])
+        tracks = [f"{tracks[0]}<sub_tracks>{subs}</sub_tracks>"]
+    return f"<tracklist>{''.join(f'<track>{track}</track>' for track in tracks)}</tracklist>"
 
 
 def _kinds_xml(record: Plain) -> str:
@@ -149,7 +264,7 @@ def _kinds_xml(record: Plain) -> str:
 
 def _master_xml(record: Plain) -> str:
     parts = [_element("title", record.get("title")), _element("year", record.get("year"))]
-    parts += [_artists_xml("artists", record.get("artists", [])), _kinds_xml(record)]
+    parts += [_artists_xml(record.get("artists", [])), _kinds_xml(record)]
     return f"<master id='{record['id']}'>{''.join(parts)}</master>"
 
 
@@ -159,12 +274,44 @@ def _release_xml(record: Plain) -> str:
         for label in record.get("labels", [])
         for number in label["catalog_numbers"] or [""]
     ]
+    credits_ = [
+        _credit_xml(each, tracks="".join(each.get("tracks", [])), anv="".join(each.get("credited_as", [])))
+        for each in record.get("credits", [])
+        if each.get("tracks", [PRINTED]) == [PRINTED]
+    ]
     parts = [_element("title", record.get("title")), _element("released", record.get("released"))]
-    parts += ["<formats>", *(f"<format name='{name}'/>" for name in record.get("formats", [])), "</formats>"]
-    parts += [_artists_xml("artists", record.get("artists", [])), "<labels>", *labels, "</labels>"]
+    parts += ["<formats>", *map(_format_xml, record.get("formats", []), record.get("format_details", []))]
+    parts += ["</formats><identifiers>", *map(_identifier_xml, record.get("identifiers", []))]
+    parts += ["</identifiers>", _artists_xml(record.get("artists", [])), "<labels>", *labels, "</labels>"]
     parts += [_element("master_id", record.get("master")), _kinds_xml(record)]
-    parts += [_artists_xml("extraartists", record.get("credits", []))]
+    parts += ["<extraartists>", *credits_, "</extraartists>", _tracks_xml(record)]
+    parts += ["<companies>", *map(_company_xml, record.get("companies", [])), "</companies>"]
+    parts += ["<series>", *map(_series_xml, record.get("series", [])), "</series>"]
     return f"<release id='{record['id']}'>{''.join(parts)}</release>"
+
+
+def _format_xml(name: str, details: str) -> str:
+    quantity, _, others = details.rpartition(" ×, ")
+    return f"<format name='{name}' qty='{quantity or 1}' text='{others}'/>"
+
+
+def _identifier_xml(identifier: str) -> str:
+    kind, _, value = identifier.partition(": ")
+    kind, _, description = kind.removesuffix(")").partition(" (")
+    return f"<identifier type='{kind}' description='{description}' value={quoteattr(value)}/>"
+
+
+def _company_xml(company: Plain) -> str:
+    parts = [_element("id", company["id"]), _element("name", company["name"])]
+    parts += [_element("catno", company.get("catalog_number"))]
+    parts += [_element("entity_type_name", company.get("role"))]
+    return f"<company>{''.join(parts)}</company>"
+
+
+def _series_xml(series: Plain) -> str:
+    return (
+        f"<series id='{series['id']}' name={quoteattr(series['name'])} catno='{series.get('number', '')}'/>"
+    )
 
 
 def write_dump(folder: Path, record_type: RecordType, records: list[Plain], name: str = "dump") -> Path:

@@ -8,6 +8,10 @@ from tests.oracle import Graph, NodeKey, OneOf, Properties, RelationshipKey, Rel
 
 Rows = dict[tuple[RecordType, int], Row]
 
+_ARTIST_ID = [each.name for each in RELATIONSHIPS[RecordType.RELEASES]["credits"].properties].index(
+    "artist_id"
+)
+
 
 #: The other end of a relationship as a dictionary of an upstream task has it.
 Value = dict[str, Any]
@@ -32,7 +36,7 @@ def _row(record_type: RecordType, id_: int, version: int, **given: Any) -> Row:
             if each.is_key_only:
                 row["assertions"].append((field, value, ()))
                 continue
-            found = [value[property_.name] for property_ in each.properties]
+            found = [value.get(property_.name) for property_ in each.properties]
             values = tuple(tuple(one) if isinstance(one, list) else one for one in found)
             row["assertions"].append((field, value[each.key], values))
             if each.is_named:
@@ -188,8 +192,8 @@ def _name(row: Row, field: str, key: Any) -> str | None:
 def _known_people(row: Row) -> Iterator[tuple[Any, Any]]:
     """Yield name and artist's id of the credits that have one."""
     for field, name, properties in row["assertions"]:
-        if field == "credits" and properties[-1]:
-            yield name, properties[-1]
+        if field == "credits" and (artist_id := properties[_ARTIST_ID]):
+            yield name, artist_id
 
 
 def _derived(row: Row) -> Relationships:

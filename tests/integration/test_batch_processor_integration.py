@@ -31,6 +31,9 @@ from tests.integration.world import ROWS, World
 NODES = {"Artist": 4, "Label": 3, "Master": 1, "Release": 2, "Genre": 2, "Style": 1, "Person": 1}
 RELATIONSHIPS = {
     "BY": 4,
+    "APPEARS_ON": 0,
+    "INVOLVES": 0,
+    "IN_SERIES": 0,
     "ON": 1,
     "DERIVED_FROM": 1,
     "IS": 5,

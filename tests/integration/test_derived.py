@@ -126,7 +126,7 @@ async def test_properties_of_relationships_follow(driver: Driver) -> None:
     before = release(1, labels=[1], credits_=[credit("Ann", "Producer")])
     assertions: list[Assertion] = [
         ("labels", 1, (("A", "B"),)),
-        ("credits", "Ann", ("Producer", "other", None)),
+        ("credits", "Ann", ("Producer", None, "other", None, ("A1",), None)),
     ]
     after: Row = {**changed(before, 2), "assertions": assertions}
     await write_records(driver, RecordType.RELEASES, [before])

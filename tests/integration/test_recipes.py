@@ -27,20 +27,20 @@ from pipeline.model import RecordType
 from pipeline.records.accept import accept
 from pipeline.records.normalise import normalise
 
-FIRST = '''<release id="1"><videos><video src="v1"/><video src="v2"/><video src="v1"/></videos><companies>
-<company><id>5</id><name>Pressing Co</name><catno>P 1</catno><entity_type_name>Pressed By</entity_type_name></company>
-<company><id>5</id><name>Pressing Co</name><catno>P 1</catno><entity_type_name>Pressed By</entity_type_name></company>
-<company><id>5</id><name>Pressing Co</name><catno>P 2</catno><entity_type_name>Pressed By</entity_type_name></company>
-<company><id>6</id><name>Studio</name><catno/><entity_type_name>Recorded At</entity_type_name></company>
-<company><id>0</id><name>Nobody</name><entity_type_name>Printed By</entity_type_name></company>
-</companies></release>'''
-SECOND = {"id": 1, "videos": ["v2"], "companies": [
-    {"id": 5, "name": "Pressing Co", "role": "Pressed By", "catalog_number": "P 2"},
-    {"id": 7, "role": "Printed By"},
+FIRST = '''<release id="1"><videos><video src="v1"/><video src="v2"/><video src="v1"/></videos><formats>
+<format name="Vinyl" qty="2"><descriptions><description>LP</description><description>Album</description></descriptions></format>
+<format name="Vinyl" qty="2"><descriptions><description>Album</description><description>Mono</description></descriptions></format>
+<format name="Vinyl" qty="1"><descriptions/></format>
+<format name="CD" qty="1"/>
+<format name="" qty="1"/>
+</formats></release>'''
+SECOND = {"id": 1, "videos": ["v2"], "media": [
+    {"name": "Vinyl", "quantity": 1, "descriptions": ["7\\""]},
+    {"name": "File"},
 ]}
-GRAPH = '''MATCH (n) OPTIONAL MATCH (n)-[r:INVOLVES]->(end)
-WITH n, r, end ORDER BY labels(n), n.id, end.id, r.catalog_number
-RETURN collect([labels(n)[0], n.id, n.name, n.videos, type(r), end.id, r.role, r.catalog_number]) AS all'''
+GRAPH = '''MATCH (n) OPTIONAL MATCH (n)-[r:ISSUED_AS]->(end)
+WITH n, r, end ORDER BY labels(n), n.id, n.name, end.name, r.quantity
+RETURN collect([labels(n)[0], coalesce(n.id, n.name), n.videos, end.name, r.quantity, r.descriptions]) AS all'''
 
 async def main():
     async with Driver(os.environ["URI"], "neo4j", os.environ["PASSWORD"]) as driver:
@@ -56,7 +56,7 @@ async def main():
             await verification.check(driver, chunk)
             differs = (await verification.differences(driver)).any
             print(json.dumps({"row": row, "differs": differs, "graph": await graph()}))
-        count = (await relationship_counts(driver))["INVOLVES"]
+        count = (await relationship_counts(driver))["ISSUED_AS"]
         await remove_records(driver, RecordType.RELEASES, [1])
         print(json.dumps({"count": count, "graph": await graph()}))
 
@@ -68,15 +68,13 @@ def follow_recipes(package: Path) -> None:
     """Apply the code blocks of both recipes to a copy of the package."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     recipes = page[page.index("## A new property") : page.index("## Words")]
-    property_, relationship, function = re.findall(r"```python\n(.*?)```", recipes, re.DOTALL)
+    property_, node, relationship, function = re.findall(r"```python\n(.*?)```", recipes, re.DOTALL)
     model = (package / "model.py").read_text(encoding="utf-8")
     for before, after in (
         ('Property("notes"', f"{property_.rstrip()},\n" + 'Property("notes"'),
+        ('Node("Genre"', f"{node.rstrip()},\n" + 'Node("Genre"'),
         ("_ALL = (\n", f"_ALL = (\n{relationship.rstrip()},\n"),
-        (
-            "from pipeline.elements import",
-            "from pipeline.elements import companies\nfrom pipeline.elements import",
-        ),
+        ("from pipeline.elements import (", "from pipeline.elements import (\n    media,"),
     ):
         assert model.count(before) == 1
         model = model.replace(before, after)
@@ -89,7 +87,7 @@ async def test_a_property_and_a_relationship_need_no_more_than_the_recipes(
     tmp_path: Path, driver: Driver, neo4j_server: Neo4jServer
 ) -> None:
     there = {each.name for each in NODES["Release"].properties} | RELATIONSHIPS[RecordType.RELEASES].keys()
-    for example in ("videos", "companies"):
+    for example in ("videos", "media"):
         assert example not in there, f"the graph has {example} now: choose another example in CONTRIBUTING.md"
     package = tmp_path / "pipeline"
     shutil.copytree(ROOT / "pipeline", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -98,23 +96,23 @@ async def test_a_property_and_a_relationship_need_no_more_than_the_recipes(
     row = found[0]["row"]
     assert row["properties"]["videos"] == ["v1", "v2"]
     assert row["assertions"] == [
-        ["companies", 5, ["Pressed By", "P 1"]],
-        ["companies", 5, ["Pressed By", "P 2"]],
-        ["companies", 6, ["Recorded At", None]],
+        ["media", "Vinyl", [2, ["LP", "Album", "Mono"]]],
+        ["media", "Vinyl", [1, None]],
+        ["media", "CD", [1, None]],
     ]
     assert [each.get("differs") for each in found] == [False, False, None]
     assert found[0]["graph"] == [
-        ["Label", 5, "Pressing Co", None, None, None, None, None],
-        ["Label", 6, "Studio", None, None, None, None, None],
-        ["Release", 1, None, ["v1", "v2"], "INVOLVES", 5, "Pressed By", "P 1"],
-        ["Release", 1, None, ["v1", "v2"], "INVOLVES", 5, "Pressed By", "P 2"],
-        ["Release", 1, None, ["v1", "v2"], "INVOLVES", 6, "Recorded At", None],
+        ["Format", "CD", None, None, None, None],
+        ["Format", "Vinyl", None, None, None, None],
+        ["Release", 1, ["v1", "v2"], "CD", 1, None],
+        ["Release", 1, ["v1", "v2"], "Vinyl", 1, None],
+        ["Release", 1, ["v1", "v2"], "Vinyl", 2, ["LP", "Album", "Mono"]],
     ]
     assert found[1]["graph"] == [
-        ["Label", 5, "Pressing Co", None, None, None, None, None],
-        ["Label", 7, None, None, None, None, None, None],
-        ["Release", 1, None, ["v2"], "INVOLVES", 5, "Pressed By", "P 2"],
-        ["Release", 1, None, ["v2"], "INVOLVES", 7, "Printed By", None],
+        ["Format", "File", None, None, None, None],
+        ["Format", "Vinyl", None, None, None, None],
+        ["Release", 1, ["v2"], "File", None, None],
+        ["Release", 1, ["v2"], "Vinyl", 1, ['7"']],
     ]
     assert found[2] == {"count": 2, "graph": []}
 

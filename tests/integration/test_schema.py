@@ -33,10 +33,12 @@ async def test_the_schema_is_that_of_the_contract_and_no_more(driver: Driver) ->
         *(("RANGE", label, key) for label, key in keys),
         ("RANGE", "Release", "year"),
         ("RANGE", "Master", "year"),
+        ("RANGE", "Artist", "name"),
+        ("RANGE", "Label", "name"),
         ("FULLTEXT", "Artist", "name"),
         ("FULLTEXT", "Label", "name"),
         ("FULLTEXT", "Person", "name"),
-        ("FULLTEXT", "Release", "title"),
+        ("FULLTEXT", "Release", "title,tracks,barcodes"),
         ("FULLTEXT", "Master", "title"),
     }
 
@@ -89,17 +91,25 @@ async def test_full_text_indexes_are_created_where_there_are_nodes_and_are_part_
 ) -> None:
     for name in TEXT_INDEXES:
         await run(driver, f"DROP INDEX {name} IF EXISTS")
-    await run(driver, "CREATE (:Release {id: 1, title: 'Unknown Pleasures'})")
+    # Its name in graphs of MAPPING_VERSION 2.
+    await run(driver, "CREATE FULLTEXT INDEX release_title_text FOR (n:Release) ON EACH [n.title]")
+    await run(
+        driver, "CREATE (:Release {id: 1, title: 'Unknown Pleasures', tracks: ['Disorder', 'Shadowplay']})"
+    )
     await create_text_indexes(driver)
     await create_text_indexes(driver)
     # One whose updates follow the commits loses some when Neo4j is killed after a checkpoint.
-    await run(driver, "CREATE (:Release {id: 2, title: 'Simple Pleasures'})")
+    await run(
+        driver, "CREATE (:Release {id: 2, title: 'Simple Pleasures', barcodes: ['5012394144777', '123']})"
+    )
     async with await driver.session(database="neo4j") as session:
         listed_ = await session.run("SHOW FULLTEXT INDEXES YIELD name, options")
         found = {row["name"]: row["options"]["indexConfig"] async for row in listed_}
-        assert found.keys() == {"release_title_text"}
-        assert not found["release_title_text"]["fulltext.eventually_consistent"]
-        result = await session.run(
-            "CALL db.index.fulltext.queryNodes('release_title_text', 'pleasures') YIELD node RETURN node.id AS id"
-        )
-        assert {row["id"] async for row in result} == {1, 2}
+        assert found.keys() == {"release_text"}
+        assert not found["release_text"]["fulltext.eventually_consistent"]
+        for words, ids in {"pleasures": {1, 2}, "shadowplay": {1}, "5012394144777": {2}}.items():
+            result = await session.run(
+                "CALL db.index.fulltext.queryNodes('release_text', $words) YIELD node RETURN node.id AS id",
+                words=words,
+            )
+            assert {row["id"] async for row in result} == ids

@@ -1,6 +1,7 @@
-"""A graph of MAPPING_VERSION 1, without flags, stays exact while it is rewritten in parts."""
+"""A graph of an earlier MAPPING_VERSION stays exact while it is rewritten in parts."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from pipeline.graph.driver import Driver
 from pipeline.graph.writer import remove_records, write_records
 from pipeline.model import RecordType, Row
 from tests.graph_dump import differences, read_graph
-from tests.integration.rows import Rows, artist, changed, graph_of, keyed
+from tests.integration.rows import Rows, artist, changed, credit, graph_of, keyed, release
 from tests.integration.test_writer_records import expect
 from tests.integration.test_writer_shared import random_row
 
@@ -89,3 +90,49 @@ async def test_a_graph_of_version_1_stays_exact_while_it_is_rewritten(driver: Dr
         # Until both ends are rewritten, fingerprints and flags may be those of version 1.
         assert [each for each in found if each.startswith(("missing", "unexpected", "a "))] == []
     await expect(driver, newest)
+
+
+#: Version 2 had the whole text of a credit as its role, no tracks, companies and series, and main artists in no order.
+DOWNGRADE_2 = """
+MATCH (release:Release) REMOVE release.tracks, release.track_positions, release.track_durations
+WITH release
+MATCH (release)-[by:BY]->() SET by = {}
+WITH release
+MATCH (release)-[credit:CREDITED_ON]-(person)
+WITH release, person, collect(credit) AS credits
+FOREACH (each IN credits | DELETE each)
+CREATE (person)-[:CREDITED_ON {role: 'Producer, Drums [Live]', category: 'production', artist_id: 7}]->(release)
+WITH release
+MATCH (release)-[new:APPEARS_ON|INVOLVES|IN_SERIES]-()
+DELETE new
+"""
+
+
+async def test_a_graph_of_version_2_gets_the_whole_record(driver: Driver) -> None:
+    def rows(version: int) -> list[Row]:
+        tracks: dict[str, Any] = {"tracks": ["T"], "track_positions": ["1"], "track_durations": [""]}
+        found = [
+            release(
+                id_,
+                version,
+                **tracks,
+                appearances=[{"id": 8, "name": "Artist 8", "tracks": ["1"]}],
+                credits_=[{**credit("Ann", role, 7), "tracks": ["1"]} for role in ("Producer", "Drums")],
+                companies=[{"id": 9, "name": "Label 9", "role": "Pressed By"}],
+                series=[{"id": 9, "name": "Label 9", "number": "2"}],
+            )
+            for id_ in (1, 2)
+        ]
+        return [
+            changed(row, row["properties"]["fingerprint"], ("artists", 7, (1, None, None))) for row in found
+        ]
+
+    await write_records(driver, RecordType.RELEASES, rows(1))
+    async with await driver.session(database="neo4j") as session:
+        await (await session.run(DOWNGRADE_2)).consume()
+    await write_records(driver, RecordType.RELEASES, rows(2))
+    await expect(driver, keyed(RecordType.RELEASES, rows(2)))
+    await remove_records(driver, RecordType.RELEASES, [1])
+    await expect(driver, keyed(RecordType.RELEASES, rows(2)[1:]))
+    await remove_records(driver, RecordType.RELEASES, [2])
+    await expect(driver, {})

@@ -6,7 +6,7 @@
 
 from tests.oddities.broken import BROKEN, Broken, broken
 from tests.oddities.handmade import Oddity, Planted, handmade
-from tests.oddities.large import borders, oversized, two_members
+from tests.oddities.large import borders, many_tracks, oversized, two_members
 
 __all__ = [
     "BROKEN",
@@ -16,6 +16,7 @@ __all__ = [
     "borders",
     "broken",
     "handmade",
+    "many_tracks",
     "oversized",
     "two_members",
 ]

@@ -41,7 +41,7 @@ class Oddity:
 
 
 #: Number of good records in each template, counted by hand.
-_GOOD = {"artists": 12, "labels": 9, "masters": 10, "releases": 10}
+_GOOD = {"artists": 12, "labels": 9, "masters": 10, "releases": 13}
 
 
 def handmade(folder: Path) -> list[Oddity]:

@@ -31,6 +31,28 @@ def _dense(number: int) -> bytes:
     ).encode()
 
 
+def many_tracks(folder: Path, tracks: int = 6666) -> Oddity:
+    """A release of so many tracks, as there are some, between two small ones.
+
+    Each track has two artists, one of them of every track, and two credits, one of them that of every track.
+    """
+    artist = "<artist><id>{0}</id><name>Artist {0}</name><anv>A{0}</anv>{1}</artist>".format
+    tracklist = "".join(
+        f"<track><position>{number}</position><title>Track {number}</title><duration>0:01</duration>"
+        f"<artists>{artist(1, '')}{artist(number + 1, '')}</artists><extraartists>"
+        f"{artist(1, '<role>Producer</role>')}{artist(number + 1, '<role>Remix [Dub], Vocals</role>')}"
+        "</extraartists></track>"
+        for number in range(1, tracks + 1)
+    )
+    small = "<release id='{0}'><title>Release {0}</title></release>".format
+    path = folder / "tracks_releases.xml"
+    path.write_text(
+        f"<releases>\n{small(1)}\n<release id='2'><title>Many Tracks</title><tracklist>{tracklist}</tracklist></release>\n"
+        f"{small(3)}\n</releases>\n"
+    )
+    return Oddity(path, "releases", 3)
+
+
 def oversized(folder: Path) -> Oddity:
     """Three artists; the second exceeds the 5 MiB that a reader has to accept.
 

@@ -7,13 +7,24 @@ from pathlib import Path
 import pytest
 
 from tests.graph_dump import differences
-from tests.oddities import BROKEN, borders, broken, handmade, oversized, two_members
-from tests.oracle import AnyInteger, Graph, NodeKey, OneOf, clean, expected_graph, records
-from tests.role_categories import CATEGORIES, expected_categories
+from tests.oddities import BROKEN, borders, broken, handmade, many_tracks, oversized, two_members
+from tests.oracle import (
+    AnyInteger,
+    Graph,
+    NodeKey,
+    OneOf,
+    add_statistics,
+    clean,
+    expected_graph,
+    records,
+    split_roles,
+)
 
 pytestmark = pytest.mark.unit
 
 DEFINED = AnyInteger()
+#: Parallel lists.
+TRACKS = ("tracks", "track_positions", "track_durations")
 
 
 def graph_of(folder: Path, *dumps: str) -> Graph:
@@ -80,6 +91,7 @@ def test_a_release_states_labels_once_and_each_distinct_credit(tmp_path: Path) -
         "year": 1999,
         "released": "1999-03",
         "formats": ["CD", "CD"],
+        "format_details": ["", ""],
         "status": "Accepted",
         "fingerprint": DEFINED,
     }
@@ -92,7 +104,7 @@ def test_a_release_states_labels_once_and_each_distinct_credit(tmp_path: Path) -
         ("CREDITED_ON", person, release): [
             {"role": "Producer", "category": "production", "artist_id": 7},
             {"role": "Producer", "category": "production"},
-            {"role": "Guitar [Bass]", "category": "performance", "artist_id": 7},
+            {"role": "Guitar", "detail": "Bass", "category": "performance", "artist_id": 7},
         ],
         ("SAME_AS", person, ("Artist", 7)): [{}],
     }
@@ -196,12 +208,16 @@ def ends(graph: Graph, kind: str) -> set[tuple[int | str, int | str]]:
 
 def test_the_handmade_dumps_define_and_refer_to_these_nodes(handmade_graph: Graph) -> None:
     assert defined(handmade_graph, "Artist") == {5, 6, 7, 8, 10, 11, 12, 14, 15, 17, 19}
-    assert stubs(handmade_graph, "Artist") == {9001, 9002, 9003, 9201, 9301, 9303}
+    assert stubs(handmade_graph, "Artist") == {
+        *(9001, 9002, 9003, 9201, 9301, 9303, 9306, 9307, 9308, 9320, 9321, 9330, 9331),
+    }
     assert defined(handmade_graph, "Label") == {1, 2, 3, 45, 47, 48, 90, 2147483648}
-    assert stubs(handmade_graph, "Label") == {9101, 9102, 9302, 9310}
+    assert stubs(handmade_graph, "Label") == {9101, 9102, 9302, 9309, 9310, 9312, 9340, 9341}
     assert defined(handmade_graph, "Master") == {100, 101, 102, 105, 106, 108, 110, 111, 120}
     assert stubs(handmade_graph, "Master") == {9311}
-    assert defined(handmade_graph, "Release") == {999, 1000, 1002, 1003, 1004, 1006, 1009, 1011, 1020}
+    assert defined(handmade_graph, "Release") == {
+        *(999, 1000, 1002, 1003, 1004, 1006, 1009, 1011, 1020, 1021, 1022, 1023),
+    }
     assert stubs(handmade_graph, "Genre") == {"Electronic", "Rock", "Jazz"}
     assert stubs(handmade_graph, "Style") == {
         "Techno",
@@ -213,6 +229,7 @@ def test_the_handmade_dumps_define_and_refer_to_these_nodes(handmade_graph: Grap
     }
     assert stubs(handmade_graph, "Person") == {
         *("Members First", "No Artist Of Discogs", "Stub Of A Credit", "The Group"),
+        *("Credit Of A Track", "Deep", "Of Many Credits", "Of Odd Credits", "Without Id"),
     }
 
 
@@ -220,17 +237,23 @@ def test_the_handmade_dumps_assert_these_relationships(handmade_graph: Graph) ->
     assert ends(handmade_graph, "ALIAS_OF") == {(10, 11), (10, 9001), (17, 19), (5, 6)}
     assert ends(handmade_graph, "MEMBER_OF") == {(10, 12), (10, 9002), (10, 11), (9003, 11), (6, 12)}
     assert ends(handmade_graph, "SUBLABEL_OF") == {(2, 1), (3, 2), (9101, 1), (9102, 1), (45, 90)}
-    assert ends(handmade_graph, "ON") == {(1000, 1), (1000, 9302), (1004, 9310), (1011, 1)}
-    assert ends(handmade_graph, "BY") == {(100, 10), (100, 9201), (1000, 10), (1000, 9301), (1020, 11)}
+    assert ends(handmade_graph, "ON") == {(1000, 1), (1000, 9302), (1004, 9310), (1011, 1), (1023, 1)}
+    assert ends(handmade_graph, "BY") == {
+        *((100, 10), (100, 9201), (1000, 10), (1000, 9301), (1020, 11), (1021, 10), (1021, 9320)),
+    }
+    assert ends(handmade_graph, "APPEARS_ON") == {(9306, 1000), (10, 1021), (9321, 1021)}
+    assert ends(handmade_graph, "INVOLVES") == {(1000, 9309), (1023, 1), (1023, 9340)}
+    assert ends(handmade_graph, "IN_SERIES") == {(1000, 9312), (1023, 1), (1023, 9341)}
     assert ends(handmade_graph, "DERIVED_FROM") == {(1000, 100), (1006, 9311), (1020, 100)}
     assert ends(handmade_graph, "SAME_AS") == {
         *(("Members First", 11), ("Members First", 14), ("Stub Of A Credit", 9303), ("The Group", 12)),
+        *(("Credit Of A Track", 9307), ("Deep", 9308), ("Of Many Credits", 9330), ("Of Odd Credits", 9331)),
     }
     assert ends(handmade_graph, "PART_OF") == {
         *(("Techno", "Electronic"), ("House", "Electronic"), ("Ambient", "Electronic"), ("Techno", "Jazz")),
     }
     credited = {key: found for key, found in handmade_graph.relationships.items() if key[0] == "CREDITED_ON"}
-    assert sum(map(len, credited.values())) == 8
+    assert sum(map(len, credited.values())) == 31
     (credit,) = credited["CREDITED_ON", ("Person", "The Group"), ("Release", 1011)]
     assert (credit["role"], credit["artist_id"]) == ("Written-By", 12)
 
@@ -262,6 +285,151 @@ def test_the_handmade_dumps_say_these_texts(handmade_graph: Graph) -> None:
         assert on == [{"catalog_numbers": catalog_numbers}]
 
 
+def test_a_handmade_release_says_this_of_its_tracks(handmade_graph: Graph) -> None:
+    release: NodeKey = ("Release", 1021)
+
+    said = zip(*(handmade_graph.nodes[release][name] for name in TRACKS), strict=True)
+    assert [*said] == [
+        ("First", "A1", "3:05"),
+        ("", "A2", ""),
+        ("An Index Track", "", "9:59"),
+        ("First Movement", "A3.a", ""),
+        ("Second Movement", "", ""),
+        ("Deep Within", "A3.b.1", ""),
+        ("The Same Position", "A1", ""),
+        ("", "", ""),
+        ("An Artist Without Id", "", ""),
+    ]
+    assert handmade_graph.relationships["APPEARS_ON", ("Artist", 10), release] == [
+        {"tracks": ["A1", "5"], "credited_as": ["A. Indent", "Zoe Indent"]}
+    ]
+    assert handmade_graph.relationships["APPEARS_ON", ("Artist", 9321), release] == [
+        {"tracks": ["A1", "A3.a", "A3.b.1", "8"], "credited_as": ["Several"]}
+    ]
+    assert handmade_graph.relationships["BY", release, ("Artist", 10)] == [
+        {"position": 2, "credited_as": "Indent", "join": "Feat."}
+    ]
+    assert handmade_graph.relationships["BY", release, ("Artist", 9320)] == [{"position": 3}]
+
+
+def test_a_handmade_release_has_these_credits(handmade_graph: Graph) -> None:
+    def credits_of(name: str) -> list[tuple[object, ...]]:
+        found = handmade_graph.relationships["CREDITED_ON", ("Person", name), ("Release", 1022)]
+        return [tuple(each.get(key) for key in ("role", "detail", "tracks", "credited_as")) for each in found]
+
+    assert credits_of("Of Many Credits") == [
+        ("Mixed By", "Additional Mix, Dub", ["1, 3 to 10", "12"], ["Many", "O. M. C."]),
+        ("Producer", None, ["1, 3 to 10", "12", "1"], ["Many", "O. M. C."]),
+        ("Producer", "Executive", None, None),
+        ("Producer", None, None, None),
+        ("Artwork By", "Package Design, Graphics, Uncredited", None, None),
+        ("Remix", None, ["1", "2"], ["DJ Many", "Many"]),
+        ("Remix", "Dub", ["1"], None),
+    ]
+    assert credits_of("Of Odd Credits") == [
+        ("Guitar Solo", "Lead", None, None),
+        ("Double Bass", None, None, None),
+        ("Drums", None, None, None),
+        ("Piano", None, None, None),
+        ("Engineer", "Assistant, Mastered By", None, None),
+        ("Vocals", "Soprano [High, Low], Alto", None, None),
+        ("Choir", None, None, None),
+        ("Other", "[Legal]", None, None),
+        ("Rap", "A [B, C]", None, None),
+    ]
+    assert credits_of("Without Id") == [("Written-By", None, ["1"], None)]
+
+
+def test_a_handmade_release_has_these_companies_series_identifiers_and_formats(
+    handmade_graph: Graph,
+) -> None:
+    release: NodeKey = ("Release", 1023)
+
+    assert handmade_graph.relationships["INVOLVES", release, ("Label", 9340)] == [
+        {"role": "Pressed By", "catalog_number": "08 42622"},
+        {"role": "Pressed By", "catalog_number": "08 42623"},
+        {"role": "Mastered At", "catalog_number": "08 42622"},
+        {},
+    ]
+    assert handmade_graph.relationships["IN_SERIES", release, ("Label", 9341)] == [
+        {"number": "1"},
+        {"number": "2"},
+        {},
+    ]
+    assert handmade_graph.nodes[release] == {
+        "id": 1023,
+        "title": "Companies, Series, Identifiers And Formats",
+        "status": "Accepted",
+        "formats": ["Vinyl", "CD", "File", "Box Set", "Cassette", "DVD"],
+        "format_details": ["2 ×, LP, Album, LP, Gatefold", "", "320 kbps, VBR", "", "2 ×", "PAL"],
+        "barcodes": ["5012394144777", "2"],
+        "identifiers": [
+            "Barcode: 5 012394 144777",
+            "Barcode (Text & Scanned): 5012394-144777 >",
+            "Barcode: none",
+            "Barcode: \N{ARABIC-INDIC DIGIT FOUR}2",
+            "barcode: 7",
+            "Matrix / Runout (Side A): MPO 1 A",
+            "Matrix / Runout: MPO 1 A",
+        ],
+        "fingerprint": DEFINED,
+    }
+
+
+def test_without_tracks_nothing_is_left_of_the_tracklist(tmp_path: Path) -> None:
+    *_, releases = handmade(tmp_path)
+    graph = expected_graph([releases.path], releases.malformed_raw, tracks=False)
+
+    assert not any(name in properties for name in TRACKS for properties in graph.nodes.values())
+    assert ends(graph, "APPEARS_ON") == set()
+    credited = ends(graph, "CREDITED_ON")
+    assert {start for start, end in credited if end == 1022} == {"Of Many Credits", "Of Odd Credits"}
+    (producer, _) = (
+        credit
+        for credit in graph.relationships["CREDITED_ON", ("Person", "Of Many Credits"), ("Release", 1022)]
+        if credit["role"] == "Producer" and "detail" not in credit
+    )
+    assert producer["tracks"] == ["1, 3 to 10", "12"]
+
+
+def test_releases_that_an_artist_appears_on_are_counted_apart(tmp_path: Path) -> None:
+    track = "<track><artists><artist><id>{}</id></artist></artists></track>".format
+    graph = graph_of(
+        tmp_path,
+        "<releases><release id='1'><artists><artist><id>7</id></artist></artists><released>1999</released>"
+        f"<tracklist>{track(8)}{track(8)}</tracklist></release>"
+        f"<release id='2'><released>1990</released><tracklist>{track(7)}{track(8)}</tracklist></release></releases>",
+    )
+
+    add_statistics(graph)
+
+    assert graph.nodes["Artist", 7] == {
+        "id": 7,
+        "release_count": 1,
+        "first_year": 1999,
+        "appearance_count": 1,
+    }
+    assert graph.nodes["Artist", 8] == {"id": 8, "appearance_count": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        ("Producer", [("Producer", "")]),
+        (
+            "Mixed By [Additional Mix, Dub], Producer",
+            [("Mixed By", "Additional Mix, Dub"), ("Producer", "")],
+        ),
+        ("A [x] b [y, z], [only], ,", [("A b", "x, y, z"), ("", "only"), ("", ""), ("", "")]),
+        ("A [x [y], z], B", [("A", "x [y], z"), ("B", "")]),
+        ("A [x, B", [("A", "x, B")]),
+        ("A], B", [("A", ""), ("B", "")]),
+    ],
+)
+def test_a_role_text_is_split_at_commas_outside_brackets(text: str, roles: list[tuple[str, str]]) -> None:
+    assert split_roles(text) == roles
+
+
 def test_what_is_planted_as_malformed_is(tmp_path: Path) -> None:
     for oddity in handmade(tmp_path):
         for planted in oddity.malformed:
@@ -275,7 +443,7 @@ def test_what_is_planted_as_malformed_is(tmp_path: Path) -> None:
 
 
 def test_the_large_dumps_are_well_formed(tmp_path: Path) -> None:
-    for oddity in (borders(tmp_path), oversized(tmp_path), two_members(tmp_path)):
+    for oddity in (borders(tmp_path), many_tracks(tmp_path), oversized(tmp_path), two_members(tmp_path)):
         assert len(list(records(oddity.path, oddity.malformed_raw))) == oddity.records
 
 
@@ -283,19 +451,6 @@ def test_the_large_dumps_are_well_formed(tmp_path: Path) -> None:
 def test_a_broken_file_is_written_where_asked(tmp_path: Path, name: str) -> None:
     assert broken(tmp_path, name).path == tmp_path / name
     assert (tmp_path / name).exists()
-
-
-@pytest.mark.parametrize(
-    ("role", "categories"),
-    [
-        ("Producer", {"production"}),
-        ("Written-By [All Tracks, Lyrics]", {"writing"}),
-        ("Mixed By, Mastered By [Side A]", {"engineering", "mastering"}),
-        ("Other [Soul Support]", CATEGORIES),
-    ],
-)
-def test_the_category_of_a_clear_role_is_known(role: str, categories: set[str]) -> None:
-    assert expected_categories(role) == categories
 
 
 def test_differences_name_what_is_missing_wrong_and_too_much() -> None:

@@ -85,7 +85,7 @@ def test_the_counts_of_the_demo_are_those_of_the_sample() -> None:
     for (kind, _, _), each in graph.relationships.items():
         counts[kind] += len(each)
     section = _text("README.md").partition("nodes: ")[2].partition("•")[0]
-    shown = re.findall(r"(\d[\d,]*) (\w+)", section)
+    shown = re.findall(r"(\d[\d,]*)\s(\w+)", section)
     assert {name: int(number.replace(",", "")) for number, name in shown} == counts, "mend README.md"
 
 

@@ -93,28 +93,55 @@ def test_a_full_master() -> None:
             "data_quality": "Correct",
             "main_release": 116925,
         },
-        "artists": [{"id": 3225, "name": "Vince"}],
+        "artists": [{"id": 3225, "name": "Vince", "position": 1, "credited_as": "V", "join": ","}],
         "genres": ["Electronic"],
         "styles": ["Techno", "House"],
     }
 
 
+def credit(role: str, category: str, **others: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "name": "Alexi",
+        "detail": None,
+        "artist_id": 26,
+        "tracks": [],
+        "credited_as": [],
+    }
+    return {**given, "role": role, "category": category, **others}
+
+
 def test_a_full_release() -> None:
     xml = """<release status="Accepted" id="1">
-      <artists><artist><id>1</id><name>The Persuader</name></artist></artists><title>Stockholm</title>
+      <artists><artist><id>0</id><name>Nobody</name><join>,</join></artist>
+        <artist><id>1</id><name>The Persuader</name><anv>Persuader</anv><join>Feat.</join></artist>
+        <artist><id>1</id><name>The Persuader</name></artist></artists><title>Stockholm</title>
       <labels><label name="Svek" catno="SK 026" id="5"/><label name="Other" catno="" id="6"/>
         <label id="5" catno="SK026"/><label name="Svek" catno="SK 026" id="5"/></labels>
       <extraartists>
-        <artist><id>26</id><name>Alexi</name><anv>A.</anv><role>Producer, Recorded By</role><tracks/></artist>
+        <artist><id>26</id><name>Alexi</name><anv>A.</anv><role>Producer, Recorded By [At Home, Or So]</role><tracks/></artist>
         <artist><id>0</id><name>Nobody</name><role>Liner Notes</role></artist>
-        <artist><id>26</id><name>Alexi</name><role>Producer, Recorded By</role><tracks>2</tracks></artist>
+        <artist><id>26</id><name>Alexi</name><role>Producer</role><tracks>2, 4 to 6</tracks></artist>
       </extraartists>
-      <formats><format name="Vinyl" qty="2"/><format name="Vinyl"/><format name=""/></formats>
+      <formats><format name="Vinyl" qty="2" text="Gatefold"><descriptions><description>LP</description><description/>
+        <description>Album</description></descriptions></format><format name="Vinyl" qty="1" text=""/>
+        <format name="" text="no name"/></formats>
       <genres><genre>Electronic</genre></genres><styles><style>Deep House</style></styles>
       <country>Sweden</country><released>1999-03-00</released><notes>N</notes>
       <data_quality>Needs Vote</data_quality><master_id is_main_release="true">1660109</master_id>
-      <tracklist><track><title>T</title><extraartists><artist><id>9</id><name>Track</name><role>Drums</role>
-        </artist></extraartists></track></tracklist>
+      <companies><company><id>8</id><name>MPO</name><catno>M 1</catno><entity_type_name>Pressed By</entity_type_name>
+        </company><company><id>8</id><name>MPO</name><entity_type_name>Made By</entity_type_name></company></companies>
+      <series><series name="Cities" catno="3" id="12"/></series>
+      <identifiers><identifier type="Barcode" description="Text" value="5 012-3"/><identifier type="Barcode" value="50123"/>
+        <identifier type="Matrix / Runout" value="SK-A1"/><identifier type="Other" value=" "/></identifiers>
+      <tracklist>
+        <track><position/><title>Side A</title><duration/></track>
+        <track><position>A1</position><title>T</title><duration>4:01</duration>
+          <artists><artist><id>2</id><name>Guest</name><anv>G.</anv></artist></artists>
+          <extraartists><artist><id>26</id><name>Alexi</name><anv>Al</anv><role>Producer</role></artist></extraartists></track>
+        <track><title>Suite</title><sub_tracks>
+          <track><title>Part</title><artists><artist><id>2</id><name>Guest</name></artist></artists></track>
+          <track><position>B2</position><title/></track></sub_tracks></track>
+      </tracklist>
     </release>"""
     assert row(RecordType.RELEASES, xml) == {
         "id": 1,
@@ -125,11 +152,20 @@ def test_a_full_release() -> None:
             "released": "1999-03-00",
             "country": "Sweden",
             "formats": ["Vinyl", "Vinyl"],
+            "format_details": ["2 \N{MULTIPLICATION SIGN}, LP, Album, Gatefold", ""],
             "status": "Accepted",
             "data_quality": "Needs Vote",
             "notes": "N",
+            "barcodes": ["50123"],
+            "identifiers": ["Barcode (Text): 5 012-3", "Barcode: 50123", "Matrix / Runout: SK-A1"],
+            "tracks": ["T", "Suite", "Part", ""],
+            "track_positions": ["A1", "", "", "B2"],
+            "track_durations": ["4:01", "", "", ""],
         },
-        "artists": [{"id": 1, "name": "The Persuader"}],
+        "artists": [
+            {"id": 1, "name": "The Persuader", "position": 2, "credited_as": "Persuader", "join": "Feat."}
+        ],
+        "appearances": [{"id": 2, "name": "Guest", "tracks": ["A1", "3"], "credited_as": ["G."]}],
         "labels": [
             {"id": 5, "name": "Svek", "catalog_numbers": ["SK 026", "SK026"]},
             {"id": 6, "name": "Other", "catalog_numbers": []},
@@ -138,9 +174,15 @@ def test_a_full_release() -> None:
         "genres": ["Electronic"],
         "styles": ["Deep House"],
         "credits": [
-            {"name": "Alexi", "role": "Producer, Recorded By", "category": "production", "artist_id": 26},
-            {"name": "Nobody", "role": "Liner Notes", "category": "writing", "artist_id": None},
+            credit("Producer", "production", tracks=["2, 4 to 6", "A1"], credited_as=["A.", "Al"]),
+            credit("Recorded By", "engineering", detail="At Home, Or So", credited_as=["A."]),
+            credit("Liner Notes", "writing", name="Nobody", artist_id=None),
         ],
+        "companies": [
+            {"id": 8, "name": "MPO", "role": "Pressed By", "catalog_number": "M 1"},
+            {"id": 8, "name": "MPO", "role": "Made By", "catalog_number": None},
+        ],
+        "series": [{"id": 12, "name": "Cities", "number": "3"}],
     }
 
 

@@ -103,14 +103,18 @@ def test_without_a_home_folder_the_variable_to_set_is_named(
 
 
 def test_the_limits_of_dumps_are_settings(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert load_settings().dump_limits() == {"max_record_bytes": 4 << 20, "inflate_ratio": 200}
+    assert load_settings().dump_options() == {
+        "max_record_bytes": 4 << 20,
+        "inflate_ratio": 200,
+        "tracks": True,
+    }
     environment.setenv("GRAPHINATOR_RECORD_BYTES", "70000")
     environment.setenv("GRAPHINATOR_INFLATE_RATIO", "1000")
-    limits = load_settings().dump_limits()
-    assert limits == {"max_record_bytes": 70_000, "inflate_ratio": 1000}
+    options = load_settings().dump_options()
+    assert options == {"max_record_bytes": 70_000, "inflate_ratio": 1000, "tracks": True}
     path = tmp_path / "dump.xml"
     path.write_text(f"<masters><master id='1'>{'x' * 70_000}</master><master id='2'/></masters>")
-    with open_dump(path, **limits) as dump:
+    with open_dump(path, **options) as dump:
         (chunk,) = dump.chunks(10, 1 << 20)
     assert chunk.ids == [2]
     assert [each.reason for each in chunk.rejected] == ["longer than 70,000 bytes: 70,024"]

@@ -69,7 +69,14 @@ def send_records(
     and `stalled` are those of `BatchMeta`. `also` adds commands to the transaction that stores the batch.
     """
     run = upstream_run(record_type)
-    chunk = Chunk(record_type, [-1] * len(ids), [*ids], [*records], upstream=upstream)
+    chunk = Chunk(
+        record_type,
+        [-1] * len(ids),
+        [*ids],
+        [*records],
+        upstream=upstream,
+        tracks=sender.settings.tracks,
+    )
     batch = f"{run}-{secrets.token_hex(8)}"
     meta = BatchMeta(record_type, run, UPSTREAM, [len(ids)], [*calls], [*stalled])
     sender.send(batch, meta, [pack(chunk)], set(ids), also=also)

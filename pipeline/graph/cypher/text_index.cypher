@@ -1,1 +1,1 @@
-CREATE FULLTEXT INDEX @name IF NOT EXISTS FOR (n:@label) ON EACH [n.@property]
+CREATE FULLTEXT INDEX @name IF NOT EXISTS FOR (n:@label) ON EACH [@properties]
