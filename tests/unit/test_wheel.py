@@ -46,7 +46,7 @@ def test_a_wheel_holds_every_file_of_the_packages_but_those_of_a_clone(wheel: Pa
     files = {path.relative_to(ROOT) for path in packages if path.is_file() and path.suffix != ".pyc"}
     with ZipFile(wheel) as archive:
         packed = {Path(name) for name in archive.namelist() if ".dist-info/" not in name}
-    clone = (Path("ops/bench"), Path("ops/kubernetes"))
+    clone = (Path("ops/bench"), Path("ops/kubernetes"), Path("ops/monitoring"))
     assert packed == {path for path in files if not any(map(path.is_relative_to, clone))}
 
 
