@@ -1,24 +1,35 @@
 """Real workers, and the command as a user calls it."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import kombu.pools
 import neo4j
 import pytest
+from celery import Celery
+from celery.app import app_or_default
 from click.testing import CliRunner
+from docker.client import DockerClient
+from docker.errors import DockerException
+from pytest_celery.api.backend import CeleryBackendCluster, CeleryTestBackend
+from pytest_celery.api.broker import CeleryBrokerCluster, CeleryTestBroker
 from redis import Redis
 
 from ops.cli import main
+from ops.stack.process import Daemon
 from ops.stack.stack import Stack
-from ops.stack.state import Endpoints, read_endpoints
+from ops.stack.state import Endpoints, read_endpoints, running
+from tests.acceptance import nodes
 from tests.conftest import EMPTY_GRAPH, Neo4jServer, end_keeper
 from tests.graph_dump import differences, read_graph_at_once
 from tests.oracle import Graph, add_statistics, expected_graph
@@ -106,6 +117,10 @@ class Product:
         """Run exactly this number of workers. Nobody restarts those that a test kills."""
         self.stack.up(workers=number)
         end_keeper(self.stack)
+
+    def servers(self) -> None:
+        """Start the servers that have ended, beside the workers that run."""
+        self.workers(len(running(self.stack.home).workers()))
 
     def graph_differences(
         self,
@@ -212,3 +227,79 @@ def sample() -> list[Path]:
     return [
         SAMPLE / f"discogs_20200806_{name}.xml.gz" for name in ("artists", "labels", "masters", "releases")
     ]
+
+
+@pytest.fixture(scope="session")
+def engine() -> DockerClient | None:
+    """The Docker engine of this machine, if one answers.
+
+    Only on Linux do its containers reach our servers.
+    """
+    client: DockerClient | None = None
+    # docker leaves a socket open if none answers.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        with suppress(DockerException):
+            client = DockerClient.from_env()  # type: ignore[no-untyped-call]  # it asks for the engine's version
+        gc.collect()
+    return client if sys.platform == "linux" else None
+
+
+@pytest.fixture
+def make_worker(product: Product, engine: DockerClient | None) -> Iterator[nodes.MakeWorker]:
+    """Workers in containers where a Docker engine answers, else those of the stack."""
+    if engine is None:
+        yield partial(nodes.daemon, product.stack)
+    else:
+        product.workers(0)
+        with nodes.containers(engine, product.stack) as make:
+            yield make
+
+
+@pytest.fixture
+def valkey(product: Product) -> nodes.ValkeyContainer:
+    process = nodes.Process(Daemon(product.stack.home, "valkey"), product.servers)
+    return nodes.ValkeyContainer(process, product.endpoints().broker_url())
+
+
+@pytest.fixture
+def celery_broker_cluster(valkey: nodes.ValkeyContainer) -> CeleryBrokerCluster:
+    return CeleryBrokerCluster(CeleryTestBroker(valkey))
+
+
+@pytest.fixture
+def celery_backend_cluster(valkey: nodes.ValkeyContainer) -> CeleryBackendCluster:
+    return CeleryBackendCluster(CeleryTestBackend(valkey))
+
+
+@pytest.fixture
+def celery_worker_cluster(
+    product: Product, celery_setup_app: Celery, make_worker: nodes.MakeWorker
+) -> nodes.Workers:
+    """Two workers. Those of the stack run already."""
+    workers = nodes.Workers(product.stack.home, celery_setup_app, make_worker)
+    workers.scale(2)
+    return workers
+
+
+@pytest.fixture
+def celery_setup_app(product: Product, celery_setup_config: dict[str, str]) -> Iterator[Celery]:
+    """An upstream app, with Celery's own transport.
+
+    Of graphinator it knows the names of the tasks.
+    """
+    before = app_or_default()
+    timeout = product.stack.settings.visibility_timeout_seconds
+    with Celery("upstream", set_as_current=False) as app:
+        app.conf.update(
+            celery_setup_config,
+            broker_transport="kombu.transport.redis:Transport",
+            broker_transport_options={"visibility_timeout": timeout},
+        )
+        yield app
+    kombu.pools.reset()
+    before.set_current()  # a node that is restarted sets its app
+
+
+@pytest.fixture
+def celery_setup_cls() -> type[nodes.Setup]:
+    return nodes.Setup

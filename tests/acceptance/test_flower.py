@@ -6,8 +6,6 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,30 +14,19 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
-from celery import Celery
+from celery import Celery, chain
 
 from ops.stack import flower, worker_process
 from ops.stack.ports import choose
 from ops.stack.process import Daemon
-from ops.stack.state import Endpoints, load_state
-from tests.acceptance.conftest import Product
+from pipeline.model import RecordType
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.harness import kill, server, wait_until
 from tests.acceptance.test_load import servers_of_ones_own
 from tests.acceptance.test_status import checked
-from tests.acceptance.test_updates import await_ingested
+from tests.acceptance.test_updates import await_ingested, ingest, written
 from tests.conftest import end_keeper
 from workers.app import QUEUES
-
-UPSTREAM = """
-import sys
-from celery import Celery, chain, signature
-
-app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
-app.conf.broker_transport_options = {"visibility_timeout": 720}
-records = {"record_type": "labels", "records": ["<label><id>1</id></label>", "<label><id>2</id></label>"]}
-call = signature("graphinator.ingest", kwargs=records, queue="ingest", app=app)
-chain(call, signature("graphinator.written", queue="ingest", app=app)).apply_async().get(timeout=60)
-"""
 
 BATCH = r"discogs_20200806_labels\.xml\.gz, batch labels-\w+-1-1"
 #: By name of a task: patterns of its arguments and its result.
@@ -100,9 +87,9 @@ def page(product: Product) -> Iterator[Page]:
         product.workers(2)
 
 
-def hand_over(product: Product) -> None:
-    url = Endpoints.from_state(product.stack.home, load_state(product.stack.home), 0).broker_url()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", UPSTREAM, url], check=True, timeout=120)
+def call(app: Celery) -> None:
+    labels = ("<label><id>1</id></label>", "<label><id>2</id></label>")
+    chain(ingest(app, RecordType.LABELS, *labels), written(app)).delay().get(timeout=BOUND_SECONDS)
 
 
 def log(product: Product) -> str:
@@ -110,10 +97,10 @@ def log(product: Product) -> str:
 
 
 def test_each_task_ends_with_arguments_and_a_result_that_a_person_understands(
-    product: Product, page: Page, sample: list[Path]
+    product: Product, celery_setup_app: Celery, page: Page, sample: list[Path]
 ) -> None:
     product.load(sample[1])
-    hand_over(product)
+    call(celery_setup_app)
     await_ingested(product)
     for name, patterns in SHOWN.items():
         task = min(page.await_ended(name), key=lambda each: each["received"])
@@ -129,11 +116,11 @@ def test_each_task_ends_with_arguments_and_a_result_that_a_person_understands(
 
 
 def test_a_task_that_waits_for_neo4j_is_seen_as_a_retry_with_the_same_arguments(
-    product: Product, page: Page
+    product: Product, celery_setup_app: Celery, page: Page
 ) -> None:
     await_ingested(product)  # else the statistics, which go first, would wait for Neo4j
     kill([server(product, "neo4j")])
-    hand_over(product)
+    call(celery_setup_app)
 
     def retried() -> list[str]:
         return [task["args"] for task in page.tasks("graphinator.write_batch") if task["retries"]]
@@ -146,7 +133,7 @@ def test_a_task_that_waits_for_neo4j_is_seen_as_a_retry_with_the_same_arguments(
 
 
 def test_a_password_is_on_no_page_of_flower_and_in_no_list_of_processes(
-    product: Product, page: Page, sample: list[Path]
+    product: Product, celery_setup_app: Celery, page: Page, sample: list[Path]
 ) -> None:
     product.load(sample[1])
     (task, *_) = page.await_ended("graphinator.write_batch")

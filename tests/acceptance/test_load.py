@@ -16,6 +16,7 @@ from celery.backends.redis import RedisBackend
 from ops.stack import worker_process
 from pipeline.model import RecordType
 from tests.acceptance.conftest import BOUND_SECONDS, SAMPLE, Product
+from tests.acceptance.nodes import Setup
 from tests.oddities import BROKEN, broken, handmade, many_tracks, oversized
 from tests.oracle import expected_graph
 from workers.sender import send_batch
@@ -46,16 +47,17 @@ def test_the_sample_dumps_become_the_graph_of_the_model_and_a_second_load_writes
     assert product.graph_differences(sample) == []
 
 
-@pytest.mark.parametrize(
-    ("workers", "chunk_records", "chunks_per_batch", "order"), [(1, 37, 3, 1), (3, 250, 4, -1)]
-)
-def test_sizes_workers_and_order_do_not_change_the_graph(
-    product: Product, sample: list[Path], workers: int, chunk_records: int, chunks_per_batch: int, order: int
+def test_each_record_type_is_loaded_by_any_number_of_workers_in_chunks_of_any_size(
+    product: Product, celery_setup: Setup, sample: list[Path]
 ) -> None:
-    product.workers(workers)
-    for dump in sample[::order]:
+    sizes = ((1, 37, 3), (3, 250, 4), (1, 100, 1), (3, 50, 2))
+    for dump, (number, chunk_records, chunks_per_batch) in zip(reversed(sample), sizes, strict=True):
+        celery_setup.worker_cluster.scale(number)
         product.load(dump, chunk_records=chunk_records, chunks_per_batch=chunks_per_batch)
+        for worker in celery_setup.worker_cluster.nodes[1:]:
+            worker.assert_log_exists(f"{worker.hostname()} ready.")
     assert product.graph_differences(sample) == []
+    assert product.leftovers() == set()
 
 
 @pytest.mark.parametrize(

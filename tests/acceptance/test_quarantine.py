@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
+
 from ops.commands.quarantine import _lines
 from pipeline.chunk import Rejected
 from pipeline.model import RecordType
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.harness import wait_until
-from tests.acceptance.test_updates import await_ingested, upstream
+from tests.acceptance.test_updates import await_ingested, hand_over, ingest
 from workers.upstream.quarantine import Quarantine
 
 BAD = "<label><id>1</id><name>R & B</name></label>"
@@ -119,12 +121,14 @@ def test_an_entry_is_removed_when_a_newer_version_of_its_record_is_written(
     assert len(exported(product)) == 3
 
 
-def test_an_entry_is_removed_by_a_later_call_and_not_by_an_earlier_one(product: Product) -> None:
+def test_an_entry_is_removed_by_a_later_call_and_not_by_an_earlier_one(
+    product: Product, celery_setup_app: Celery
+) -> None:
     good = BAD.replace("&", "and")
     for first, second, left in ((BAD, good, 0), (good, BAD, 1)):
         product.redis.set("graphinator:load", "load:another one")  # so that they are written together
         for record in (first, second):
-            upstream(product, RecordType.LABELS, record)
+            ingest(celery_setup_app, RecordType.LABELS, record).delay().get(BOUND_SECONDS, propagate=False)
         assert len(exported(product)) == 1
         product.redis.delete("graphinator:load")
         await_ingested(product)
@@ -210,12 +214,14 @@ def test_of_several_versions_of_a_record_one_must_be_named(product: Product, tmp
     assert replay(product)[0] == "0 records replayed, 0 refused, 1 skipped"
 
 
-def test_a_replay_keeps_the_newer_version_of_an_earlier_call(product: Product, tmp_path: Path) -> None:
+def test_a_replay_keeps_the_newer_version_of_an_earlier_call(
+    product: Product, celery_setup_app: Celery, tmp_path: Path
+) -> None:
     add(product, RecordType.LABELS, "<label><id>1</id><name>Old</name></label>")
     newest = "<label><id>1</id><name>New</name></label>"
     # The call waits in the inbox: the graph does not have its record yet.
     product.redis.set("graphinator:load", "load:another one")
-    assert "'accepted': 1" in upstream(product, RecordType.LABELS, newest).stdout
+    assert hand_over(celery_setup_app, RecordType.LABELS, newest)["accepted"] == 1
     busy = product.run("quarantine", "replay")
     assert (busy.returncode, "another load is under way" in busy.stderr) == (5, True)
     product.redis.delete("graphinator:load")

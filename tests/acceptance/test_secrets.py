@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 from celery import Celery
 
+from ops.stack.process import running_roles
 from ops.stack.stack import Stack
 from tests.acceptance.conftest import BOUND_SECONDS, Product, opened
-from tests.acceptance.faults.harness import server, workers
+from tests.acceptance.faults.harness import server
 from tests.conftest import Neo4jServer
 from workers.settings import Settings
 
@@ -73,7 +74,7 @@ def logs(product: Product) -> str:
 
 
 def processes(product: Product) -> list[psutil.Process]:
-    return [server(product, "valkey"), server(product, "neo4j"), *workers(product)]
+    return [server(product, role) for role in running_roles(product.stack.home)]
 
 
 def command_lines(product: Product) -> list[str]:

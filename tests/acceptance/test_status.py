@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from pipeline.errors import printable
 from pipeline.model import RecordType
 from tests.acceptance.conftest import Product, without_workers
-from tests.acceptance.faults.harness import TINY, kill, runs, server, start, wait_until, workers
+from tests.acceptance.faults.harness import TINY, kill, runs, server, start, wait_until
+from tests.acceptance.nodes import Setup
 from tests.acceptance.test_load import servers_of_ones_own
-from tests.acceptance.test_updates import await_ingested, upstream
+from tests.acceptance.test_updates import await_ingested, hand_over
 from tests.conftest import end_keeper
 from workers.state.in_flight import InFlight
 from workers.state.keys import LOAD_LOCK
@@ -49,7 +51,7 @@ def test_a_healthy_stack_has_no_fault_and_a_killed_keeper_or_worker_is_one(produ
     wait_until(lambda: not product.run("status", "--check").stdout, "both workers answer")
     end_keeper(product.stack)
     assert product.run("status", "--check").stdout.startswith(NO_KEEPER)
-    kill(workers(product)[1:])
+    kill([server(product, "worker2")])
     (fault,) = checked(product)
     assert fault.startswith("1 of 2 workers run: `graphinator up --workers 2` starts the others; a log: ")
     assert fault.endswith("/logs/worker2.log")
@@ -101,11 +103,12 @@ def test_of_each_type_the_newest_load_counts(product: Product) -> None:
 
 
 def test_a_load_under_way_shows_since_when_how_far_and_in_which_batches(
-    product: Product, sample: list[Path]
+    product: Product, celery_setup: Setup, sample: list[Path]
 ) -> None:
     start(product, sample[3], TINY)
     wait_until(lambda: any(run.tally.read >= 100 for run in runs(product)), "100 records are done")
-    kill(workers(product))
+    for worker in celery_setup.worker_cluster:
+        worker.kill()
     wait_until(
         lambda: len(InFlight(product.redis)) == TINY["batches_in_flight"], "the load waits for workers"
     )
@@ -125,9 +128,13 @@ def test_a_load_under_way_shows_since_when_how_far_and_in_which_batches(
     without_workers(product.stack)  # the messages of the dead ones would be redelivered in a later test
 
 
-def test_records_of_upstream_tasks_are_seen_from_their_acceptance_on(product: Product) -> None:
+def test_records_of_upstream_tasks_are_seen_from_their_acceptance_on(
+    product: Product, celery_setup_app: Celery
+) -> None:
     product.redis.set(LOAD_LOCK, "load:another one")
-    upstream(product, RecordType.LABELS, *(f"<label><id>{id_}</id></label>" for id_ in range(1, 51)))
+    hand_over(
+        celery_setup_app, RecordType.LABELS, *(f"<label><id>{id_}</id></label>" for id_ in range(1, 51))
+    )
     (waiting,) = shown(product)["upstream"]
     assert (waiting["run"], waiting["waiting"], waiting["created"]) == ("ingest-labels", 50, 0)
     wait_until(lambda: shown(product)["upstream"][0]["waiting_seconds"] >= 1, "they grow old")

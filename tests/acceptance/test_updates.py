@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, chain, group
+from celery.canvas import Signature
+from celery.exceptions import InvalidTaskError
 
 from pipeline.model import RecordType
+from pipeline.records.accept import RecordsRefused
 from tests.acceptance.conftest import BOUND_SECONDS, Product
+from tests.acceptance.faults.harness import wait_until
+from tests.acceptance.nodes import Setup
 from tests.integration.history import draw_record, to_xml, write_dump
 from workers.state.keys import IN_FLIGHT, INBOX, LOAD_LOCK, REJECTED_MESSAGES, STATISTICS
 from workers.state.statistics import StatisticsState
@@ -133,58 +139,31 @@ def test_verify_tells_what_differs(product: Product, tmp_path: Path) -> None:
     assert (compared, missing, extra) == ("206", "10", "4")
 
 
-UPSTREAM = """
-import sys
-from celery import Celery, chain, signature
-
-app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
-app.conf.broker_transport_options = {"visibility_timeout": 720}
-record_type, *records = sys.argv[2:]
-print(app.send_task("graphinator.ingest", (record_type, records), queue="ingest").get(timeout=600))
-"""
+def ingest(app: Celery, record_type: RecordType, *records: object) -> "Signature[Any]":
+    """Return a call of the task by its name."""
+    return app.signature("graphinator.ingest", (record_type.value, records), queue="ingest")
 
 
-def upstream(product: Product, record_type: RecordType, *records: str) -> "subprocess.CompletedProcess[str]":
-    """An app that knows nothing of graphinator but the name of its task."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            UPSTREAM,
-            product.endpoints().broker_url(),
-            record_type,
-            *records,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=BOUND_SECONDS,
-        check=False,
+def written(app: Celery, *call: object) -> "Signature[Any]":
+    """Return the question for the records of a call."""
+    return app.signature("graphinator.written", call, queue="ingest")
+
+
+def hand_over(app: Celery, record_type: RecordType, *records: object) -> dict[str, Any]:
+    """Hand records over and return the summary."""
+    summary: dict[str, Any] = ingest(app, record_type, *records).delay().get(timeout=BOUND_SECONDS)
+    return summary
+
+
+def test_a_call_for_a_time_beyond_the_visibility_timeout_fails_at_once(
+    product: Product, celery_setup: Setup
+) -> None:
+    late = ingest(celery_setup.app, RecordType.LABELS).set(
+        countdown=product.stack.settings.visibility_timeout_seconds + 80
     )
-
-
-LATE = """
-import sys
-from celery import Celery, chain, signature
-
-app = Celery("upstream", broker=sys.argv[1], backend=sys.argv[1])
-app.conf.broker_transport_options = {"visibility_timeout": 720}
-ingest = signature("graphinator.ingest", ("labels", []), queue="ingest", countdown=int(sys.argv[2]), app=app)
-print(chain(ingest, signature("upstream.report", app=app))().get(timeout=600))
-"""
-
-
-def test_a_call_for_a_time_beyond_the_visibility_timeout_fails_at_once(product: Product) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LATE, product.endpoints().broker_url(), "800"],
-        capture_output=True,
-        text=True,
-        timeout=BOUND_SECONDS,
-        check=False,
-    )
-    assert "InvalidTaskError: its eta is further away than the visibility timeout, 720 s" in ended.stderr
-    assert product.redis.llen(REJECTED_MESSAGES) == 1
+    with pytest.raises(InvalidTaskError, match="its eta is further away than the visibility timeout, 720 s"):
+        chain(late, written(celery_setup.app)).delay().get(timeout=BOUND_SECONDS)
+    wait_until(lambda: product.redis.llen(REJECTED_MESSAGES) == 1, "the message is kept")
 
 
 def await_ingested(product: Product) -> None:
@@ -204,28 +183,61 @@ def await_ingested(product: Product) -> None:
         time.sleep(0.05)
 
 
-def test_any_celery_app_can_send_records_by_the_name_of_the_task(product: Product, tmp_path: Path) -> None:
-    release: dict[str, Any] = draw_record(RecordType.RELEASES, 1, 3)
-    older = to_xml(RecordType.RELEASES, draw_record(RecordType.RELEASES, 1, 2))
-    newer = to_xml(RecordType.RELEASES, release)
-    assert "'accepted': 2" in upstream(product, RecordType.RELEASES, older, newer).stdout
-    refused = upstream(product, RecordType.RELEASES, "<release>", to_xml(RecordType.RELEASES, {"id": 2}))
-    assert refused.returncode != 0
-    assert "1 of 2 records refused, the others accepted: records[0]: line 1" in refused.stderr
+def test_another_celery_app_can_call_ingest_in_a_group_and_in_a_chain(
+    celery_setup: Setup, product: Product, tmp_path: Path
+) -> None:
+    app = celery_setup.app
+    records = {
+        record_type: [draw_record(record_type, id_, id_ % 4) for id_ in range(1, 31)]
+        for record_type in RecordType
+    }
+    calls = group(
+        ingest(app, record_type, *part)
+        for record_type, given in records.items()
+        # As dictionaries, and as XML.
+        for part in (given[:20], [to_xml(record_type, record) for record in given[20:]])
+    )
+    summaries = calls.delay().get(timeout=BOUND_SECONDS)
+    assert [summary["accepted"] for summary in summaries] == [20, 10] * len(RecordType)
+    older, newer = (draw_record(RecordType.RELEASES, 1, seed) for seed in (2, 3))
+    records[RecordType.RELEASES][0] = newer
+    call = chain(ingest(app, RecordType.RELEASES, older, newer), written(app))
+    state = call.delay().get(timeout=BOUND_SECONDS)
     await_ingested(product)
-    expected = write_dump(tmp_path, RecordType.RELEASES, [release, {"id": 2}])
-    assert product.graph_differences([], upstream=[expected]) == []
+    told = written(app, state).delay().get(timeout=BOUND_SECONDS)
+    assert told == {
+        "task_id": state["task_id"],
+        "waiting": 0,
+        "written": 1,
+        "superseded": 1,
+        "refused": 0,
+    }
+    handed = [write_dump(tmp_path, *given, f"upstream-{given[0]}") for given in records.items()]
+    assert product.graph_differences([], upstream=handed) == []
+    assert product.leftovers(cut_off=True) == set()
+
+
+def test_a_call_with_a_bad_record_fails_and_keeps_the_others(
+    celery_setup: Setup, product: Product, tmp_path: Path
+) -> None:
+    bad = ingest(celery_setup.app, RecordType.RELEASES, "<release>", {"id": 2}).delay()
+    with pytest.raises(
+        RecordsRefused, match=r"1 of 2 records refused, the others accepted: records\[0\]: line 1"
+    ):
+        bad.get(timeout=BOUND_SECONDS)
+    await_ingested(product)
+    kept = write_dump(tmp_path, RecordType.RELEASES, [{"id": 2}])
+    assert product.graph_differences([], upstream=[kept]) == []
     assert "1 record" in product.run("status").stdout
 
 
-def test_small_calls_become_one_batch_and_a_later_load_wins(product: Product, tmp_path: Path) -> None:
+def test_small_calls_become_one_batch_and_a_later_load_wins(
+    product: Product, celery_setup_app: Celery, tmp_path: Path
+) -> None:
     records = [{**draw_record(RecordType.MASTERS, 1, id_ % 4), "id": id_} for id_ in range(1, 31)]
     product.redis.set("graphinator:load", "load:another one")
     for record in records[:3]:
-        assert (
-            "'accepted': 1"
-            in upstream(product, RecordType.MASTERS, to_xml(RecordType.MASTERS, record)).stdout
-        )
+        assert hand_over(celery_setup_app, RecordType.MASTERS, record)["accepted"] == 1
     product.redis.delete("graphinator:load")
     await_ingested(product)
     assert product.redis.hget("graphinator:run:ingest-masters", "created") == b"3"
@@ -234,7 +246,9 @@ def test_small_calls_become_one_batch_and_a_later_load_wins(product: Product, tm
     assert product.graph_differences([older]) == []
 
 
-def test_a_full_load_keeps_what_upstream_tasks_handed_over(product: Product, tmp_path: Path) -> None:
+def test_a_full_load_keeps_what_upstream_tasks_handed_over(
+    product: Product, celery_setup_app: Celery, tmp_path: Path
+) -> None:
     def releases(ids: range) -> list[dict[str, Any]]:
         return [{**draw_record(RecordType.RELEASES, 1, id_ % 4), "id": id_} for id_ in ids]
 
@@ -245,7 +259,7 @@ def test_a_full_load_keeps_what_upstream_tasks_handed_over(product: Product, tmp
     february = write_dump(tmp_path, RecordType.RELEASES, releases(range(2, 31)), "february")
     product.load(january)
     records = [to_xml(RecordType.RELEASES, record) for record in releases(range(101, 132))]
-    assert "'accepted': 31" in upstream(product, RecordType.RELEASES, *records).stdout
+    assert hand_over(celery_setup_app, RecordType.RELEASES, *records)["accepted"] == 31
     await_ingested(product)
     assert product.load(february)["releases"]["vanished"] == 1
     assert product.graph_differences([february], upstream=[handed(range(101, 132))]) == []

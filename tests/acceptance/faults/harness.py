@@ -11,12 +11,12 @@ from typing import Any
 
 import psutil
 
-from ops.stack import neo4j, worker_process
+from ops.stack import neo4j
 from ops.stack.files import exclusive
 from ops.stack.launch import START_LINE
 from ops.stack.process import Daemon
 from ops.stack.stack import Stack
-from ops.stack.state import load_state, read_endpoints, running
+from ops.stack.state import load_state
 from tests.acceptance.conftest import BOUND_SECONDS, Product
 from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Run, Runs, RunState
@@ -47,12 +47,6 @@ def server(product: Product, name: str) -> psutil.Process:
     return psutil.Process(Daemon(product.stack.home, name).pid())
 
 
-def workers(product: Product) -> list[psutil.Process]:
-    """Return the worker processes."""
-    numbers = running(product.stack.home).workers()
-    return [server(product, f"worker{number}") for number in numbers]
-
-
 def kill(processes: list[psutil.Process]) -> None:
     """Send SIGKILL and wait."""
     for process in processes:
@@ -79,40 +73,13 @@ def neo4j_configured(product: Product, *lines: str) -> Iterator[psutil.Process]:
         yield server(product, "neo4j")
     finally:
         kill([server(product, "neo4j")])
-        product.workers(2)  # restarts Neo4j with its usual configuration
+        product.servers()  # restarts Neo4j with its usual configuration
 
 
 def logs(product: Product) -> str:
-    """Read the logs of the workers, each since its last start."""
+    """Read the logs of the stack's workers, each since its last start."""
     texts = [path.read_text() for path in (product.stack.home / "logs").glob("worker*.log")]
     return "".join(text.rpartition(START_LINE)[2] for text in texts)
-
-
-@contextmanager
-def crashing_worker(
-    product: Product, moment: str, times: int = 1, signal: str = "SIGKILL"
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a worker that crashes at that moment, or stands still with SIGSTOP."""
-    stack = product.stack
-    endpoints = read_endpoints(stack.home)
-    assert endpoints is not None
-    name = worker_process.node_name(stack.home, 99)
-    command = [part for part in worker_process.command(stack.settings, name) if part != "-P"]
-    command[command.index("workers.app")] = "tests.acceptance.faults.crashing"
-    environment = worker_process.own_environment(stack.settings) | endpoints.environment(stack.settings)
-    with (stack.home / "logs" / "crashing.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            env={**environment, "CRASH_AT": moment, "CRASH_TIMES": str(times), "CRASH_SIGNAL": signal},
-            cwd=Path(__file__).parents[3],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def ended(load: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:

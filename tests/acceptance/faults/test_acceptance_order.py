@@ -1,13 +1,11 @@
 """One order of acceptance: of two versions of a record the later accepted one counts."""
 
-import signal
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 from celery import Celery
-from celery.result import AsyncResult
 
 from pipeline.model import RecordType
 from tests.acceptance.conftest import BOUND_SECONDS, Product
@@ -15,14 +13,14 @@ from tests.acceptance.faults.crashing import CALL_MOMENTS
 from tests.acceptance.faults.harness import (
     HURRIED,
     SMALL,
-    crashing_worker,
     runs,
     standing_still,
     start,
     wait_until,
 )
-from tests.acceptance.test_updates import await_ingested
-from tests.integration.history import Plain, to_xml, write_dump
+from tests.acceptance.nodes import Setup
+from tests.acceptance.test_updates import await_ingested, hand_over, ingest
+from tests.integration.history import Plain, write_dump
 from workers.state.keys import LOAD_LOCK
 from workers.state.runs import Runs, RunState
 
@@ -31,39 +29,21 @@ def labels(version: str, ids: Iterable[int] = range(1, 101)) -> list[Plain]:
     return [{"id": id_, "name": f"{version} {id_}"} for id_ in ids]
 
 
-@pytest.fixture
-def upstream(product: Product) -> Celery:
-    """Another Celery app on the same Redis."""
-    url = product.endpoints().broker_url()
-    return Celery("upstream", broker=url, backend=url, set_as_current=False)
-
-
-def send(app: Celery, record_type: RecordType, records: list[Plain]) -> "AsyncResult[dict[str, int]]":
-    """Hand records over."""
-    given = [to_xml(record_type, record) for record in records]
-    return app.send_task("graphinator.ingest", (record_type.value, given), queue="ingest")
-
-
-def accepted(app: Celery, record_type: RecordType, records: list[Plain]) -> int:
-    """Hand records over, wait, and return the number of accepted records."""
-    return send(app, record_type, records).get(timeout=BOUND_SECONDS)["accepted"]
-
-
 @pytest.mark.parametrize("moment", CALL_MOMENTS)
 def test_of_two_versions_the_later_accepted_one_counts_though_its_worker_is_killed_when(
-    product: Product, upstream: Celery, tmp_path: Path, moment: str
+    product: Product, celery_setup: Setup, tmp_path: Path, moment: str
 ) -> None:
-    assert accepted(upstream, RecordType.LABELS, labels("first")) == 100
+    app, workers = celery_setup.app, celery_setup.worker_cluster
+    assert hand_over(app, RecordType.LABELS, *labels("first"))["accepted"] == 100
     await_ingested(product)
-    product.workers(0)
-    with crashing_worker(product, moment) as crashing:
-        second = send(upstream, RecordType.LABELS, labels("second"))
-        wait_until(lambda: crashing.poll() is not None, moment)
-        assert crashing.returncode == -signal.SIGKILL
+    workers.scale(0)
+    with workers.crashing(moment) as crashing:
+        second = ingest(app, RecordType.LABELS, *labels("second")).delay()
+        wait_until(crashing.has_ended, moment)
     # No worker redelivers the message of the second call before the third one is accepted.
     product.redis.set("unacked_mutex", "tests")
-    product.workers(1)
-    assert accepted(upstream, RecordType.LABELS, labels("third", range(1, 51))) == 50
+    workers.scale(1)
+    assert hand_over(app, RecordType.LABELS, *labels("third", range(1, 51)))["accepted"] == 50
     product.redis.delete("unacked_mutex")
     # A call that nobody saw before is the latest one when it is redelivered.
     was_seen = moment != "a call is not seen"
@@ -78,7 +58,7 @@ def test_of_two_versions_the_later_accepted_one_counts_though_its_worker_is_kill
 
 
 def test_a_resumed_load_is_the_load_that_was_begun(
-    product: Product, upstream: Celery, releases: Path, tmp_path: Path
+    product: Product, celery_setup_app: Celery, releases: Path, tmp_path: Path
 ) -> None:
     product.load(releases, **SMALL)
     next_month = tmp_path / "releases.xml"
@@ -87,7 +67,7 @@ def test_a_resumed_load_is_the_load_that_was_begun(
     records = [{"id": id_, "title": f"Handed over {id_}"} for id_ in (1, 2, 3, 999_999_999)]
     load = start(product, next_month)
     with standing_still(product, load):
-        assert accepted(upstream, RecordType.RELEASES, records) == 4
+        assert hand_over(celery_setup_app, RecordType.RELEASES, *records)["accepted"] == 4
         load.kill()
     load.communicate()
     product.redis.expire(LOAD_LOCK, 1)  # it would go by itself in 30 s

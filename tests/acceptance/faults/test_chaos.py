@@ -24,11 +24,10 @@ from tests.acceptance.faults.harness import (
     RELEASES,
     TINY,
     ends_well,
-    kill,
     standing_still,
     start,
-    workers,
 )
+from tests.acceptance.nodes import Setup
 from tests.acceptance.test_updates import await_ingested
 from tests.graph_dump import differences, read_graph_at_once
 from tests.integration.history import Newest, Plain, draw_record, to_xml, write_dump
@@ -47,14 +46,17 @@ UNFINISHED = {RunState.WAITING, RunState.RUNNING, RunState.STALLED}
 Answer = TypeVar("Answer")
 
 
-def test_workers_may_be_killed_at_random_all_through_a_load(product: Product, releases: Path) -> None:
+def test_workers_may_be_killed_at_random_all_through_a_load(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     draw = random.Random(KILLS)
     load = start(product, releases, TINY)
     for records in sorted(draw.sample(range(1, RELEASES - 100), KILLS)):
         # The other worker would do all the rest while a new one starts.
         with standing_still(product, load, records):
-            kill([draw.choice(workers(product))])
-            product.workers(2)
+            worker = draw.choice(celery_setup.worker_cluster.nodes)
+            worker.kill()
+            worker.restart()
     ends_well(product, load, releases)
 
 

@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
+from tests.acceptance.faults.crashing import CRASHES
 from tests.acceptance.faults.harness import (
     HURRIED,
     SMALL,
-    crashing_worker,
     ended,
     ends_well,
     ends_well_when_resumed,
@@ -20,6 +19,7 @@ from tests.acceptance.faults.harness import (
     start,
     wait_until,
 )
+from tests.acceptance.nodes import Setup
 from workers.state.keys import EXCLUSIVE_LEASE, LOAD_LOCK, STATISTICS
 from workers.state.statistics import StatisticsState
 
@@ -88,7 +88,7 @@ def test_where_only_the_statistics_are_missing_resume_counts_them(product: Produ
     ],
 )
 def test_derived_data_is_stale_until_finish_has_ended(
-    product: Product, releases: Path, moment: str, command: str, said: str
+    product: Product, celery_setup: Setup, releases: Path, moment: str, command: str, said: str
 ) -> None:
     arguments: tuple[object, ...] = ("load", releases)
     if command != "load":
@@ -98,10 +98,10 @@ def test_derived_data_is_stale_until_finish_has_ended(
             session.run(
                 "MATCH (style:Style)<-[:IS]-(:Release)-[:IS]->(genre:Genre) MERGE (style)-[:PART_OF]->(genre)"
             ).consume()
-    product.workers(0)
-    with crashing_worker(product, moment) as crashing:
+    celery_setup.worker_cluster.scale(0)
+    with celery_setup.worker_cluster.crashing(moment) as crashing:
         killed = product.start(*arguments, **HURRIED, **SMALL)
-        wait_until(lambda: crashing.poll() is not None, "the worker has crashed")
+        wait_until(crashing.has_ended, "the worker has crashed")
         killed.kill()
     killed.communicate()
     assert product.graph_differences([releases])
@@ -112,27 +112,26 @@ def test_derived_data_is_stale_until_finish_has_ended(
     assert verified.stdout.splitlines()[-1].startswith(said)
     for key in (LOAD_LOCK, EXCLUSIVE_LEASE):
         product.redis.expire(key, 1)  # they would go by themselves in 30 s
-    product.workers(2)
+    celery_setup.worker_cluster.scale(2)
     wait_until(lambda: StatisticsState(product.redis).get().is_fresh, "a worker has repaired it")
     is_exact(product, releases)
     assert product.run("verify", releases, **SMALL).stdout.splitlines()[-1].startswith("statistics as of")
 
 
 def test_a_worker_that_stood_still_during_finish_writes_no_old_statistics(
-    product: Product, releases: Path, tmp_path: Path
+    product: Product, celery_setup: Setup, releases: Path, tmp_path: Path
 ) -> None:
-    newer, log = tmp_path / "releases.xml", product.stack.home / "logs" / "crashing.log"
+    newer = tmp_path / "releases.xml"
     newer.write_bytes(releases.read_bytes().replace(b"<style>", b"<style>New "))
-    log.unlink(missing_ok=True)
-    product.workers(0)
-    with crashing_worker(product, "the statistics are counted in part", signal="SIGSTOP") as worker:
-        process = psutil.Process(worker.pid)
+    workers, moment = celery_setup.worker_cluster, "the statistics are counted in part"
+    workers.scale(0)
+    with workers.crashing(moment, signal="SIGSTOP") as worker:
         load = start(product, releases)
-        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker stands still")
+        wait_until(lambda: product.redis.get(CRASHES), "the worker stands still")
         product.redis.expire(EXCLUSIVE_LEASE, 1)  # it would go by itself in 30 s
-        product.workers(2)
+        workers.scale(2)
         assert ended(load)[0] == 0
         product.load(newer, **HURRIED, **SMALL)
-        process.resume()
-        wait_until(lambda: "lost the lease on an exclusive task" in log.read_text(), "it has noticed")
+        worker.kill("SIGCONT")
+        worker.assert_log_exists("lost the lease on an exclusive task", timeout=int(BOUND_SECONDS))
     is_exact(product, newer)

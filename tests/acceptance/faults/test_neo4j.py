@@ -13,7 +13,6 @@ from tests.acceptance.faults.harness import (
     ends_well,
     is_exact,
     kill,
-    logs,
     neo4j_configured,
     server,
     standing_still,
@@ -21,6 +20,7 @@ from tests.acceptance.faults.harness import (
     suspended,
     wait_until,
 )
+from tests.acceptance.nodes import Setup
 
 
 def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> None:
@@ -29,13 +29,14 @@ def test_neo4j_may_not_answer_for_a_while(product: Product, releases: Path) -> N
     ends_well(product, load, releases)
 
 
-def test_neo4j_may_have_little_memory_for_transactions(product: Product, releases: Path) -> None:
+def test_neo4j_may_have_little_memory_for_transactions(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     with neo4j_configured(product, "db.memory.transaction.total.max=10m"):
-        product.workers(0)
-        product.workers(2)  # for new logs
         load = product.start("load", releases, "--json", **HURRIED, chunk_records=500)
         ends_well(product, load, releases)
-        assert "too much for Neo4j at once" in logs(product)
+        said = "".join(worker.logs() for worker in celery_setup.worker_cluster)
+        assert "too much for Neo4j at once" in said
 
 
 def test_neo4j_may_have_a_full_disk_until_it_is_killed_and_comes_back(
@@ -50,7 +51,7 @@ def test_neo4j_may_have_a_full_disk_until_it_is_killed_and_comes_back(
         assert load.poll() is None
     finally:
         kill([neo4j])
-    product.workers(2)
+    product.servers()
     ends_well(product, load, releases)
 
 

@@ -18,23 +18,24 @@ from tests.acceptance.faults.harness import (
     ends_well_or_when_resumed,
     is_exact,
     is_exact_or_when_resumed,
-    kill,
     server,
     standing_still,
     start,
     suspended,
     wait_until,
-    workers,
 )
+from tests.acceptance.nodes import Setup
 from tests.integration.conftest import refusing
 from workers.state.in_flight import InFlight
 
 
-def test_redis_may_be_killed_and_come_back_with_its_data(product: Product, releases: Path) -> None:
+def test_redis_may_be_killed_and_come_back_with_its_data(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     load = start(product, releases)
     with standing_still(product, load):
-        kill([server(product, "valkey")])
-    product.workers(2)  # starts what does not run
+        celery_setup.broker.kill()
+    celery_setup.broker.restart()
     ends_well_or_when_resumed(product, load, releases, "Redis")
 
 
@@ -44,12 +45,14 @@ def test_redis_may_be_away_for_some_seconds(product: Product, releases: Path) ->
     ends_well(product, load, releases)
 
 
-def test_redis_may_be_away_for_longer_than_a_load_waits(product: Product, releases: Path) -> None:
+def test_redis_may_be_away_for_longer_than_a_load_waits(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     load = start(product, releases)
     with standing_still(product, load):
-        kill([server(product, "valkey")])
+        celery_setup.broker.kill()
     time.sleep(40.0 if LONG else 12.0)
-    product.workers(2)
+    celery_setup.broker.restart()
     ends_well_or_when_resumed(product, load, releases, "Redis")
 
 
@@ -63,7 +66,7 @@ def test_redis_may_drop_every_connection_again_and_again(product: Product, relea
     ends_well(product, load, releases)
 
 
-def test_redis_may_lose_its_data(product: Product, releases: Path) -> None:
+def test_redis_may_lose_its_data(product: Product, celery_setup: Setup, releases: Path) -> None:
     load = start(product, releases)
     with standing_still(product, load):
         product.redis.flushall()
@@ -71,15 +74,14 @@ def test_redis_may_lose_its_data(product: Product, releases: Path) -> None:
     assert code == 7
     assert result["complete"] is False
     assert "load again" in errors
-    product.workers(0)  # the broker's own keys are gone as well: workers find theirs again when they start
-    product.workers(2)
+    for worker in celery_setup.worker_cluster:
+        worker.restart()  # the broker's own keys are gone as well: workers find theirs again when they start
     assert product.load(releases, **SMALL)["releases"]["read"] == RELEASES
     is_exact(product, releases)
 
 
-def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None:
+def test_redis_may_be_full_for_a_while(product: Product, celery_setup: Setup, releases: Path) -> None:
     limit = product.redis.config_get("maxmemory")["maxmemory"] or "0"
-    alive = workers(product)
     load = start(product, releases)
     try:
         with standing_still(product, load):
@@ -88,22 +90,25 @@ def test_redis_may_be_full_for_a_while(product: Product, releases: Path) -> None
     finally:
         product.redis.config_set("maxmemory", limit)
     ends_well_or_when_resumed(product, load, releases, "Redis is full")
-    assert all(process.is_running() for process in alive)
+    assert not any(worker.has_ended() for worker in celery_setup.worker_cluster)
 
 
 @pytest.mark.parametrize("refusal", ["MISCONF", "READONLY"])
-def test_redis_may_refuse_to_write_for_a_while(product: Product, releases: Path, refusal: str) -> None:
-    alive = workers(product)
+def test_redis_may_refuse_to_write_for_a_while(
+    product: Product, celery_setup: Setup, releases: Path, refusal: str
+) -> None:
     load = start(product, releases)
     with ExitStack() as until:
         with standing_still(product, load):
             until.enter_context(refusing(product.redis, refusal))
         time.sleep(3.0)
     ends_well_or_when_resumed(product, load, releases, "Redis")
-    assert all(process.is_running() for process in alive)
+    assert not any(worker.has_ended() for worker in celery_setup.worker_cluster)
 
 
-def test_redis_may_come_back_without_its_last_second(product: Product, releases: Path) -> None:
+def test_redis_may_come_back_without_its_last_second(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     """A power failure loses the writes of the last second."""
     load = start(product, releases)
     (on_disk,) = product.stack.home.glob("*/appendonlydir")
@@ -111,10 +116,10 @@ def test_redis_may_come_back_without_its_last_second(product: Product, releases:
     with standing_still(product, load):
         shutil.copytree(on_disk, older)
     with standing_still(product, load, RELEASES // 2):
-        kill([server(product, "valkey")])
+        celery_setup.broker.kill()
         shutil.rmtree(on_disk)
         older.rename(on_disk)
-    product.workers(2)  # starts what does not run
+    celery_setup.broker.restart()
     code, _, errors = ended(load)
     if code == 7:
         assert "load again" in errors
@@ -125,33 +130,32 @@ def test_redis_may_come_back_without_its_last_second(product: Product, releases:
 
 
 def test_a_redis_that_is_older_than_the_graph_is_emptied_before_a_load(
-    product: Product, releases: Path, tmp_path: Path
+    product: Product, celery_setup: Setup, releases: Path, tmp_path: Path
 ) -> None:
     """A backup of Redis sends again what was in flight then."""
-    alive = workers(product)
     load = start(product, releases)
     (on_disk,) = product.stack.home.glob("*/appendonlydir")
     backup = tmp_path / "backup"
     with standing_still(product, load, 1):
-        for process in alive:
-            process.suspend()
+        for worker in celery_setup.worker_cluster:
+            worker.kill("SIGSTOP")
     wait_until(lambda: len(InFlight(product.redis)) == SMALL["batches_in_flight"], "batches are in flight")
     shutil.copytree(on_disk, backup)
-    for process in alive:
-        process.resume()
+    for worker in celery_setup.worker_cluster:
+        worker.kill("SIGCONT")
     ends_well(product, load, releases)
     newer = tmp_path / "newer.xml"
     newer.write_bytes(releases.read_bytes().replace(b"</title>", b" (new)</title>"))
     product.load(newer, **SMALL)
     is_exact(product, newer)
-    kill([server(product, "valkey")])
+    celery_setup.broker.kill()
     shutil.rmtree(on_disk)
     backup.rename(on_disk)
-    product.workers(2)  # starts what does not run
+    celery_setup.broker.restart()
     wait_until(lambda: not len(InFlight(product.redis)), "the old batches are written")
     assert product.graph_differences([newer]) != []
-    product.workers(0)
+    celery_setup.worker_cluster.scale(0)
     product.redis.flushall()
-    product.workers(2)
+    celery_setup.worker_cluster.scale(2)
     product.load(newer, **SMALL)
     is_exact(product, newer)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -20,21 +19,19 @@ from tests.acceptance.faults.harness import (
     HURRIED,
     LONG,
     TINY,
-    crashing_worker,
     ended,
     ends_well,
     is_exact,
-    kill,
     left_over,
     server,
     standing_still,
     start,
     wait_until,
-    workers,
 )
-from tests.acceptance.test_updates import await_ingested
+from tests.acceptance.nodes import Setup
+from tests.acceptance.test_updates import await_ingested, ingest, written
 from tests.integration.history import write_dump
-from workers.app import INGEST, INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE, WRITTEN
+from workers.app import INGEST_QUEUE, NORMALISE, QUEUES, WRITE_BATCH, WRITE_QUEUE
 from workers.settings import Settings
 from workers.state.in_flight import MAX_CRASHES
 from workers.state.keys import REJECTED_MESSAGES
@@ -44,129 +41,137 @@ GROUPS = [[moment] for moment in MOMENTS] if LONG else [list(MOMENTS)[number::3]
 
 
 @pytest.mark.parametrize("moments", GROUPS, ids=", then ".join)
-def test_a_worker_may_die_when(product: Product, releases: Path, moments: list[str]) -> None:
-    product.workers(0)
+def test_a_worker_may_die_and_come_back_when(
+    product: Product, celery_setup: Setup, releases: Path, moments: list[str]
+) -> None:
+    celery_setup.worker_cluster.scale(0)
     load = start(product, releases)
     for moment in moments:
         product.redis.delete(CRASHES)
-        with crashing_worker(product, moment) as crashing:
-            wait_until(lambda: crashing.poll() is not None, moment)
-            assert crashing.returncode == -signal.SIGKILL
-        assert int(product.redis.get(CRASHES) or 0) >= 1
-        assert load.poll() is None, "the load was done already"
-    product.workers(2)
-    ends_well(product, load, releases)
+        with celery_setup.worker_cluster.crashing(moment) as crashing:
+            wait_until(crashing.has_ended, moment)
+            assert int(product.redis.get(CRASHES) or 0) >= 1
+            assert load.poll() is None, "the load was done already"
+            if moment == moments[-1]:
+                crashing.restart()
+                ends_well(product, load, releases)
 
 
-def test_a_call_counts_its_records_once_though_workers_die(product: Product, tmp_path: Path) -> None:
-    product.workers(0)
+def test_a_call_counts_its_records_once_though_workers_die(
+    product: Product, celery_setup: Setup, tmp_path: Path
+) -> None:
+    celery_setup.worker_cluster.scale(0)
     records = [{"id": id_, "name": f"Label {id_}"} for id_ in range(1, 1201)]
-    url = product.endpoints().broker_url()
-    with Celery(broker=url, backend=url, set_as_current=False) as app:
-        call = app.send_task(INGEST.name, ("labels", records), queue=INGEST_QUEUE)
-        for moment in ("the batch is committed and not counted", "the batch is counted and not acknowledged"):
-            product.redis.delete(CRASHES)
-            with crashing_worker(product, moment) as crashing:
-                wait_until(lambda: crashing.poll() is not None, moment)
-        product.workers(2)
+    call = ingest(celery_setup.app, RecordType.LABELS, *records).delay()
+    for moment in ("the batch is committed and not counted", "the batch is counted and not acknowledged"):
+        product.redis.delete(CRASHES)
+        with celery_setup.worker_cluster.crashing(moment) as crashing:
+            wait_until(crashing.has_ended, moment)
+    celery_setup.worker_cluster.scale(2)
 
-        await_ingested(product)
-        told = app.send_task(WRITTEN.name, (call.id,), queue=INGEST_QUEUE).get(timeout=BOUND_SECONDS)
+    await_ingested(product)
+    told = written(celery_setup.app, call.id).delay().get(timeout=BOUND_SECONDS)
     assert told == {"task_id": call.id, "waiting": 0, "written": 1200, "superseded": 0, "refused": 0}
     handed = write_dump(tmp_path, RecordType.LABELS, records)
     assert product.graph_differences([], upstream=[handed]) == []
 
 
-def test_messages_of_a_dead_worker_are_redelivered(product: Product, releases: Path) -> None:
+def test_messages_of_a_dead_worker_are_redelivered(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     load = start(product, releases)
     neo4j = server(product, "neo4j")
     try:
         with standing_still(product, load):
             neo4j.suspend()  # workers keep their messages
         wait_until(lambda: product.redis.exists("unacked"), "they have taken something")
-        kill(workers(product))
+        for worker in celery_setup.worker_cluster:
+            worker.kill()
     finally:
         neo4j.resume()
     assert product.redis.exists("unacked")
-    product.workers(2)
+    celery_setup.worker_cluster.scale(2)
     ends_well(product, load, releases)
     wait_until(
         lambda: not product.redis.exists("unacked", "normalise", "write"), "every message is done with"
     )
 
 
-def test_all_workers_may_die_at_once_and_again(product: Product, releases: Path) -> None:
+def test_all_workers_may_die_at_once_and_again(product: Product, celery_setup: Setup, releases: Path) -> None:
     load = start(product, releases, TINY)
     for records in (100, 400):
         with standing_still(product, load, records):
-            kill(workers(product))
-            product.workers(2)
+            for worker in celery_setup.worker_cluster:
+                worker.kill()
+            celery_setup.worker_cluster.scale(2)
     ends_well(product, load, releases)
 
 
-def test_a_worker_may_stand_still_until_others_have_done_its_work(product: Product, releases: Path) -> None:
+def test_a_worker_may_stand_still_until_others_have_done_its_work(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     load = start(product, releases)
-    asleep = workers(product)[0]
+    asleep = celery_setup.worker_cluster[0]
     try:
         with standing_still(product, load):
-            asleep.suspend()
+            asleep.kill("SIGSTOP")
         code, _, errors = ended(load)
         assert code == 0, errors
         time.sleep(2 * HURRIED["visibility_timeout_seconds"] if LONG else 0)
     finally:
-        asleep.resume()
+        asleep.kill("SIGCONT")
     wait_until(
         lambda: not product.redis.exists("unacked", "normalise", "write"), "every message is done with"
     )
     is_exact(product, releases)
 
 
-def test_workers_may_be_replaced_one_by_one(product: Product, releases: Path) -> None:
+def test_workers_may_be_replaced_one_by_one(product: Product, celery_setup: Setup, releases: Path) -> None:
     load = start(product, releases, TINY)
-    for records, process in zip((100, 400), workers(product), strict=True):
+    for records, worker in zip((100, 400), celery_setup.worker_cluster, strict=True):
         with standing_still(product, load, records):
-            process.terminate()
-            _, alive = psutil.wait_procs([process], timeout=BOUND_SECONDS)
-            assert not alive
-            product.workers(2)
+            worker.restart()
+            worker.assert_log_exists(f"{worker.hostname()} ready.")
     ends_well(product, load, releases)
 
 
-def test_a_worker_may_be_killed_during_its_shutdown(product: Product, releases: Path) -> None:
+def test_a_worker_may_be_killed_during_its_shutdown(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
     load = start(product, releases)
     with standing_still(product, load):
-        ending = workers(product)
-        for process in ending:
-            process.terminate()
-        kill(ending)
-    product.workers(2)
+        for signal in ("SIGTERM", "SIGKILL"):
+            for worker in celery_setup.worker_cluster:
+                worker.kill(signal)
+    celery_setup.worker_cluster.scale(2)
     ends_well(product, load, releases)
 
 
-def test_the_number_of_workers_may_change_under_way(product: Product, releases: Path) -> None:
-    product.workers(1)
+def test_the_number_of_workers_may_change_under_way(
+    product: Product, celery_setup: Setup, releases: Path
+) -> None:
+    celery_setup.worker_cluster.scale(1)
     load = start(product, releases, TINY)
-    for records, number in ((100, 4), (400, 2)):
+    for records, number in ((100, 3), (400, 1)):
         with standing_still(product, load, records):
-            product.workers(number)
+            celery_setup.worker_cluster.scale(number)
     ends_well(product, load, releases)
 
 
-def test_a_poison_batch_is_given_up_and_named(product: Product, tmp_path: Path) -> None:
+def test_a_poison_batch_is_given_up_and_named(product: Product, celery_setup: Setup, tmp_path: Path) -> None:
     dump = tmp_path / "labels.xml"
     dump.write_text("<labels><label><id>1</id><name>One</name></label></labels>")
-    product.workers(0)
+    celery_setup.worker_cluster.scale(0)
     load = start(product, dump)
-    for _ in range(10):
-        with crashing_worker(product, "the batch is not committed", times=MAX_CRASHES) as crashing:
-            wait_until(lambda: crashing.poll() is not None or load.poll() is not None, "a crash or an end")
-        if load.poll() is not None:
-            break
+    with celery_setup.worker_cluster.crashing("the batch is not committed", times=MAX_CRASHES) as crashing:
+        while load.poll() is None:
+            wait_until(lambda: crashing.has_ended() or load.poll() is not None, "a crash or an end")
+            crashing.container.start()
     code, result, errors = ended(load)
     assert code == 7
     assert result["complete"] is False
     assert "poison batch: 4 worker processes crashed, or ran out of memory" in errors
-    product.workers(2)
+    celery_setup.worker_cluster.scale(2)
     product.load(dump)
     is_exact(product, dump)
 
@@ -184,7 +189,7 @@ def test_a_batch_that_is_too_much_for_the_memory_of_a_worker_is_given_up_and_nam
     product.workers(0)
     product.workers(1)
     product.load(good)  # its threads have started, its modules are loaded
-    process = workers(product)[0]
+    process = server(product, "worker1")
     limit = process.memory_info().vms + 40 * 1024 * 1024  # room for two more threads
     process.rlimit(psutil.RLIMIT_AS, (limit, limit))
     try:
@@ -316,12 +321,11 @@ UNUSABLE = {
 }
 
 
-def test_no_message_ends_a_worker(product: Product, releases: Path) -> None:
-    alive = workers(product)
+def test_no_message_ends_a_worker(product: Product, celery_setup: Setup, releases: Path) -> None:
     for queue in (NORMALISE.queue, WRITE_QUEUE, INGEST_QUEUE):
         for item in UNUSABLE.values():
             product.redis.lpush(queue, item)
-    assert product.redis.publish("/0.celery.pidbox", b"[1]") == len(alive)
+    assert product.redis.publish("/0.celery.pidbox", b"[1]") == len(celery_setup.worker_cluster)
     expected = len(QUEUES) * len(UNUSABLE)
     wait_until(lambda: product.redis.llen(REJECTED_MESSAGES) >= expected, "all are rejected")
     wait_until(lambda: not left_over(product), "nothing is left over")
@@ -329,8 +333,7 @@ def test_no_message_ends_a_worker(product: Product, releases: Path) -> None:
     assert len(kept) == expected
     assert kept.count(b"\xff") == kept.count(b"[1]") == len(QUEUES)
     ends_well(product, start(product, releases), releases)
-    assert workers(product) == alive
-    assert all(process.is_running() for process in alive)
+    assert not any(worker.has_ended() for worker in celery_setup.worker_cluster)
     assert json.loads(product.run("status", "--json").stdout)["rejected_messages"] == expected
     assert f"{expected} messages rejected" in product.run("status").stdout
     product.redis.delete(REJECTED_MESSAGES)
