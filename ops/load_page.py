@@ -73,7 +73,9 @@ def _plots(told: Sequence[Facts]) -> Iterator[tuple[str, tuple[str, Spec]]]:
         return _spec(values, mark, {"x": x, "y": _y(name, title), "color": by})
 
     line = {"type": "line", "interpolate": "monotone", "tooltip": True}
-    yield "speed", ("Records done per second", over_time("per_second", "records per second", mark=line))
+    # A speed is the mean since the point before.
+    steps = {**line, "interpolate": "step-before"}
+    yield "speed", ("Records done per second", over_time("per_second", "records per second", mark=steps))
     yield "batches", ("Time of a batch", over_time("batch_seconds", "seconds", mark={**line, "point": True}))
     if any(point["retries"] for point in points):
         bars = {"type": "bar", "width": 3, "tooltip": True}
