@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Product
+from tests.acceptance.conftest import BOUND_SECONDS, Product
 from tests.acceptance.faults.harness import (
     LONG,
     RELEASES,
@@ -137,12 +137,14 @@ def test_a_redis_that_is_older_than_the_graph_is_emptied_before_a_load(
     (on_disk,) = product.stack.home.glob("*/appendonlydir")
     backup = tmp_path / "backup"
     with standing_still(product, load, 1):
-        for worker in celery_setup.worker_cluster:
-            worker.kill("SIGSTOP")
-    wait_until(lambda: len(InFlight(product.redis)) == SMALL["batches_in_flight"], "batches are in flight")
+        celery_setup.worker_cluster.scale(
+            0
+        )  # a killed one may take a message along that the backup then lacks
+    in_flight = InFlight(product.redis)
+    wait_until(lambda: len(in_flight) == SMALL["batches_in_flight"], "batches are in flight")
+    wait_until(lambda: not in_flight.overdue(BOUND_SECONDS), "they are sent")
     shutil.copytree(on_disk, backup)
-    for worker in celery_setup.worker_cluster:
-        worker.kill("SIGCONT")
+    celery_setup.worker_cluster.scale(2)
     ends_well(product, load, releases)
     newer = tmp_path / "newer.xml"
     newer.write_bytes(releases.read_bytes().replace(b"</title>", b" (new)</title>"))
@@ -152,7 +154,7 @@ def test_a_redis_that_is_older_than_the_graph_is_emptied_before_a_load(
     shutil.rmtree(on_disk)
     backup.rename(on_disk)
     celery_setup.broker.restart()
-    wait_until(lambda: not len(InFlight(product.redis)), "the old batches are written")
+    wait_until(lambda: not len(in_flight), "the old batches are written")
     assert product.graph_differences([newer]) != []
     celery_setup.worker_cluster.scale(0)
     product.redis.flushall()
