@@ -265,17 +265,15 @@ _RELATED = {
     RecordType.LABELS: ("parents", "sublabels"),
     RecordType.MASTERS: ("artists", "genres", "styles"),
     RecordType.RELEASES: (
-        *(
-            "artists",
-            "appearances",
-            "labels",
-            "masters",
-            "genres",
-            "styles",
-            "credits",
-            "companies",
-            "series",
-        ),
+        "artists",
+        "appearances",
+        "labels",
+        "masters",
+        "genres",
+        "styles",
+        "credits",
+        "companies",
+        "series",
     ),
 }
 

@@ -114,12 +114,11 @@ class _Rule:
     def _merged(
         self, own: int | None, values: Iterable[tuple[Any, ...]], names: dict[int, str]
     ) -> list[Assertion]:
-        first = self.first
         if self.relationship.split:
             values = chain.from_iterable(map(self.relationship.split, values))
         if self.place is not None:
             values = _placed(values, self.place)
-        merged: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
+        merged: dict[Any, list[tuple[Any, ...]]] = {}
         for value in values:
             key = value[0]
             if key is None or key == own:
@@ -129,27 +128,22 @@ class _Rule:
             if self.is_named and value[1] and key not in names:
                 names[key] = value[1]
             end = (key, *map(value.__getitem__, self.keys)) if self.keys else key
-            earlier = merged.get(end)
-            if earlier is None:
-                merged[end] = key, value[first:]
+            same = merged.get(end)
+            if same is None:
+                merged[end] = [value]
             elif self.lists:
-                merged[end] = key, self._joined(earlier[1], value[first:])
-        return [(self.field, key, self._completed(found)) for key, found in merged.values()]
+                same.append(value)
+        return [(self.field, same[0][0], self._completed(same)) for same in merged.values()]
 
-    def _joined(self, earlier: tuple[Any, ...], later: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the earlier properties with the lists of both."""
-        joined = [*earlier]
-        for place, _ in self.lists:
-            joined[place] += later[place]
-        return tuple(joined)
-
-    def _completed(self, properties: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the properties with their lists and computed values."""
+    def _completed(self, values: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return the first value's properties, with the lists of all, and the computed ones."""
+        properties = values[0][self.first :]
         if not (self.lists or self.computed):
             return properties
         completed = [*properties]
         for place, listed in self.lists:
-            completed[place] = tuple(listed(completed[place])) or None
+            texts = chain.from_iterable([value[self.first + place] for value in values])
+            completed[place] = tuple(listed(texts)) or None
         for place, sources, compute in self.computed:
             completed.insert(place, compute(*[properties[source] for source in sources]))
         return tuple(completed)
