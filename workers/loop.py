@@ -85,6 +85,15 @@ class EventLoop(Generic[Resource]):
             self._loop = None
         self._thread.join()
 
+    def answers(self, within_seconds: float) -> bool:
+        """Return True if the loop runs and nothing blocks it for so long."""
+        answered = threading.Event()
+        with self._lock:
+            if self._loop is None:
+                return False
+            self._loop.call_soon_threadsafe(answered.set)
+        return answered.wait(within_seconds)
+
     def run(self, coroutine: Coroutine[Any, Any, Result], *, timeout_seconds: float | None = None) -> Result:
         """Run a coroutine on the loop and wait for it.
 

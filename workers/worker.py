@@ -1,6 +1,5 @@
 """The worker: what its process holds open from its start to its end."""
 
-import asyncio
 import gc
 import logging
 from threading import Lock
@@ -111,11 +110,11 @@ class Worker:
 def takes_work(state: Any, **_: object) -> bool:
     """Return True if the event loop runs, and the worker consumes one of our queues."""
     try:
-        this_worker().loop.run(asyncio.sleep(0), timeout_seconds=LOOP_SECONDS)
-    except (LoopStopped, TimeoutError):
-        return False
+        is_running = this_worker().loop.answers(LOOP_SECONDS)
+    except LoopStopped:  # it starts, or shuts down
+        is_running = False
     consumer = state.consumer.task_consumer
-    return consumer is not None and any(queue.name in QUEUES for queue in consumer.queues)
+    return is_running and consumer is not None and any(queue.name in QUEUES for queue in consumer.queues)
 
 
 async def _ask(driver: Driver) -> None:

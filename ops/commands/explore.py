@@ -48,7 +48,7 @@ navigator.clipboard.writeText(document.getElementById('cypher').textContent).the
 <pre id="cypher">{cypher}</pre>"""
 
 
-@click.command(short_help="Draw the graph around an artist, label, release, ….")
+@click.command(short_help="Draw the graph around an artist, release or other node.")
 @click.argument("words", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--type", "type_", type=click.Choice([*_TYPES]), help="Search only nodes of this type.  [default: all]"

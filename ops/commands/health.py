@@ -21,7 +21,7 @@ from workers.worker import open_driver
 
 
 @click.command(short_help="Tell by the exit code if a worker takes work.")
-@click.option("--liveness", is_flag=True, help="Ask only the worker.")
+@click.option("--liveness", is_flag=True, help="Ask only the worker, which needs Redis.")
 @click.option("--readiness", is_flag=True, help="Ask only Redis and Neo4j.")
 @click.argument("nodes", metavar="[NODE]...", nargs=-1)
 @click.pass_context
@@ -39,10 +39,12 @@ def health(ctx: click.Context, liveness: bool, readiness: bool, nodes: tuple[str
     if stack := read_stack(home, found):
         settings = stack.connect(settings)
     own = [node_name(home, number) for number in found.workers()] or [f"worker@{socket.gethostname()}"]
-    faults: list[str] = []
+    redis_faults = [*_of_redis(settings)]
+    faults = [*redis_faults]
     if readiness or not liveness:
-        faults += _of_servers(settings)
-    if liveness or not readiness:
+        faults += _of_neo4j(settings)
+    # Workers are asked by way of Redis, which Celery would wait for longer than a health check does.
+    if not redis_faults and (liveness or not readiness):
         faults += _of_workers(settings, nodes or own)
     if faults:
         print_line("; ".join(dict.fromkeys(faults)))
@@ -50,16 +52,22 @@ def health(ctx: click.Context, liveness: bool, readiness: bool, nodes: tuple[str
     print_line("healthy")
 
 
-def _of_servers(settings: Settings) -> Iterator[str]:
+def _of_redis(settings: Settings) -> Iterator[str]:
+    try:
+        connect_redis(settings, patient=False).ping()
+    except (GraphinatorError, RedisError) as error:
+        yield fact_of(error)
+
+
+def _of_neo4j(settings: Settings) -> Iterator[str]:
     async def ask() -> None:
         async with open_driver(settings, patience_seconds=SERVER_SECONDS) as driver:
             await driver.ask()
 
-    for check in (lambda: connect_redis(settings, patient=False).ping(), lambda: asyncio.run(ask())):
-        try:
-            check()
-        except (GraphinatorError, RedisError) as error:
-            yield fact_of(error)
+    try:
+        asyncio.run(ask())
+    except GraphinatorError as error:
+        yield fact_of(error)
 
 
 def _of_workers(settings: Settings, names: Sequence[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -515,3 +516,14 @@ def test_servers_of_ones_own_get_their_workers_from_celery(
     console = printed()
     show(own, console, replace(HALF_WAY, waiting_for=NO_WORKER))
     assert "worker` starts one" in text_of(console)
+
+
+def test_health_does_not_wait_for_workers_of_a_redis_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("GRAPHINATOR_REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        ended = CliRunner().invoke(main, ["--home", str(tmp_path), "health", "--liveness"])
+    assert (ended.exit_code, ended.output[:21]) == (ExitCode.FAILED, "Redis does not answer")
+    assert time.monotonic() - began < 20.0  # the time-out of the health checks

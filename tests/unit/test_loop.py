@@ -87,6 +87,29 @@ def test_a_call_after_the_stop_is_refused_as_one_that_may_be_repeated_elsewhere(
         _ = loop.resource
 
 
+def test_a_blocked_or_stopped_loop_does_not_answer_and_nobody_waits_for_it(
+    loop: EventLoop[Resource],
+) -> None:
+    assert loop.answers(30.0)
+    blocked, release = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        blocked.set()
+        release.wait()
+
+    thread = threading.Thread(target=loop.run, args=(block(),))
+    thread.start()
+    try:
+        blocked.wait()
+        assert not loop.answers(0.0)
+    finally:
+        release.set()
+        thread.join()
+    assert loop.answers(30.0)
+    loop.stop()
+    assert not loop.answers(30.0)
+
+
 def test_an_error_while_the_resource_opens_is_raised_by_start(resource: Resource) -> None:
     @asynccontextmanager
     async def broken() -> AsyncIterator[None]:
