@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from pyroaring import BitMap64
 
 from pipeline.chunk import Chunk
-from pipeline.errors import DumpError, GraphUnavailable
+from pipeline.errors import DumpError, GraphError, GraphUnavailable
 from pipeline.graph.lookup import fingerprints
 from pipeline.graph.summary import node_counts, relationship_counts
 from pipeline.reader.ids import DumpIds
@@ -58,10 +58,10 @@ class Fingerprints:
         return self._threads.submit(copy_context().run, lambda: self.loop.run(self._answer(chunk)))
 
     def graph_size(self) -> GraphSize | None:
-        """Return the size of the graph; None if Neo4j does not answer soon."""
+        """Return the size of the graph; None if Neo4j does not answer soon, or refuses."""
         try:
             return self.loop.run(self._graph_size(), timeout_seconds=COUNT_SECONDS)
-        except (GraphUnavailable, TimeoutError):
+        except (GraphError, TimeoutError):
             return None
 
     async def _graph_size(self) -> GraphSize:

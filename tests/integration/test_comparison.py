@@ -15,6 +15,7 @@ from pipeline.model import RecordType
 from workers import sender as sender_module
 from workers import tasks
 from workers.app import REMOVE_VANISHED, GraphinatorApp, TaskName, configuration
+from workers.comparison import Fingerprints
 from workers.loader import Contents, Report, load
 from workers.state.in_flight import BatchMeta
 from workers.state.keys import LOAD_LOCK
@@ -176,3 +177,10 @@ async def test_records_that_were_accepted_before_a_load_are_written_before_its_d
 
     assert (await asyncio.to_thread(months)).tally == Tally(changed=1)
     assert await names(driver) == ["old"]
+
+
+def test_a_load_ends_without_the_size_of_a_graph_that_refuses_it(worker: Worker) -> None:
+    with Fingerprints(worker.settings) as graph:
+        assert graph.graph_size() is not None
+    with Fingerprints(worker.settings.model_copy(update={"neo4j_password": "another"})) as graph:
+        assert graph.graph_size() is None
