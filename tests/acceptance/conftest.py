@@ -1,14 +1,12 @@
 """Real workers, and the command as a user calls it."""
 
-import gc
 import json
 import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from celery import Celery
 from celery.app import app_or_default
 from click.testing import CliRunner
 from docker.client import DockerClient
-from docker.errors import DockerException
 from pytest_celery.api.backend import CeleryBackendCluster, CeleryTestBackend
 from pytest_celery.api.broker import CeleryBrokerCluster, CeleryTestBroker
 from redis import Redis
@@ -229,30 +226,19 @@ def sample() -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="session")
-def engine() -> DockerClient | None:
-    """The Docker engine of this machine, if one answers.
-
-    Only on Linux do its containers reach our servers.
-    """
-    client: DockerClient | None = None
-    # docker leaves a socket open if none answers.
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        with suppress(DockerException):
-            client = DockerClient.from_env()  # type: ignore[no-untyped-call]  # it asks for the engine's version
-        gc.collect()
-    return client if sys.platform == "linux" else None
-
-
 @pytest.fixture
-def make_worker(product: Product, engine: DockerClient | None) -> Iterator[nodes.MakeWorker]:
-    """Workers in containers where a Docker engine answers, else those of the stack."""
-    if engine is None:
-        yield partial(nodes.daemon, product.stack)
-    else:
+def make_worker(product: Product) -> Iterator[nodes.MakeWorker]:
+    """Workers of the stack; with `CONTAINERS=1`, workers in containers of the Docker engine.
+
+    Only on Linux do containers reach our servers.
+    """
+    if "CONTAINERS" in os.environ:
         product.workers(0)
-        with nodes.containers(engine, product.stack) as make:
+        client: DockerClient = DockerClient.from_env()  # type: ignore[no-untyped-call]
+        with closing(client), nodes.containers(client, product.stack) as make:
             yield make
+    else:
+        yield partial(nodes.daemon, product.stack)
 
 
 @pytest.fixture
