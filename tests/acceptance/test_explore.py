@@ -3,12 +3,12 @@
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import neo4j
 import pytest
 
 from ops.stack.stack import Stack
@@ -21,6 +21,9 @@ from tests.graph_dump import differences
 from tests.oracle import Graph, NodeKey, expected_graph
 
 HOSTILE = """</script><script>alert("1")</script> 'q' \\u0041 \\ $key & $limit"""
+
+# No record of the sample has a series.
+pytestmark = pytest.mark.filterwarnings("ignore:(?s).*relationship type does not exist")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +62,8 @@ def query(text: str) -> str:
 
 def returned(product: Product, text: str) -> tuple[int, int]:
     """Return the numbers of nodes and relationships that the Cypher of a page returns."""
-    with product.driver() as driver:
-        graph = driver.execute_query(query(text), result_transformer_=neo4j.Result.graph)
+    with product.driver() as driver, driver.session() as session:
+        graph = session.run(query(text)).graph()
     return len(graph.nodes), len(graph.relationships)
 
 
@@ -127,22 +130,28 @@ def test_a_page_has_the_neighbours_of_a_node_and_what_these_refer_to(
     nodes, lines = picture(text)
     keys = [(node["label"], node["key"]) for node in nodes]
     beside = {end for _, *ends in sample_graph.relationships if centre in ends for end in ends}
-    expected = Graph(
-        relationships={
-            key: found
-            for key, found in sample_graph.relationships.items()
-            if centre in key[1:] or key[1] in beside
-        }
-    )
-    expected.nodes = {end: {} for _, *ends in expected.relationships for end in ends}
-    shown = Graph(nodes={key: {} for key in keys})
+    shown = Graph()
     for line in lines:
         for each in line["relationships"]:
             key = (each["type"], keys[line["source"]], keys[line["target"]])
             shown.relationships.setdefault(key, []).append(each["properties"])
+    references = Counter(key[1] for key, found in sample_graph.relationships.items() for _ in found)
+    crowded = {node for node in beside - {centre} if references[node] > 8}
+    for node in crowded:
+        # Neo4j chooses which eight; those to the centre may be among them.
+        found = {key: len(each) for key, each in shown.relationships.items() if key[1] == node}
+        assert 8 <= sum(found.values()) <= 8 + sum(found[key] for key in found if key[2] == centre)
+    expected = Graph(relationships={**sample_graph.relationships})
+    for graph in (expected, shown):
+        graph.relationships = {
+            key: found
+            for key, found in graph.relationships.items()
+            if centre in key[1:] or (key[1] in beside and key[1] not in crowded)
+        }
+        graph.nodes = {end: {} for _, *ends in graph.relationships for end in ends}
     assert keys[0] == centre
     assert differences(expected, shown) == []
-    assert returned(product, text) == (len(nodes), sum(map(len, expected.relationships.values())))
+    assert returned(product, text) == (len(nodes), sum(len(line["relationships"]) for line in lines))
     assert "All relationships of" in text
 
 
