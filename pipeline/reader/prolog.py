@@ -14,11 +14,11 @@ _SPACE = rb"[ \t\r\n]"
 _QUOTED = rb"\"[^\"]*+\"|'[^']*+'"
 _COMMENT = rb"<!--.*?-->"
 _INSTRUCTION = rb"<\?.*?\?>"
-_MISC = rb"(?:" + _SPACE + rb"++|" + _COMMENT + rb"|" + _INSTRUCTION + rb")*+"
-_ROOT = rb"<(?P<name>[A-Za-z_:][\w.:-]*+)(?:[^<>\"']++|" + _QUOTED + rb")*+>"
+_MISC = rb"(?>(?:" + _SPACE + rb"++|" + _COMMENT + rb"|" + _INSTRUCTION + rb")*)"
+_ROOT = rb"<(?P<name>[A-Za-z_:][\w.:-]*+)(?>(?:[^<>\"']++|" + _QUOTED + rb")*)>"
 _DOCTYPE_OR_ROOT = rb"(?:(?P<doctype><!(?i:doctype))|" + _ROOT + rb")"
 _PROLOG = re.compile(
-    rb"(?:\xef\xbb\xbf)?+(?P<declaration>(?><\?xml[ \t\r\n].*?\?>))?+" + _MISC + _DOCTYPE_OR_ROOT,
+    rb"(?>(?:\xef\xbb\xbf)?)(?>(?P<declaration><\?xml[ \t\r\n].*?\?>)?)" + _MISC + _DOCTYPE_OR_ROOT,
     re.DOTALL,
 )
 _ENCODING = re.compile(rb"encoding[ \t\r\n]*=[ \t\r\n]*[\"']([^\"']*)")

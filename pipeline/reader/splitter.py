@@ -65,7 +65,7 @@ class Splitter:
         self._next = b"<" + name + _NAME_END + b"|</" + root + rb"(?=[ \t\r\n>])"
         self._token = re.compile(
             rb"<(?:!--.*?-->|!\[CDATA\[.*?\]\]>|\?.*?\?>"
-            rb"|(?P<start>" + name + _NAME_END + rb"(?:[^<>\"']++|\"[^<\"]*+\"|'[^<']*+')*+>)"
+            rb"|(?P<start>" + name + _NAME_END + rb"(?>(?:[^<>\"']++|\"[^<\"]*+\"|'[^<']*+')*)>)"
             rb"|(?P<end>/" + name + _SPACE + b">)"
             rb"|(?P<broken>!--|!\[CDATA\[|\?|/?" + name + _NAME_END + b"))",
             re.DOTALL,

@@ -15,8 +15,9 @@ ID_IS_ATTRIBUTE = (RecordType.MASTERS, RecordType.RELEASES)
 _ATTRIBUTE = rb"<%b id=[\"']([0-9]{1,18})[\"'][ \t\r\n/>]"
 _SPACE = rb"[ \t\r\n]*+"
 # Also images that are not well-formed: a record whose id is legible does not vanish from the graph.
-_IMAGES = rb"<images>[^<]*+(?:<(?!/images>|images[ \t\r\n/>]|[!?])[^<]*+)*+</images>"
-_CHILD = rb"<%%b>%b(?:%b%b)?+<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
+# Atomic groups: before Python 3.11.5, possessive quantifiers of groups match wrongly (python/cpython issue 106052).
+_IMAGES = rb"<images>[^<]*+(?>(?:<(?!/images>|images[ \t\r\n/>]|[!?])[^<]*+)*)</images>"
+_CHILD = rb"<%%b>%b(?>(?:%b%b)?)<id>%b([0-9]{1,18})%b</id>" % (_SPACE, _IMAGES, _SPACE, _SPACE, _SPACE)
 #: The start of a record as Discogs writes it; group 1 is the id.
 ID_PATTERNS = {
     each: re.compile((_ATTRIBUTE if each in ID_IS_ATTRIBUTE else _CHILD) % each.element.encode())
