@@ -16,7 +16,7 @@ from pipeline.graph.lookup import fingerprints
 from pipeline.graph.summary import node_counts, relationship_counts
 from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
-from workers.loop import EventLoop, LoopStopped
+from workers.loop import EventLoop
 from workers.settings import Settings
 from workers.state.runs import GraphSize
 from workers.worker import open_driver
@@ -61,8 +61,7 @@ class Fingerprints:
         """Return the size of the graph; None if Neo4j does not answer soon, or refuses."""
         try:
             return self.loop.run(self._graph_size(), timeout_seconds=COUNT_SECONDS)
-        except (GraphError, TimeoutError, LoopStopped):
-            # LoopStopped: the driver answers some time-outs by cancelling the task.
+        except (GraphError, TimeoutError):
             return None
 
     async def _graph_size(self) -> GraphSize:

@@ -118,6 +118,9 @@ class EventLoop(Generic[Resource]):
         try:
             result, error = future.result()
         except CancelledError:
+            if timeout_seconds is not None and self._loop is not None:
+                # The driver had cancelled the task as well, which `asyncio.timeout` leaves as it is.
+                raise TimeoutError from None
             raise LoopStopped("the event loop stopped while the work was under way") from None
         except BaseException:
             future.cancel()

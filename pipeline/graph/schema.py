@@ -35,7 +35,9 @@ def _schema(*kinds: str) -> Iterator[tuple[str, str]]:
 def _text_indexes() -> Iterator[tuple[str, str]]:
     for node in NODES.values():
         if node.text_index:
-            name = "_".join((node.label.lower(), *node.text_index[: len(node.text_index) == 1], "text"))
+            # An index on several properties has none of them in its name.
+            alone = node.text_index if len(node.text_index) == 1 else ()
+            name = "_".join((node.label.lower(), *alone, "text"))
             properties = ", ".join(f"n.{each}" for each in node.text_index)
             yield name, statement("text_index", name=name, label=node.label, properties=properties)
 

@@ -65,9 +65,8 @@ def _dictionary(record_type: RecordType, row: Row) -> dict[str, Any]:
             value = {relationship.key: key}
             if relationship.is_named:
                 value["name"] = row["names"].get(field, {}).get(int(key))
-            given = dict(zip(relationship.properties, properties, strict=True))
-            for each in sorted(given, key=lambda each: each.computed is not None):
-                value[each.name] = given[each] or () if each.is_list else given[each]
+            for each, given in zip(relationship.properties, properties, strict=True):
+                value[each.name] = given or () if each.is_list else given
         fields.setdefault(field, []).append(value)
     return {**row["properties"], **fields}
 

@@ -169,6 +169,19 @@ def test_past_the_deadline_the_coroutine_is_cancelled_and_unwinds(loop: EventLoo
     assert unwound == ["rolled back"]
 
 
+def test_a_time_out_is_one_though_the_coroutine_cancels_itself_as_well(loop: EventLoop[Resource]) -> None:
+    async def cancelled_twice() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await asyncio.Event().wait()
+        finally:
+            task.cancel()
+
+    with pytest.raises(TimeoutError):
+        loop.run(cancelled_twice(), timeout_seconds=0.01)
+
+
 def test_stop_cancels_what_runs_and_closes_the_resource_after_it_has_unwound(
     loop: EventLoop[Resource], resource: Resource
 ) -> None:
