@@ -25,9 +25,6 @@ from workers.settings import ServerNotSet, Settings
 from workers.state.statistics import StatisticsState
 from workers.worker import open_driver
 
-#: They are parsed and compared on the event loop, which a larger chunk would block for too long.
-CHUNK_RECORDS = 200
-
 
 @click.command(short_help="Compare dumps with the graph.")
 @click.argument("paths", nargs=-1, required=True, type=DumpPath())
@@ -65,7 +62,8 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], partial: bool) -> None:
             for record_type, files in dumps.items():
                 verification = Verification(record_type)
                 for chunk in _chunks_of_all(files, context.settings, progress):
-                    runner.run(verification.check(driver, chunk))
+                    in_graph = runner.run(verification.read(driver, chunk))
+                    verification.compare(chunk, in_graph)
                 if not partial:
                     progress.wait(f"the search for {record_type} that the dump lacks")
                 found[record_type] = runner.run(verification.differences(driver, partial=partial))
@@ -84,10 +82,10 @@ def _chunks_of_all(paths: Iterable[Path], settings: Settings, progress: DumpProg
 
 
 def chunks_of(dump: Dump, settings: Settings, progress: DumpProgress) -> Iterator[Chunk]:
-    """Yield chunks of a dump, and show progress."""
+    """Yield the chunks of a dump as a load does, and show progress."""
     started, records = time.monotonic(), 0
     progress.advance(dump.path, dump.record_type, 0.0, records)
-    for chunk in dump.chunks(CHUNK_RECORDS, settings.chunk_bytes):
+    for chunk in dump.chunks(settings.chunk_records, settings.chunk_bytes):
         share = dump.consumed / max(1, dump.size)
         yield chunk
         records += len(chunk.ids) + len(chunk.rejected)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from neo4j import AsyncManagedTransaction, unit_of_work
 from pyroaring import BitMap64
@@ -17,6 +17,9 @@ from pipeline.model import NODES, RELATIONSHIPS, Assertion, RecordType, Row
 from pipeline.reader.ids import DumpIds
 from pipeline.records.normalise import fingerprint
 from pipeline.records.parse import Malformed, parse
+
+#: Records by id, and the shared relationships of these: start, end, and the records of upstream tasks that assert it.
+Found: TypeAlias = tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]
 
 #: With more differing records than this, the dump and the graph have little in common.
 MOST_DIFFERENT = 1_000_000
@@ -65,7 +68,7 @@ class _Fault:
 
 
 class Verification:
-    """The comparison of the dumps of one type: `check` each chunk, then take the `differences`."""
+    """The comparison of the dumps of one type: `read` and `compare` each chunk, then take the `differences`."""
 
     def __init__(self, record_type: RecordType) -> None:
         self._record_type = record_type
@@ -78,12 +81,16 @@ class Verification:
         #: Those in the graph that records of upstream tasks assert, with the ids of these records.
         self._upstream: dict[int, set[int]] = {}
 
-    async def check(self, driver: Driver, chunk: Chunk) -> None:
-        """Compare some records; the last readable version of a record counts.
+    async def read(self, driver: Driver, chunk: Chunk) -> Found:
+        """Read what the graph has of some records, for `compare`. Raises GraphUnavailable or GraphRejected."""
+        return await _read(driver, self._record_type, chunk.ids)
 
-        Raises GraphUnavailable, GraphRejected, or TooDifferent.
+    def compare(self, chunk: Chunk, in_graph: Found) -> None:
+        """Compare some records with the graph; the last readable version of a record counts.
+
+        It computes for so long that an event loop should do other things meanwhile. Raises TooDifferent.
         """
-        found, shared = await _read(driver, self._record_type, chunk.ids)
+        found, shared = in_graph
         self._ids.add(chunk)
         self._unreadable += len(chunk.rejected)
         for start, end, upstream in shared:
@@ -188,17 +195,13 @@ def _pair(start: int, end: int) -> int:
 
 
 @graph_errors()
-async def _read(
-    driver: Driver, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]:
+async def _read(driver: Driver, record_type: RecordType, ids: list[int]) -> Found:
     async with await driver.session(database=driver.database) as session:
         return await session.execute_read(_read_records, record_type, ids)
 
 
 @unit_of_work(timeout=120)
-async def _read_records(
-    tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]
-) -> tuple[dict[int, Stored], Iterable[tuple[int, int, list[int]]]]:
+async def _read_records(tx: AsyncManagedTransaction, record_type: RecordType, ids: list[int]) -> Found:
     found = await read_stored(tx, record_type, ids, with_properties=True)
     pairs: list[tuple[int, int, list[int]]] = []
     for type_ in sorted({each.type for each in RELATIONSHIPS[record_type].values() if each.shared}):

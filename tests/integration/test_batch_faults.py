@@ -286,7 +286,7 @@ OPERATIONS: dict[str, Callable[[Driver], Awaitable[object]]] = {
     "rebuild": rebuild,
     "count": count,
     "find_vanished": lambda driver: find_vanished(driver, RecordType.LABELS, {3}.__contains__),
-    "verify": lambda driver: Verification(RecordType.LABELS).check(driver, CHUNK),
+    "verify": lambda driver: Verification(RecordType.LABELS).read(driver, CHUNK),
     "differences": lambda driver: Verification(RecordType.LABELS).differences(driver),
     "remove_records": lambda driver: remove_records(driver, RecordType.LABELS, [3]),
     "node_counts": node_counts,

@@ -53,7 +53,7 @@ async def main():
             (row,), _ = normalise(chunk)
             await write_records(driver, RecordType.RELEASES, [row])
             verification = Verification(RecordType.RELEASES)
-            await verification.check(driver, chunk)
+            verification.compare(chunk, await verification.read(driver, chunk))
             differs = (await verification.differences(driver)).any
             print(json.dumps({"row": row, "differs": differs, "graph": await graph()}))
         count = (await relationship_counts(driver))["ISSUED_AS"]

@@ -36,7 +36,7 @@ async def write(driver: Driver, chunk: Chunk) -> None:
 async def compare(driver: Driver, *chunks: Chunk, partial: bool = False) -> Differences:
     verification = Verification(chunks[0].record_type)
     for chunk in chunks:
-        await verification.check(driver, chunk)
+        verification.compare(chunk, await verification.read(driver, chunk))
     return await verification.differences(driver, partial=partial)
 
 
