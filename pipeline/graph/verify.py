@@ -68,7 +68,10 @@ class _Fault:
 
 
 class Verification:
-    """The comparison of the dumps of one type: `read` and `compare` each chunk, then take the `differences`."""
+    """The comparison of the dumps of one type with the graph.
+
+    `read` and `compare` each chunk, then take the `differences`.
+    """
 
     def __init__(self, record_type: RecordType) -> None:
         self._record_type = record_type

@@ -63,6 +63,9 @@ def on_terminal(product: Product, *arguments: object, **settings: object) -> Ite
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
     words = [str(COMMAND), *map(str, arguments)]
     environment = {**product.environment(**settings), "TERM": "xterm"}
+    # Processes of pytest-xdist have the size of another terminal there, which would count.
+    for name in ("COLUMNS", "LINES"):
+        environment.pop(name, None)
     with subprocess.Popen(words, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         try:

@@ -29,6 +29,14 @@ from tests.integration.conftest import refusing
 from workers.state.in_flight import InFlight
 
 
+def files_of_redis(product: Product) -> Path:
+    """Return the folder of the append-only file; Redis rewrites none before its restart."""
+    product.redis.config_set("auto-aof-rewrite-percentage", 0)
+    wait_until(lambda: not product.redis.info("persistence")["aof_rewrite_in_progress"], "no rewrite")
+    (on_disk,) = product.stack.home.glob("*/appendonlydir")
+    return on_disk
+
+
 def test_redis_may_be_killed_and_come_back_with_its_data(
     product: Product, celery_setup: Setup, releases: Path
 ) -> None:
@@ -111,7 +119,7 @@ def test_redis_may_come_back_without_its_last_second(
 ) -> None:
     """A power failure loses the writes of the last second."""
     load = start(product, releases)
-    (on_disk,) = product.stack.home.glob("*/appendonlydir")
+    on_disk = files_of_redis(product)
     older = on_disk.with_name("older")
     with standing_still(product, load):
         shutil.copytree(on_disk, older)
@@ -134,7 +142,7 @@ def test_a_redis_that_is_older_than_the_graph_is_emptied_before_a_load(
 ) -> None:
     """A backup of Redis sends again what was in flight then."""
     load = start(product, releases)
-    (on_disk,) = product.stack.home.glob("*/appendonlydir")
+    on_disk = files_of_redis(product)
     backup = tmp_path / "backup"
     with standing_still(product, load, 1):
         celery_setup.worker_cluster.scale(
