@@ -14,7 +14,7 @@ from workers.settings import Settings, variable
 
 MEGABYTE = 2**20
 #: A worker right after its start, and the most that it takes during a load.
-WORKER_MEGABYTES, BUSY_WORKER_MEGABYTES = 80, 250
+WORKER_MEGABYTES, BUSY_WORKER_MEGABYTES = 80, 300
 #: Neo4j beyond its heap, right after its start.
 NEO4J_MEGABYTES = 150
 #: Neo4j's databases preallocate 0.4 GB of transaction logs; a load needs more.

@@ -136,12 +136,13 @@ class Product:
         return differences(expected(dumped, tuple(malformed), handed, tracks=tracks), found)
 
     def empty(self) -> None:
-        """Empty Redis and Neo4j. The broker's own keys stay: workers depend on them.
+        """Empty Redis and Neo4j. The broker's bindings stay: workers depend on them.
 
         Redis goes first, so that batches left by the test before are not written.
         """
-        # Celery keeps results and interrupted chords until they expire.
-        patterns = (PREFIX + "*", "celery-taskset-meta-*", "celery-task-meta-*")
+        # Celery keeps results and interrupted chords until they expire, and messages that a fault left
+        # unacknowledged until the visibility timeout.
+        patterns = (PREFIX + "*", "celery-taskset-meta-*", "celery-task-meta-*", "unacked*")
         keys = [key for pattern in patterns for key in self.redis.scan_iter(pattern)]
         if keys:
             self.redis.delete(*keys)
