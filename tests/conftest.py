@@ -27,10 +27,15 @@ from ops.stack.state import StackState, load_state, read_endpoints, save_state
 from pipeline.graph.driver import Driver
 from pipeline.graph.schema import SCHEMA, create_schema
 from workers.app import connect_redis
-from workers.settings import Settings, load_settings
+from workers.settings import PREFIX, Settings, load_settings
 
 #: A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: Settings of the user that the tests share; no other reaches a home or a server of the user.
+SHARED = {f"{PREFIX}CACHE", f"{PREFIX}NEO4J_HEAP_MEGABYTES"}
+for name in [name for name in os.environ if name.startswith(PREFIX) and name not in SHARED]:
+    del os.environ[name]
 
 #: Neo4j's classes as loaded and linked by an earlier start: a start takes half of the processor time, 6 s less.
 CLASSES = load_settings().cache / "neo4j-of-tests.aot"
@@ -39,8 +44,8 @@ JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 os.environ.setdefault("JAVA_TOOL_OPTIONS", f"{JAVA_OPTIONS} '-XX:AOTCache={CLASSES}'")
 #: Several stacks run side by side: together they must fit into a small machine.
 HEAP_MEGABYTES = int(os.environ.setdefault("GRAPHINATOR_NEO4J_HEAP_MEGABYTES", "1024"))
-os.environ.setdefault("GRAPHINATOR_NEO4J_PAGECACHE_MEGABYTES", "256")
-os.environ.setdefault("GRAPHINATOR_REDIS_MEGABYTES", "240")
+os.environ["GRAPHINATOR_NEO4J_PAGECACHE_MEGABYTES"] = "256"
+os.environ["GRAPHINATOR_REDIS_MEGABYTES"] = "240"
 
 #: Levels of tests, the longest first: two processes share the work evenly only if its end is in small parts.
 LEVELS = ("acceptance", "integration", "contract", "static", "unit")
