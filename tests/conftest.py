@@ -32,7 +32,7 @@ from workers.settings import PREFIX, Settings, load_settings
 #: A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-#: Settings of the user that the tests share; no other reaches a home or a server of the user.
+#: The user's settings that count in tests. Without the others, no test reaches a home or a server of the user.
 SHARED = {f"{PREFIX}CACHE", f"{PREFIX}NEO4J_HEAP_MEGABYTES"}
 for name in [name for name in os.environ if name.startswith(PREFIX) and name not in SHARED]:
     del os.environ[name]

@@ -84,9 +84,11 @@ class Verification:
         #: Those in the graph that records of upstream tasks assert, with the ids of these records.
         self._upstream: dict[int, set[int]] = {}
 
+    @graph_errors()
     async def read(self, driver: Driver, chunk: Chunk) -> Found:
         """Read what the graph has of some records, for `compare`. Raises GraphUnavailable or GraphRejected."""
-        return await _read(driver, self._record_type, chunk.ids)
+        async with await driver.session(database=driver.database) as session:
+            return await session.execute_read(_read_records, self._record_type, chunk.ids)
 
     def compare(self, chunk: Chunk, in_graph: Found) -> None:
         """Compare some records with the graph; the last readable version of a record counts.
@@ -195,12 +197,6 @@ _NO_FAULT = _Fault(False, False, 0, 0, frozenset())
 def _pair(start: int, end: int) -> int:
     """Return both ids as one number; ids above 32 bits may collide."""
     return (start << 32 ^ end) & 0xFFFF_FFFF_FFFF_FFFF
-
-
-@graph_errors()
-async def _read(driver: Driver, record_type: RecordType, ids: list[int]) -> Found:
-    async with await driver.session(database=driver.database) as session:
-        return await session.execute_read(_read_records, record_type, ids)
 
 
 @unit_of_work(timeout=120)
